@@ -1,0 +1,48 @@
+# Thin targets that print what they do. `make help` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# s3s declares Rust 1.96 and builds with 1.95; older toolchains need the flag.
+RUSTC_MINOR := $(shell rustc --version 2>/dev/null | sed -E 's/^rustc 1\.([0-9]+).*/\1/')
+CARGO_FLAGS := --release --workspace --locked $(shell [ "$(RUSTC_MINOR)" -lt 96 ] 2>/dev/null && echo --ignore-rust-version)
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+VENV := $(abspath $(or $(SEXTANT_TEST_VENV),.venv))
+
+DATA ?= ./data
+
+.PHONY: help
+help: ## List the targets
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: deps
+deps:
+	@scripts/install-build-deps.sh
+
+.PHONY: build
+build: deps ## Build gateway and chunkd (release)
+	@echo "Building; the first time takes about 15 minutes on two cores, most of it RocksDB"
+	cargo build $(CARGO_FLAGS) --bins
+
+.PHONY: serve
+serve: build ## Build, then run everything in one process on 127.0.0.1:9000 with its data in ./data
+	$(TARGET_DIR)/release/gateway standalone --data $(DATA)
+
+.PHONY: test-clients
+test-clients:
+	@scripts/install-test-clients.sh "$(VENV)"
+
+.PHONY: test
+test: build test-clients ## Run the whole test suite, with real clients and servers
+	SEXTANT_TEST_VENV="$(VENV)" cargo test $(CARGO_FLAGS)
+
+.PHONY: lint
+lint: deps ## Check format, lints and docs
+	cargo fmt --all --check
+	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --no-deps
+
+.PHONY: memory-test
+memory-test: build ## Measure the gateway's peak memory under 32 uploads and 32 downloads of 1 GiB (15 min)
+	scripts/measure-memory.sh "$(TARGET_DIR)/release"

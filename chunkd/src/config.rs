@@ -1,0 +1,348 @@
+//! The settings of `chunkd`: flags, environment, a TOML file, defaults, in this order. The one place
+//! that reads the environment; what leaves it is plain, validated data.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use chunkproto::{ClusterSecret, InvalidSecret};
+use clap::Parser;
+use serde::Deserialize;
+
+use crate::store::StoreOptions;
+
+const LISTEN_DEFAULT: &str = "127.0.0.1:9100";
+const LOG_DEFAULT: &str = "info";
+
+/// Sextant's chunk server: keeps chunks of objects on a disk and serves them to gateways.
+///
+/// Every setting may stand in a TOML file as well, under its long name with underscores. A flag
+/// wins over the environment, the environment over the file, the file over the default.
+#[derive(Debug, Parser)]
+#[command(name = "chunkd", version)]
+struct Flags {
+    /// TOML file with settings [default: none]
+    #[arg(long, env = "SEXTANT_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// The settings as they stand in one source. Also the shape of the file.
+#[derive(Debug, Default, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Settings {
+    /// Data directory; made if it is missing [required]
+    #[arg(long, env = "SEXTANT_CHUNKD_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Address and port of the chunk API; port 0 takes a free one [default: 127.0.0.1:9100]
+    #[arg(long, env = "SEXTANT_CHUNKD_LISTEN", value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Admin URL of a gateway to register with, such as http://10.0.0.1:9001; may be repeated, in
+    /// the environment separated by commas [default: none]
+    #[arg(
+        long = "gateway",
+        env = "SEXTANT_GATEWAYS",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
+    gateways: Option<Vec<String>>,
+    /// URL at which gateways and other nodes reach this one; needed when listening on all addresses
+    /// [default: http:// and the listen address]
+    #[arg(long, env = "SEXTANT_CHUNKD_ADVERTISE", value_name = "URL")]
+    advertise: Option<String>,
+    /// Failure zone, such as a rack; replicas of a chunk go to distinct zones first [default: a zone
+    /// of its own]
+    #[arg(long, env = "SEXTANT_ZONE", value_name = "NAME")]
+    zone: Option<String>,
+    /// Secret shared by all gateways and chunk servers, 16 to 1024 visible ASCII characters; better
+    /// given by the environment or a file, since other users see flags [required, or a file]
+    #[arg(
+        long,
+        env = "SEXTANT_CLUSTER_SECRET",
+        value_name = "TEXT",
+        hide_env_values = true
+    )]
+    cluster_secret: Option<String>,
+    /// File with the cluster secret [default: none]
+    #[arg(long, env = "SEXTANT_CLUSTER_SECRET_FILE", value_name = "FILE")]
+    cluster_secret_file: Option<PathBuf>,
+    /// How full the disk may get before new chunks are refused, in percent, 1 to 100 [default: 95]
+    #[arg(long, env = "SEXTANT_CHUNKD_FULL_PERCENT", value_name = "PERCENT")]
+    full_percent: Option<u8>,
+    /// Memory for the index's cache, in MiB, 1 to 4096 [default: 4]
+    #[arg(long, env = "SEXTANT_CHUNKD_INDEX_CACHE_MIB", value_name = "MIB")]
+    index_cache_mib: Option<u16>,
+    /// What to log to standard error: error, warn, info, debug, trace, or per module, such as
+    /// info,chunkd=debug [default: info]
+    #[arg(long, env = "SEXTANT_LOG", value_name = "FILTER")]
+    log: Option<String>,
+}
+
+/// The validated settings of one chunk server.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The store.
+    pub store: StoreOptions,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Base URLs of the gateways' admin listeners.
+    pub gateways: Vec<String>,
+    /// The cluster's secret.
+    pub secret: ClusterSecret,
+    /// Failure zone; empty for a zone of its own.
+    pub zone: String,
+    /// Filter for the log.
+    pub log: String,
+    advertise: Option<String>,
+}
+
+/// Settings that make no sense, and what to do about them.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The flags or the environment; also carries the texts of --help and --version.
+    #[error(transparent)]
+    Flags(#[from] clap::Error),
+    /// The file could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is no TOML or has unknown settings.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: Box<toml::de::Error>,
+    },
+    /// A required setting is missing.
+    #[error("{0}")]
+    Missing(&'static str),
+    /// A setting has no sensible value.
+    #[error("{0}")]
+    Invalid(String),
+    /// The cluster secret is too short or has strange characters.
+    #[error(transparent)]
+    Secret(#[from] InvalidSecret),
+}
+
+impl Config {
+    /// Reads flags, environment and file.
+    ///
+    /// # Errors
+    /// What [`ConfigError`] lists; print it and stop.
+    pub fn load() -> Result<Self, ConfigError> {
+        Self::from_flags(Flags::try_parse()?)
+    }
+
+    /// The URL to announce, once the listener is bound to `bound`.
+    #[must_use]
+    pub fn advertised(&self, bound: SocketAddr) -> String {
+        self.advertise
+            .clone()
+            .unwrap_or_else(|| format!("http://{bound}"))
+    }
+
+    fn from_flags(flags: Flags) -> Result<Self, ConfigError> {
+        let file = flags
+            .config
+            .as_deref()
+            .map(read_file)
+            .transpose()?
+            .unwrap_or_default();
+        let given = flags.settings;
+        // A secret given in one way overrides the file's, in whichever way that one is given.
+        let secret = match read_secret(&given)? {
+            Some(secret) => secret,
+            None => read_secret(&file)?.ok_or(ConfigError::Missing(
+                "no cluster secret: set SEXTANT_CLUSTER_SECRET or --cluster-secret-file to the one \
+                 that the gateways have",
+            ))?,
+        };
+        let data = given.data.or(file.data).ok_or(ConfigError::Missing(
+            "no data directory: give --data DIR or set SEXTANT_CHUNKD_DATA",
+        ))?;
+        let mut store = StoreOptions::new(data);
+        if let Some(percent) = given.full_percent.or(file.full_percent) {
+            store.full_percent = in_range("full-percent", percent, 1, 100)?;
+        }
+        if let Some(mib) = given.index_cache_mib.or(file.index_cache_mib) {
+            store.index_cache_bytes = usize::from(in_range("index-cache-mib", mib, 1, 4096)?) << 20;
+        }
+        let gateways = given.gateways.or(file.gateways).unwrap_or_default();
+        let gateways = gateways
+            .iter()
+            .map(|url| base_url("gateway", url))
+            .collect::<Result<_, _>>()?;
+        let advertise = given.advertise.or(file.advertise);
+        let advertise = advertise
+            .map(|url| base_url("advertise", &url))
+            .transpose()?;
+        let default = || LISTEN_DEFAULT.parse().expect("the default is an address");
+        let listen: SocketAddr = given.listen.or(file.listen).unwrap_or_else(default);
+        if advertise.is_none() && listen.ip().is_unspecified() {
+            return Err(ConfigError::Invalid(format!(
+                "listening on {listen} says nothing about where this node is reached; add \
+                 --advertise http://HOST:{}",
+                listen.port()
+            )));
+        }
+        Ok(Self {
+            store,
+            listen,
+            gateways,
+            secret,
+            zone: given.zone.or(file.zone).unwrap_or_default(),
+            log: given.log.or(file.log).unwrap_or_else(|| LOG_DEFAULT.into()),
+            advertise,
+        })
+    }
+}
+
+fn read_file(path: &Path) -> Result<Settings, ConfigError> {
+    let text = read(path)?;
+    toml::from_str(&text).map_err(|source| ConfigError::File {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })
+}
+
+fn read_secret(settings: &Settings) -> Result<Option<ClusterSecret>, ConfigError> {
+    match (&settings.cluster_secret, &settings.cluster_secret_file) {
+        (Some(_), Some(_)) => Err(ConfigError::Invalid(
+            "both a cluster secret and a file with one are given; give one of them".into(),
+        )),
+        (Some(text), None) => Ok(Some(ClusterSecret::parse(text)?)),
+        (None, Some(path)) => Ok(Some(ClusterSecret::parse(&read(path)?)?)),
+        (None, None) => Ok(None),
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn base_url(setting: &str, url: &str) -> Result<String, ConfigError> {
+    let trimmed = url.trim().trim_end_matches('/');
+    let parsed = reqwest::Url::parse(trimmed).ok();
+    let is_base = |url: &reqwest::Url| {
+        url.scheme() == "http" && url.has_host() && url.query().is_none() && url.path() == "/"
+    };
+    if parsed.as_ref().is_some_and(is_base) {
+        return Ok(trimmed.to_owned());
+    }
+    Err(ConfigError::Invalid(format!(
+        "{setting}: '{url}' is not of the form http://HOST:PORT"
+    )))
+}
+
+fn in_range<T: PartialOrd + std::fmt::Display>(
+    setting: &str,
+    value: T,
+    min: T,
+    max: T,
+) -> Result<T, ConfigError> {
+    if value < min || value > max {
+        let detail = format!("{setting}: {value} is not between {min} and {max}");
+        return Err(ConfigError::Invalid(detail));
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "0123456789abcdef";
+
+    fn load(flags: &[&str]) -> Result<Config, ConfigError> {
+        let program = ["chunkd"].iter();
+        Config::from_flags(Flags::try_parse_from(program.chain(flags))?)
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = "data = '/file'\nzone = 'rack1'\nlisten = '127.0.0.1:1'\n\
+                    gateways = ['http://a:1/', 'http://b:2']\ncluster_secret = '0123456789abcdef'\n";
+        fs::write(file.path(), text).unwrap();
+        let path = file.path().to_str().unwrap();
+        let config = load(&["--config", path, "--data", "/flag"]).unwrap();
+        assert_eq!(config.store.dir, Path::new("/flag"));
+        assert_eq!((config.zone.as_str(), config.listen.port()), ("rack1", 1));
+        assert_eq!(config.gateways, ["http://a:1", "http://b:2"]);
+        assert_eq!(config.store.full_percent, StoreOptions::FULL_PERCENT);
+        assert_eq!(config.advertised(config.listen), "http://127.0.0.1:1");
+    }
+
+    #[test]
+    fn listening_everywhere_needs_an_address_to_advertise() {
+        let flags = [
+            "--data",
+            "d",
+            "--cluster-secret",
+            SECRET,
+            "--listen",
+            "0.0.0.0:9100",
+        ];
+        let error = load(&flags).unwrap_err().to_string();
+        assert!(error.contains("--advertise http://HOST:9100"), "{error}");
+        let config = load(&[&flags[..], &["--advertise", "http://node1:9100/"]].concat()).unwrap();
+        assert_eq!(config.advertised(config.listen), "http://node1:9100");
+    }
+
+    #[test]
+    fn a_flag_s_secret_wins_over_the_file_s_and_two_of_a_kind_are_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "cluster_secret_file = '/nowhere'\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        let config = load(&["--config", path, "--data", "d", "--cluster-secret", SECRET]).unwrap();
+        assert_eq!(config.secret.expose(), SECRET);
+        assert!(
+            load(&[
+                "--data",
+                "d",
+                "--cluster-secret",
+                SECRET,
+                "--cluster-secret-file",
+                "f"
+            ])
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let good = ["--data", "d", "--cluster-secret", SECRET];
+        assert!(load(&good).is_ok());
+        assert!(load(&["--data", "d"]).is_err());
+        assert!(load(&["--cluster-secret", SECRET]).is_err());
+        assert!(load(&["--data", "d", "--cluster-secret", "short"]).is_err());
+        for bad in [
+            ["--full-percent", "0"],
+            ["--full-percent", "101"],
+            ["--index-cache-mib", "0"],
+            ["--gateway", "10.0.0.1:9001"],
+            ["--gateway", "http://a:1/path"],
+            ["--listen", "nowhere"],
+        ] {
+            assert!(load(&[&good[..], &bad].concat()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_setting_in_the_file_is_refused_by_name() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "dtaa = '/x'\n").unwrap();
+        let error = load(&["--config", file.path().to_str().unwrap()]).unwrap_err();
+        assert!(error.to_string().contains("dtaa"), "{error}");
+    }
+}

@@ -1,0 +1,10 @@
+//! Sextant's chunk server: a durable store of immutable chunks, its HTTP API, and the loop that
+//! announces it to gateways. A gateway's standalone process embeds the store without the rest.
+
+pub mod config;
+pub mod registration;
+pub mod server;
+pub mod store;
+
+pub use server::serve;
+pub use store::{CHUNK_MAX_BYTES, ChunkStore, OpenError, StoreOptions, StoreState};

@@ -1,0 +1,92 @@
+//! The chunk server's process: config, open, bind, announce, serve until a signal, drain.
+
+use std::process::ExitCode;
+
+use chunkd::config::{Config, ConfigError};
+use chunkd::registration::{Announcement, Pace, announce};
+use chunkd::{ChunkStore, serve};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+use uuid::Uuid;
+
+type Failure = Box<dyn std::error::Error>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let config = match Config::load() {
+        Ok(config) => config,
+        Err(ConfigError::Flags(help_or_error)) => help_or_error.exit(),
+        Err(error) => return fail(&error),
+    };
+    abort_on_panic();
+    match run(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(error.as_ref()),
+    }
+}
+
+async fn run(config: Config) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&config.log).map_err(|error| format!("--log: {error}"))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+
+    let options = config.store.clone();
+    let store = tokio::task::spawn_blocking(move || ChunkStore::open(options)).await??;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
+    let address = config.advertised(listener.local_addr()?);
+    tracing::info!(
+        listen = %listener.local_addr()?, advertised = address, node = %store.node_id(),
+        data = %config.store.dir.display(), chunks = store.state().chunk_count, "chunkd serves"
+    );
+    welcome(&format!("http://{}", listener.local_addr()?));
+    let me = Announcement {
+        incarnation: Uuid::now_v7(),
+        address,
+        zone: config.zone,
+    };
+    let links = announce(
+        &config.gateways,
+        &me,
+        &store,
+        &config.secret,
+        Pace::default(),
+    );
+
+    serve(listener, store, config.secret, async move {
+        tokio::select! {
+            _ = interrupt.recv() => tracing::info!("interrupted; draining"),
+            _ = terminate.recv() => tracing::info!("terminated; draining"),
+        }
+        drop(links); // gateways hear no more from this node and choose others
+    })
+    .await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the line that scripts wait for")]
+fn welcome(endpoint: &str) {
+    println!("chunkd is ready at {endpoint}");
+}
+
+/// A panic is a bug that leaves the process in an unknown state; the disk is always in a good one.
+fn abort_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
+}
+
+#[expect(clippy::print_stderr, reason = "the log may not be set up yet")]
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("chunkd: {error}");
+    ExitCode::FAILURE
+}

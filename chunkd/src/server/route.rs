@@ -1,0 +1,174 @@
+//! From a request to the operation it asks for: the cluster secret, the path, the method.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Instant;
+
+use chunkproto::wire::{CHUNKS_PATH, ErrorBody};
+use chunkproto::{ChunkError, ChunkId, ClusterSecret};
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
+
+use super::answer::{self, Answer};
+use super::chunks;
+use super::copy::{self, CopyClient};
+use super::metrics::{Metrics, Operation};
+use crate::store::ChunkStore;
+
+/// What every request works with.
+pub(super) struct Service {
+    pub store: ChunkStore,
+    pub secret: ClusterSecret,
+    pub metrics: Metrics,
+    pub copier: CopyClient,
+}
+
+/// What a request asks for.
+enum Route {
+    Health,
+    Ready,
+    Metrics,
+    List,
+    Put(ChunkId),
+    Get(ChunkId),
+    Head(ChunkId),
+    Delete(ChunkId),
+    Copy(ChunkId),
+}
+
+/// Why a request has no route.
+enum NoRoute {
+    UnknownPath,
+    WrongMethod,
+    BadId(String),
+}
+
+/// Answers one request, whatever it is.
+pub(super) async fn answer(
+    service: Arc<Service>,
+    request: Request<Incoming>,
+) -> Result<Answer, Infallible> {
+    let began = Instant::now();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let route = Route::of(&method, &path);
+    let operation = route.as_ref().map_or(Operation::Other, Route::operation);
+    let answer = if is_open(&route) || service.secret.admits(request.headers()) {
+        match route {
+            Ok(route) => dispatch(&service, route, request).await,
+            Err(no_route) => no_route.answer(),
+        }
+    } else {
+        answer::error(&ChunkError::Unauthorized)
+    };
+    service
+        .metrics
+        .count(operation, answer.status(), began.elapsed());
+    tracing::debug!(%method, path, status = answer.status().as_u16(), "answered");
+    Ok(answer)
+}
+
+async fn dispatch(service: &Service, route: Route, request: Request<Incoming>) -> Answer {
+    let result = match route {
+        Route::Health => Ok(answer::text(StatusCode::OK, "ok\n")),
+        Route::Ready => Ok(ready(service)),
+        Route::Metrics => Ok(answer::text(
+            StatusCode::OK,
+            service.metrics.render(&service.store.state()),
+        )),
+        Route::List => chunks::list(service, &request).await,
+        Route::Put(id) => chunks::put(service, id, request).await,
+        Route::Get(id) => chunks::get(service, id, &request).await,
+        Route::Head(id) => chunks::head(service, id).await,
+        Route::Delete(id) => chunks::delete(service, id).await,
+        Route::Copy(id) => copy::copy(service, id, request).await,
+    };
+    result.unwrap_or_else(|error| answer::error(&error))
+}
+
+fn ready(service: &Service) -> Answer {
+    if service.store.state().writable {
+        answer::text(StatusCode::OK, "ready\n")
+    } else {
+        answer::text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not writable: the disk is full or failed\n",
+        )
+    }
+}
+
+/// Whether the request needs no secret: it tells nothing of what is stored.
+fn is_open(route: &Result<Route, NoRoute>) -> bool {
+    matches!(route, Ok(Route::Health | Route::Ready | Route::Metrics))
+}
+
+impl Route {
+    fn of(method: &Method, path: &str) -> Result<Self, NoRoute> {
+        let fixed = match path {
+            "/health" => Some(Self::Health),
+            "/ready" => Some(Self::Ready),
+            "/metrics" => Some(Self::Metrics),
+            CHUNKS_PATH => Some(Self::List),
+            _ => None,
+        };
+        if let Some(route) = fixed {
+            let reads = method == Method::GET || method == Method::HEAD;
+            return if reads {
+                Ok(route)
+            } else {
+                Err(NoRoute::WrongMethod)
+            };
+        }
+        let below = path
+            .strip_prefix(CHUNKS_PATH)
+            .and_then(|rest| rest.strip_prefix('/'));
+        let below = below.ok_or(NoRoute::UnknownPath)?;
+        let (id, copy) = match below.split_once('/') {
+            None => (below, false),
+            Some((id, "copy")) => (id, true),
+            Some(_) => return Err(NoRoute::UnknownPath),
+        };
+        let id = id
+            .parse::<ChunkId>()
+            .map_err(|error| NoRoute::BadId(error.to_string()))?;
+        match (copy, method) {
+            (true, &Method::POST) => Ok(Self::Copy(id)),
+            (false, &Method::PUT) => Ok(Self::Put(id)),
+            (false, &Method::GET) => Ok(Self::Get(id)),
+            (false, &Method::HEAD) => Ok(Self::Head(id)),
+            (false, &Method::DELETE) => Ok(Self::Delete(id)),
+            _ => Err(NoRoute::WrongMethod),
+        }
+    }
+
+    fn operation(&self) -> Operation {
+        match self {
+            Self::Health | Self::Ready | Self::Metrics => Operation::Other,
+            Self::List => Operation::List,
+            Self::Put(_) => Operation::Put,
+            Self::Get(_) => Operation::Get,
+            Self::Head(_) => Operation::Head,
+            Self::Delete(_) => Operation::Delete,
+            Self::Copy(_) => Operation::Copy,
+        }
+    }
+}
+
+impl NoRoute {
+    fn answer(self) -> Answer {
+        let (status, detail) = match self {
+            Self::UnknownPath => (StatusCode::NOT_FOUND, "no such path".to_owned()),
+            Self::WrongMethod => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "the path has no such method".to_owned(),
+            ),
+            Self::BadId(detail) => (StatusCode::BAD_REQUEST, detail),
+        };
+        answer::json(
+            status,
+            &ErrorBody {
+                error: "invalid".into(),
+                detail,
+            },
+        )
+    }
+}

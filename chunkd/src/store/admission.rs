@@ -1,0 +1,276 @@
+//! Who may write now: refuses when the disk is full or failed and when the store closes, keeps
+//! room reserved for writes under way, and counts what is in flight. Deletes pass on a full disk.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use chunkproto::{ChunkError, ChunkResult, Heartbeat};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use uuid::Uuid;
+
+/// Most writes at once; each holds up to about 1 MiB of body. Beyond it writes are refused rather
+/// than queued: a queue here could deadlock with senders that write to several nodes in step.
+const WRITES_MAX: u32 = 1024;
+
+/// A store's condition at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreState {
+    /// Size of the filesystem, without what it keeps for root.
+    pub capacity_bytes: u64,
+    /// Bytes of chunk data held.
+    pub used_bytes: u64,
+    /// Bytes free on the filesystem.
+    pub free_bytes: u64,
+    /// Chunks held.
+    pub chunk_count: u64,
+    /// Reads and writes under way.
+    pub in_flight: u32,
+    /// Input/output errors since the store was opened, failed syncs included.
+    pub disk_errors: u64,
+    /// Damaged chunks set aside since the store was opened.
+    pub quarantined: u64,
+    /// Whether a new chunk of one byte would be accepted now.
+    pub writable: bool,
+}
+
+impl StoreState {
+    /// The state as run `incarnation` of the process tells it to gateways.
+    #[must_use]
+    pub fn heartbeat(&self, incarnation: Uuid) -> Heartbeat {
+        Heartbeat {
+            incarnation,
+            capacity_bytes: self.capacity_bytes,
+            used_bytes: self.used_bytes,
+            free_bytes: self.free_bytes,
+            chunk_count: self.chunk_count,
+            in_flight: self.in_flight,
+            disk_errors: self.disk_errors,
+            writable: self.writable,
+        }
+    }
+}
+
+/// The room on a filesystem.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// Size without what is kept for root, as `df` reckons it.
+    pub capacity_bytes: u64,
+    /// Bytes free for us.
+    pub free_bytes: u64,
+}
+
+/// Guards the way into one data directory.
+pub(crate) struct Gate {
+    dir: PathBuf,
+    full_percent: u8,
+    /// Room promised to writes under way that does not show in the filesystem yet.
+    reserved_bytes: AtomicU64,
+    writes: Arc<Semaphore>,
+    in_flight: AtomicU32,
+    disk_errors: AtomicU64,
+    quarantined: AtomicU64,
+    poisoned: OnceLock<String>,
+    closing: AtomicBool,
+}
+
+/// The right to write, held until the write has ended and its temporary file is gone.
+pub(crate) struct WritePermit {
+    gate: Arc<Gate>,
+    reserved_bytes: u64,
+    _permit: OwnedSemaphorePermit,
+    _mark: InFlight,
+}
+
+/// The mark of a read or write under way.
+pub(crate) struct InFlight(Arc<Gate>);
+
+impl Gate {
+    /// A gate before `dir`, which counts as full from `full_percent` of its filesystem on.
+    pub fn new(dir: PathBuf, full_percent: u8) -> Arc<Self> {
+        Arc::new(Self {
+            dir,
+            full_percent,
+            reserved_bytes: AtomicU64::new(0),
+            writes: Arc::new(Semaphore::new(WRITES_MAX as usize)),
+            in_flight: AtomicU32::new(0),
+            disk_errors: AtomicU64::new(0),
+            quarantined: AtomicU64::new(0),
+            poisoned: OnceLock::new(),
+            closing: AtomicBool::new(false),
+        })
+    }
+
+    /// Admits a new record of `record_bytes` and reserves its room.
+    ///
+    /// # Errors
+    /// `Full` and `Refused`, and `Io` where the filesystem does not tell its size.
+    pub fn admit(self: &Arc<Self>, record_bytes: u64) -> ChunkResult<WritePermit> {
+        self.check_open()?;
+        let permit = Arc::clone(&self.writes).try_acquire_owned().map_err(|_| {
+            ChunkError::Refused(format!("{WRITES_MAX} writes are under way already"))
+        })?;
+        let before = self
+            .reserved_bytes
+            .fetch_add(record_bytes, Ordering::Relaxed);
+        let permit = self.permit(permit, record_bytes);
+        self.check_room(before.saturating_add(record_bytes))?;
+        Ok(permit)
+    }
+
+    /// Admits a change that needs no room: a delete. Waits while the store is busy.
+    ///
+    /// # Errors
+    /// `Refused` when the disk has failed or the store closes.
+    pub async fn admit_removal(self: &Arc<Self>) -> ChunkResult<WritePermit> {
+        self.check_open()?;
+        let permit = Arc::clone(&self.writes)
+            .acquire_owned()
+            .await
+            .map_err(|_| ChunkError::Refused("the store is closed".into()))?;
+        Ok(self.permit(permit, 0))
+    }
+
+    /// Admits setting a damaged record aside, where nothing speaks against it; never waits.
+    pub fn admit_quarantine(self: &Arc<Self>) -> Option<WritePermit> {
+        self.check_open().ok()?;
+        let permit = Arc::clone(&self.writes).try_acquire_owned().ok()?;
+        Some(self.permit(permit, 0))
+    }
+
+    /// Counts a read or write for as long as the mark lives.
+    pub fn mark_in_flight(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
+    /// Ends all writing for good, after a failed sync. The first reason stays.
+    pub fn poison(&self, reason: String) {
+        if self.poisoned.set(reason).is_ok() {
+            let reason = self.poisoned.get().map_or("", String::as_str);
+            tracing::error!(dir = %self.dir.display(), reason, "the store takes no more writes");
+        }
+    }
+
+    /// Whether a sync has failed.
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned.get().is_some()
+    }
+
+    /// Counts an input/output error.
+    pub fn count_disk_error(&self) {
+        self.disk_errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a chunk that was set aside.
+    pub fn count_quarantined(&self) {
+        self.quarantined.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Refuses new writes and waits until those under way have ended.
+    pub async fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+        // Fails only when another close was here first; then all have ended as well.
+        if let Ok(all) = self.writes.acquire_many(WRITES_MAX).await {
+            all.forget();
+            self.writes.close();
+        }
+    }
+
+    /// The condition of the store that holds `chunk_count` chunks with `used_bytes` bytes.
+    pub fn state(&self, chunk_count: u64, used_bytes: u64) -> StoreState {
+        let room = self.room().unwrap_or(Room {
+            capacity_bytes: 0,
+            free_bytes: 0,
+        });
+        StoreState {
+            capacity_bytes: room.capacity_bytes,
+            used_bytes,
+            free_bytes: room.free_bytes,
+            chunk_count,
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+            disk_errors: self.disk_errors.load(Ordering::Relaxed),
+            quarantined: self.quarantined.load(Ordering::Relaxed),
+            writable: self.check_open().and_then(|()| self.check_room(1)).is_ok(),
+        }
+    }
+
+    fn permit(self: &Arc<Self>, permit: OwnedSemaphorePermit, reserved_bytes: u64) -> WritePermit {
+        let _mark = self.mark_in_flight();
+        WritePermit {
+            gate: Arc::clone(self),
+            reserved_bytes,
+            _permit: permit,
+            _mark,
+        }
+    }
+
+    fn check_open(&self) -> ChunkResult<()> {
+        if let Some(reason) = self.poisoned.get() {
+            return Err(ChunkError::Refused(format!("the disk failed: {reason}")));
+        }
+        if self.closing.load(Ordering::SeqCst) {
+            return Err(ChunkError::Refused("the store is shutting down".into()));
+        }
+        Ok(())
+    }
+
+    /// Whether `wanted_bytes`, reservations included, may still be written.
+    fn check_room(&self, wanted_bytes: u64) -> ChunkResult<()> {
+        let Room {
+            capacity_bytes,
+            free_bytes,
+        } = self.room()?;
+        let used_after = capacity_bytes
+            .saturating_sub(free_bytes)
+            .saturating_add(wanted_bytes);
+        let used_max = capacity_bytes / 100 * u64::from(self.full_percent);
+        if wanted_bytes > free_bytes || used_after > used_max {
+            return Err(ChunkError::Full(format!(
+                "{} has {free_bytes} of {capacity_bytes} bytes free and is filled to {} % at most",
+                self.dir.display(),
+                self.full_percent
+            )));
+        }
+        Ok(())
+    }
+
+    fn room(&self) -> ChunkResult<Room> {
+        let stat = rustix::fs::statvfs(&self.dir).map_err(|error| {
+            self.count_disk_error();
+            ChunkError::Io(format!(
+                "cannot ask {} for its size: {error}",
+                self.dir.display()
+            ))
+        })?;
+        let used_blocks = stat.f_blocks.saturating_sub(stat.f_bfree);
+        Ok(Room {
+            capacity_bytes: used_blocks
+                .saturating_add(stat.f_bavail)
+                .saturating_mul(stat.f_frsize),
+            free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+        })
+    }
+}
+
+impl WritePermit {
+    /// Gives the reserved room back, once the filesystem itself has taken it.
+    pub fn release_room(&mut self) {
+        self.gate
+            .reserved_bytes
+            .fetch_sub(self.reserved_bytes, Ordering::Relaxed);
+        self.reserved_bytes = 0;
+    }
+}
+
+impl Drop for WritePermit {
+    fn drop(&mut self) {
+        self.release_room();
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}

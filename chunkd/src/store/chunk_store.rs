@@ -1,0 +1,252 @@
+//! The store as its users see it: the HTTP server here, and the gateway that embeds it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chunkproto::{
+    ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult,
+    ChunkStream, NodeId, OwnerHint,
+};
+use futures::stream::{self, StreamExt as _};
+
+use super::admission::{InFlight, StoreState, WritePermit};
+use super::blocking::{self, Blocking};
+use super::disk::Disk;
+use super::open::{self, OpenError, StoreOptions};
+use super::put;
+use super::read::{RecordReader, first_piece, next_piece};
+use super::record::{Header, Plan};
+
+/// A store of immutable chunks in one data directory. A clone is another handle to the same store.
+///
+/// Chunks are found by their ids alone, at any time; the index serves listings and totals. Needs a
+/// tokio runtime. All methods may be called at the same time, for one chunk too.
+#[derive(Clone)]
+pub struct ChunkStore {
+    disk: Arc<Disk>,
+}
+
+/// An open chunk together with the object it was written for.
+pub struct OwnedRead {
+    /// The chunk and its bytes.
+    pub read: ChunkRead,
+    /// The owner hint; None if it is of a format this program does not know.
+    pub owner: Option<OwnerHint>,
+}
+
+impl ChunkStore {
+    /// Opens or initialises a data directory and keeps other processes out of it until the last
+    /// handle is gone. Blocks: for a moment after a clean [`close`](Self::close), otherwise for a
+    /// walk through the chunks' names, and with a lost index through their headers.
+    ///
+    /// # Errors
+    /// A directory that is in use, foreign, damaged, of a later version or unreadable.
+    pub fn open(options: StoreOptions) -> Result<Self, OpenError> {
+        open::open(options).map(|disk| Self {
+            disk: Arc::new(disk),
+        })
+    }
+
+    /// Identity of the data directory, made at its first start.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        self.disk.node_id()
+    }
+
+    /// Keeps a chunk. Ok means durable: it survives a power cut. The same bytes under the same id
+    /// again are Ok with the same receipt. On an error nothing is kept, with one exception: after
+    /// `Io` the outcome is unknown. If the caller drops the future, nothing is kept unless the
+    /// chunk was being made durable at that moment.
+    ///
+    /// # Errors
+    /// `Invalid`, `Full`, `Refused`, `BadBody`, `Conflict`, `Io`, and whatever `body` ends in.
+    pub async fn put(&self, put: ChunkPut, body: ChunkStream) -> ChunkResult<ChunkReceipt> {
+        let (header, permit) = self.admit(&put)?;
+        put::receive(Arc::clone(&self.disk), header, permit, body).await
+    }
+
+    /// What [`put`](Self::put) would say before it read the first byte of the body.
+    ///
+    /// # Errors
+    /// `Invalid`, `Full`, `Refused`.
+    pub fn check_put(&self, put: &ChunkPut) -> ChunkResult<()> {
+        self.admit(put).map(|_| ())
+    }
+
+    /// Opens a chunk and reads all of it, or a range. Each block of 64 KiB is verified after it was
+    /// read from disk and before a byte of it is in the stream. Reads at most 512 KiB ahead of the
+    /// caller. If a block is damaged the stream ends in `Corrupt` and the chunk goes to quarantine.
+    ///
+    /// # Errors
+    /// `NotFound`, `Corrupt`, `Io`, and `Invalid` for a range that is empty or passes the end.
+    pub async fn get(&self, id: ChunkId, range: Option<ByteRange>) -> ChunkResult<ChunkRead> {
+        self.get_with_owner(id, range).await.map(|owned| owned.read)
+    }
+
+    /// As [`get`](Self::get), with the owner hint.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn get_with_owner(
+        &self,
+        id: ChunkId,
+        range: Option<ByteRange>,
+    ) -> ChunkResult<OwnedRead> {
+        let mark = self.disk.gate().mark_in_flight();
+        let disk = Arc::clone(&self.disk);
+        let (reader, range, first) = blocking::run(move || {
+            let reader = disk.open(id)?;
+            let range = checked_range(range, reader.info().length_bytes)?;
+            let first = disk.read(&reader, first_piece(range))?;
+            Ok((Arc::new(reader), range, first))
+        })
+        .await?;
+        let info = reader.info();
+        let owner = reader.owner().ok();
+        let rest = Reading {
+            disk: Arc::clone(&self.disk),
+            reader,
+            next: next_piece(first_piece(range), range.end),
+            end: range.end,
+            ahead: None,
+            _mark: mark,
+        };
+        let first = stream::once(async move { Ok(first) });
+        let stream = first.chain(stream::try_unfold(rest, Reading::step)).boxed();
+        Ok(OwnedRead {
+            read: ChunkRead { info, stream },
+            owner,
+        })
+    }
+
+    /// Describes a chunk from its record's two ends; its data is not read.
+    ///
+    /// # Errors
+    /// `NotFound`, `Corrupt`, `Io`.
+    pub async fn head(&self, id: ChunkId) -> ChunkResult<ChunkInfo> {
+        self.head_with_owner(id).await.map(|(info, _)| info)
+    }
+
+    /// As [`head`](Self::head), with the owner hint as in [`OwnedRead`].
+    ///
+    /// # Errors
+    /// As [`head`](Self::head).
+    pub async fn head_with_owner(
+        &self,
+        id: ChunkId,
+    ) -> ChunkResult<(ChunkInfo, Option<OwnerHint>)> {
+        let disk = Arc::clone(&self.disk);
+        blocking::run(move || {
+            let reader = disk.open(id)?;
+            Ok((reader.info(), reader.owner().ok()))
+        })
+        .await
+    }
+
+    /// The object that a chunk was written for.
+    ///
+    /// # Errors
+    /// `NotFound`, `Corrupt`, `Io`; `Invalid` for a hint of a format this program does not know.
+    pub async fn owner(&self, id: ChunkId) -> ChunkResult<OwnerHint> {
+        let disk = Arc::clone(&self.disk);
+        blocking::run(move || {
+            disk.open(id)?
+                .owner()
+                .map_err(|fault| ChunkError::Invalid(fault.to_string()))
+        })
+        .await
+    }
+
+    /// Removes a chunk, durably; Ok if there is none. Reads under way go on. Works on a full disk.
+    /// If the caller drops the future, the chunk may be gone or not.
+    ///
+    /// # Errors
+    /// `Refused` on a failed disk or while the store closes, and `Io`.
+    pub async fn delete(&self, id: ChunkId) -> ChunkResult<()> {
+        let permit = self.disk.gate().admit_removal().await?;
+        let disk = Arc::clone(&self.disk);
+        blocking::run(move || disk.delete(id, permit)).await
+    }
+
+    /// Up to `limit` chunks in id order, those behind `after`. Fewer than `limit` mean the end.
+    /// Shows each chunk whose put or delete ended before the call as it left it.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub async fn list(&self, after: Option<ChunkId>, limit: usize) -> ChunkResult<Vec<ChunkInfo>> {
+        let disk = Arc::clone(&self.disk);
+        blocking::run(move || disk.list(after, limit)).await
+    }
+
+    /// The store's condition at this moment. Costs one statvfs.
+    #[must_use]
+    pub fn state(&self) -> StoreState {
+        self.disk.state()
+    }
+
+    /// Ends the store cleanly: refuses new writes, waits for those under way, and leaves the mark
+    /// that spares the next start a walk. Reads still work. Calling it again does no harm. Without
+    /// it nothing is lost; the next start only takes longer.
+    ///
+    /// # Errors
+    /// `Io` where the mark could not be written.
+    pub async fn close(&self) -> ChunkResult<()> {
+        self.disk.gate().close().await;
+        let disk = Arc::clone(&self.disk);
+        blocking::run(move || disk.mark_clean()).await
+    }
+
+    fn admit(&self, put: &ChunkPut) -> ChunkResult<(Header, WritePermit)> {
+        let header = Header::new(put.id, put.length_bytes, &put.owner)
+            .map_err(|bad| ChunkError::Invalid(bad.0))?;
+        let record_bytes = Plan {
+            length_bytes: put.length_bytes,
+        }
+        .record_bytes();
+        Ok((header, self.disk.gate().admit(record_bytes)?))
+    }
+}
+
+/// A read in progress: one piece is with the caller, at most one more is being read.
+struct Reading {
+    disk: Arc<Disk>,
+    reader: Arc<RecordReader>,
+    next: Option<ByteRange>,
+    end: u64,
+    ahead: Option<Blocking<Bytes>>,
+    _mark: InFlight,
+}
+
+impl Reading {
+    /// Gives the next piece, with the one behind it under way.
+    async fn step(mut self) -> ChunkResult<Option<(Bytes, Self)>> {
+        let piece = match self.ahead.take().or_else(|| self.read_next()) {
+            Some(ahead) => ahead.finish().await?,
+            None => return Ok(None),
+        };
+        self.ahead = self.read_next();
+        Ok(Some((piece, self)))
+    }
+
+    /// Starts reading the next piece; None at the end.
+    fn read_next(&mut self) -> Option<Blocking<Bytes>> {
+        let piece = self.next?;
+        self.next = next_piece(piece, self.end);
+        let (disk, reader) = (Arc::clone(&self.disk), Arc::clone(&self.reader));
+        Some(blocking::start(move || disk.read(&reader, piece)))
+    }
+}
+
+fn checked_range(range: Option<ByteRange>, length_bytes: u64) -> ChunkResult<ByteRange> {
+    let range = range.unwrap_or(ByteRange {
+        start: 0,
+        end: length_bytes,
+    });
+    if range.start < range.end && range.end <= length_bytes {
+        return Ok(range);
+    }
+    let ByteRange { start, end } = range;
+    Err(ChunkError::Invalid(format!(
+        "range {start}..{end} of a chunk of {length_bytes} bytes"
+    )))
+}

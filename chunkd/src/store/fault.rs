@@ -1,0 +1,84 @@
+//! What can go wrong under the store's blocking half, before it is told to a caller.
+//! `Disk::settle` turns each into a `ChunkError` and draws the consequences.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use super::record::BadRecord;
+
+/// A failed step on the data directory.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    /// No such record.
+    #[error("no such record")]
+    Missing,
+    /// The record's bytes are wrong: quarantine it.
+    #[error("{0}")]
+    Damaged(String),
+    /// The id is taken by other bytes.
+    #[error("the id is taken by other bytes")]
+    Conflict,
+    /// The filesystem has no room.
+    #[error("cannot {action} {}: {source}", path.display())]
+    NoRoom {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system failed the step; nothing is known to be lost.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A sync failed: what the kernel had promised to write may be gone, and asking again would
+    /// report success. The store must take no more writes.
+    #[error("cannot sync {}: {source}", path.display())]
+    Sync {
+        /// Which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The index failed; it is derived, so no chunk is lost.
+    #[error("the index failed: {0}")]
+    Index(String),
+}
+
+impl Fault {
+    /// Says where an error of the system came from. To be used with `map_err`.
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::NoRoom {
+                action,
+                path,
+                source,
+            },
+            _ => Self::Io {
+                action,
+                path,
+                source,
+            },
+        }
+    }
+
+    /// Says which file or directory could not be synced. To be used with `map_err`.
+    pub fn sync(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Sync { path, source }
+    }
+}
+
+impl From<BadRecord> for Fault {
+    fn from(BadRecord(detail): BadRecord) -> Self {
+        Self::Damaged(detail)
+    }
+}

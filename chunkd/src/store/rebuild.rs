@@ -1,0 +1,99 @@
+//! Bringing the index in line with the records: after an unclean stop, and from nothing when it was
+//! lost (I9). Names are compared with rows; only a record without a row is opened.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use chunkproto::ChunkId;
+
+use super::directory::Layout;
+use super::fault::Fault;
+use super::index::{Index, Totals};
+use super::quarantine;
+use super::read::RecordReader;
+
+/// How often the walk says how far it is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+/// Enters what lies on disk and is not in the index, removes what is in the index and not on disk.
+/// A record whose ends are damaged goes to quarantine.
+///
+/// A row for each name is enough: a record is whole before it gets its name, and every read
+/// verifies it again.
+pub(crate) fn reconcile(layout: &Layout, index: &Index) -> Result<Totals, Fault> {
+    tracing::info!(dir = %layout.root().display(), "comparing the index with the chunks on disk");
+    let (mut on_disk, mut entered) = (0_u64, 0_u64);
+    let mut said = Instant::now();
+    for last_byte in 0..=u8::MAX {
+        let dir = layout.fan_out(last_byte);
+        for entry in fs::read_dir(&dir).map_err(Fault::io("list", &dir))? {
+            let path = entry.map_err(Fault::io("list", &dir))?.path();
+            let Some(id) = id_of(layout, &path) else {
+                tracing::warn!(path = %path.display(), "this file is not a chunk of ours; ignored");
+                continue;
+            };
+            if index.get(id)?.is_none() {
+                if !enter(layout, index, id, &path)? {
+                    continue;
+                }
+                entered += 1;
+            }
+            on_disk += 1;
+            if said.elapsed() >= PROGRESS_EVERY {
+                said = Instant::now();
+                let percent = u32::from(last_byte) * 100 / 256;
+                tracing::info!(on_disk, entered, percent, "still comparing");
+            }
+        }
+    }
+    let totals = drop_absent(layout, index, on_disk)?;
+    tracing::info!(
+        chunks = totals.chunk_count,
+        entered,
+        "the index matches the chunks on disk"
+    );
+    Ok(totals)
+}
+
+/// Enters one record; false if it was damaged and is in quarantine now.
+fn enter(layout: &Layout, index: &Index, id: ChunkId, path: &Path) -> Result<bool, Fault> {
+    let file = File::open(path).map_err(Fault::io("open", path))?;
+    match RecordReader::new(file, path, id) {
+        Ok(reader) => index.insert(&reader.info()).map(|_| true),
+        Err(Fault::Damaged(detail)) => {
+            quarantine::set_aside(layout, id, &detail)?;
+            Ok(false)
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Removes the rows of chunks that are gone. Each record has a row by now, so equal numbers mean
+/// that there are none.
+fn drop_absent(layout: &Layout, index: &Index, on_disk: u64) -> Result<Totals, Fault> {
+    let mut totals = Totals::default();
+    for info in index.rows(None) {
+        totals.chunk_count += 1;
+        totals.used_bytes += info?.length_bytes;
+    }
+    if totals.chunk_count == on_disk {
+        return Ok(totals);
+    }
+    for info in index.rows(None) {
+        let info = info?;
+        let path = layout.record(info.id);
+        if !path.try_exists().map_err(Fault::io("look at", &path))? {
+            index.remove(info.id)?;
+            totals.chunk_count -= 1;
+            totals.used_bytes -= info.length_bytes;
+        }
+    }
+    Ok(totals)
+}
+
+/// The chunk whose record this path is, if it is one.
+fn id_of(layout: &Layout, path: &Path) -> Option<ChunkId> {
+    let id = path.file_name()?.to_str()?.parse().ok()?;
+    (layout.record(id) == path).then_some(id)
+}

@@ -1,0 +1,180 @@
+//! What the scenarios share: chunks, bodies, stores and servers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use chunkd::{ChunkStore, StoreOptions};
+use chunkproto::{
+    ByteRange, ChunkId, ChunkInfo, ChunkPut, ChunkReceipt, ChunkResult, ChunkStream, ClusterSecret,
+    Crc64, OwnerHint,
+};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+pub const KIB: usize = 1 << 10;
+pub const MIB: usize = 1 << 20;
+
+pub fn secret() -> ClusterSecret {
+    ClusterSecret::parse("the-secret-of-all-tests").unwrap()
+}
+
+/// Bytes that differ at every distance a test could mix up; `seed` tells chunks apart.
+pub fn data(length: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+pub fn owner() -> OwnerHint {
+    OwnerHint {
+        bucket_id: Uuid::from_u128(1),
+        bucket: "bucket".into(),
+        key: "a/key".into(),
+        sequence: Uuid::from_u128(2),
+        part: Some((Uuid::from_u128(3), 4)),
+        index: 5,
+        offset_bytes: 6,
+        body_bytes: Some(7),
+    }
+}
+
+pub fn put_of(id: ChunkId, length: usize) -> ChunkPut {
+    ChunkPut {
+        id,
+        length_bytes: length as u64,
+        owner: owner(),
+    }
+}
+
+pub fn receipt_of(data: &[u8]) -> ChunkReceipt {
+    ChunkReceipt {
+        length_bytes: data.len() as u64,
+        crc64: Crc64::of(data),
+    }
+}
+
+pub fn info_of(id: ChunkId, data: &[u8]) -> ChunkInfo {
+    ChunkInfo {
+        id,
+        length_bytes: data.len() as u64,
+        crc64: Crc64::of(data),
+    }
+}
+
+/// The bytes as a sender gives them, in pieces that fit no boundary of ours.
+pub fn body(data: &[u8]) -> ChunkStream {
+    let pieces: Vec<_> = data
+        .chunks(77_777)
+        .map(|p| Ok(Bytes::copy_from_slice(p)))
+        .collect();
+    stream::iter(pieces).boxed()
+}
+
+pub async fn put(store: &ChunkStore, id: ChunkId, data: &[u8]) -> ChunkResult<ChunkReceipt> {
+    store.put(put_of(id, data.len()), body(data)).await
+}
+
+pub async fn get(
+    store: &ChunkStore,
+    id: ChunkId,
+    range: Option<ByteRange>,
+) -> ChunkResult<Vec<u8>> {
+    let read = store.get(id, range).await?;
+    read.stream
+        .try_fold(Vec::new(), |mut all, piece| async move {
+            all.extend_from_slice(&piece);
+            Ok(all)
+        })
+        .await
+}
+
+pub fn open(dir: &Path) -> ChunkStore {
+    ChunkStore::open(StoreOptions::new(dir)).unwrap()
+}
+
+/// A fresh store; the directory goes with the first value.
+pub fn fresh() -> (TempDir, ChunkStore) {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    (dir, store)
+}
+
+/// Where `docs/chunk-format.md` says that a chunk lies.
+pub fn record_path(dir: &Path, id: ChunkId) -> PathBuf {
+    dir.join("chunks")
+        .join(format!("{:02x}", id.as_bytes()[15]))
+        .join(id.to_string())
+}
+
+pub fn names_in(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+/// A chunk server in this process.
+pub struct Server {
+    pub url: String,
+    pub store: ChunkStore,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+    _dir: TempDir,
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub async fn with(settings: impl FnOnce(&mut StoreOptions)) -> Self {
+        let dir = TempDir::new().unwrap();
+        let mut options = StoreOptions::new(dir.path());
+        settings(&mut options);
+        let store = ChunkStore::open(options).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (stop, stopped) = oneshot::channel();
+        let served = store.clone();
+        let task = tokio::spawn(async move {
+            chunkd::serve(listener, served, secret(), async {
+                let _ = stopped.await;
+            })
+            .await;
+        });
+        Self {
+            url,
+            store,
+            stop: Some(stop),
+            task,
+            _dir: dir,
+        }
+    }
+
+    pub fn dir(&self) -> &Path {
+        self._dir.path()
+    }
+
+    pub fn chunk_url(&self, id: ChunkId) -> String {
+        format!("{}/v1/chunks/{id}", self.url)
+    }
+
+    /// Stops the server and waits until it has drained and closed its store.
+    pub async fn stop(mut self) -> TempDir {
+        self.stop.take().unwrap().send(()).unwrap();
+        self.task.await.unwrap();
+        self._dir
+    }
+}

@@ -1,0 +1,21 @@
+//! What gateway, chunkd and metastore agree on: ids, checksums, the owner hint and the chunk API
+//! on the wire. Imports nothing of ours; holds no state and does no I/O.
+
+mod checksum;
+mod chunk;
+mod error;
+mod id;
+mod node;
+mod owner;
+mod secret;
+pub mod wire;
+
+pub use checksum::{
+    BLOCK_BYTES, BlockHasher, Crc64, Crc64Hasher, ParseChecksumError, block_crc32c,
+};
+pub use chunk::{ByteRange, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkStream};
+pub use error::{ChunkError, ChunkResult};
+pub use id::{ChunkId, NodeId, ParseIdError};
+pub use node::{Heartbeat, HeartbeatReply, Registration};
+pub use owner::{DecodeOwnerError, OwnerHint};
+pub use secret::{ClusterSecret, InvalidSecret};

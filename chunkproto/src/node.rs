@@ -1,0 +1,50 @@
+//! What a chunk server tells the gateways about itself: once at registration, then in heartbeats.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::NodeId;
+
+/// A chunk server's introduction. Repeating it is harmless.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    /// Identity of the data directory.
+    pub node_id: NodeId,
+    /// Identity of this run of the process, in time order. A gateway follows the latest and
+    /// refuses an older one, so two processes with one identity cannot both serve.
+    pub incarnation: Uuid,
+    /// Base URL at which gateways and other nodes reach the chunk API, without a final slash.
+    pub address: String,
+    /// Failure zone; empty means that the node is a zone of its own.
+    pub zone: String,
+    /// The state at this moment.
+    pub state: Heartbeat,
+}
+
+/// A chunk server's state, sent every second or so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// The run of the process that speaks; see [`Registration::incarnation`].
+    pub incarnation: Uuid,
+    /// Size of the disk.
+    pub capacity_bytes: u64,
+    /// Bytes of chunk data held.
+    pub used_bytes: u64,
+    /// Bytes free on the disk.
+    pub free_bytes: u64,
+    /// Chunks held.
+    pub chunk_count: u64,
+    /// Chunk requests under way.
+    pub in_flight: u32,
+    /// Disk errors since start.
+    pub disk_errors: u64,
+    /// Whether new chunks are accepted; false on a full or failed disk.
+    pub writable: bool,
+}
+
+/// A gateway's answer to a registration or a heartbeat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeartbeatReply {
+    /// False when the gateway does not know the node (it restarted): register again.
+    pub known: bool,
+}

@@ -1,0 +1,6 @@
+//! The admin listener: chunk servers register here, operators and orchestrators look here.
+
+mod server;
+mod status;
+
+pub use server::AdminServer;

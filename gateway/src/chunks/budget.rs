@@ -1,0 +1,77 @@
+//! The process's budget for bytes held on behalf of requests (I13): a request waits until its
+//! share is free, for a bounded time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// One permit stands for this many bytes.
+const PERMIT_BYTES: u64 = 1024;
+
+/// A number of bytes that requests share.
+#[derive(Debug, Clone)]
+pub struct ByteBudget {
+    permits: Arc<Semaphore>,
+    total: u32,
+    patience: Duration,
+}
+
+/// Bytes held; they return to the budget on drop.
+#[derive(Debug)]
+#[must_use]
+pub struct BytesReserved {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// The budget stayed taken for as long as a request may wait.
+#[derive(Debug, thiserror::Error)]
+#[error("too many requests hold memory; none was freed in {0:?}")]
+pub struct BudgetExhausted(Duration);
+
+impl ByteBudget {
+    /// A budget of `total_bytes`; a request waits at most `patience` for its share.
+    #[must_use]
+    pub fn new(total_bytes: u64, patience: Duration) -> Self {
+        let total = u32::try_from(total_bytes / PERMIT_BYTES)
+            .unwrap_or(u32::MAX)
+            .max(1);
+        let most = u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX);
+        let total = total.min(most);
+        Self {
+            permits: Arc::new(Semaphore::new(total as usize)),
+            total,
+            patience,
+        }
+    }
+
+    /// Waits for `bytes`, or for the whole budget where it is smaller than that.
+    ///
+    /// # Errors
+    /// [`BudgetExhausted`] after the budget's patience.
+    pub async fn reserve(&self, bytes: u64) -> Result<BytesReserved, BudgetExhausted> {
+        let wanted = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
+        let acquire = Arc::clone(&self.permits).acquire_many_owned(wanted.min(self.total));
+        match tokio::time::timeout(self.patience, acquire).await {
+            Ok(permit) => {
+                let permit = permit.expect("the budget's semaphore is never closed");
+                Ok(BytesReserved { _permit: permit })
+            }
+            Err(_) => Err(BudgetExhausted(self.patience)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_waits_for_its_share_and_gives_up_in_time() {
+        let budget = ByteBudget::new(4096, Duration::from_secs(1));
+        let held = budget.reserve(1 << 40).await.unwrap();
+        assert!(budget.reserve(1).await.is_err());
+        drop(held);
+        assert!(budget.reserve(1).await.is_ok());
+    }
+}

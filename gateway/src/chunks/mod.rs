@@ -1,0 +1,20 @@
+//! The chunk data plane: bodies to chunks and back. Knows nodes and replicas; never sees an S3
+//! type. A PUT reads `plan` → `placement` → `write` → `transport`; a GET reads `read` → `transport`.
+
+mod budget;
+mod chunk_write;
+mod http_transport;
+mod placement;
+mod plan;
+mod read;
+mod replica;
+mod transport;
+mod write;
+
+pub use budget::{BudgetExhausted, ByteBudget, BytesReserved};
+pub use http_transport::HttpTransport;
+pub use placement::{NodeView, PlacementRequest, choose_nodes};
+pub use plan::{PlannedChunk, SplitPlan};
+pub use read::{BodyReader, ChunkSlice, ReadError, SliceSource, slices_of};
+pub use transport::ChunkTransport;
+pub use write::{BodyOwner, BodyStream, BodyWriter, WriteError, WriterSettings, WrittenBody};

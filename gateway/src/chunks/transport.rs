@@ -1,0 +1,57 @@
+//! The one way from the gateway to a node's chunks: over HTTP, inside the process, or through a
+//! wrapper that injects faults. `compat-tests` runs one conformance suite against all.
+
+use async_trait::async_trait;
+use chunkproto::{
+    ByteRange, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult, ChunkStream,
+    NodeId,
+};
+
+/// Chunk operations on a node that is named by its id.
+#[async_trait]
+pub trait ChunkTransport: Send + Sync + 'static {
+    /// Stores a chunk. On success it is durable on the node, whole. On an error, or when the
+    /// caller drops the future, it may or may not be there; it is never there in part. Putting
+    /// the same bytes again under the same id succeeds.
+    ///
+    /// # Errors
+    /// `Conflict` for other bytes under the id; `BadBody` when `body` is not as long as declared.
+    async fn put(
+        &self,
+        node: NodeId,
+        put: ChunkPut,
+        body: ChunkStream,
+    ) -> ChunkResult<ChunkReceipt>;
+
+    /// Opens a chunk, or a range of it. Bytes are verified before they are yielded; the stream
+    /// ends with an error where that fails, or yields exactly the range.
+    ///
+    /// # Errors
+    /// `NotFound`, `Corrupt`.
+    async fn get(
+        &self,
+        node: NodeId,
+        chunk: ChunkId,
+        range: Option<ByteRange>,
+    ) -> ChunkResult<ChunkRead>;
+
+    /// What the node says of a chunk.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    async fn head(&self, node: NodeId, chunk: ChunkId) -> ChunkResult<ChunkInfo>;
+
+    /// Deletes a chunk durably. Deleting one that is not there succeeds.
+    async fn delete(&self, node: NodeId, chunk: ChunkId) -> ChunkResult<()>;
+
+    /// Makes `target` fetch a chunk from `source` and store it, as durably as `put`.
+    ///
+    /// # Errors
+    /// As `get` on the source and `put` on the target.
+    async fn copy(
+        &self,
+        target: NodeId,
+        chunk: ChunkId,
+        source: NodeId,
+    ) -> ChunkResult<ChunkReceipt>;
+}

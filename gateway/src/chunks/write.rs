@@ -1,0 +1,296 @@
+//! A body to chunks: steps 2 to 4 of the write protocol. Chunk i+1 is under way while chunk i is
+//! being made durable; nothing holds a whole body (I13).
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chunkproto::{ChunkId, ChunkPut, Crc64, NodeId, OwnerHint};
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use metastore::{ChunkLayout, ChunkRef, Scheme};
+use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
+
+use super::chunk_write::{ChunkWrite, RETAINED_MAX_BYTES};
+use super::{BudgetExhausted, ByteBudget, ChunkTransport, PlannedChunk, SplitPlan};
+use crate::cluster::Membership;
+
+/// Chunks of one body that wait for their nodes' acknowledgements while the next one is read.
+const FINISHING_MAX: usize = 1;
+
+/// A client's body. Its errors are the client's or the connection's.
+pub type BodyStream = BoxStream<'static, Result<Bytes, Box<dyn Error + Send + Sync>>>;
+
+/// How bodies are made redundant.
+#[derive(Debug, Clone, Copy)]
+pub struct WriterSettings {
+    /// Replicas of each chunk, on distinct nodes: 1 to 6.
+    pub replicas: u8,
+    /// Durable replicas before a write is acknowledged. None: all while that many nodes are up,
+    /// else a majority.
+    pub write_quorum: Option<u8>,
+}
+
+/// Which object a body belongs to, for the owner hints.
+#[derive(Debug, Clone)]
+pub struct BodyOwner {
+    /// Id of the bucket.
+    pub bucket_id: Uuid,
+    /// Name of the bucket.
+    pub bucket: String,
+    /// Key of the object.
+    pub key: String,
+    /// Revision that the body is written for.
+    pub sequence: Uuid,
+    /// Upload and part number, for a part.
+    pub part: Option<(Uuid, u16)>,
+}
+
+/// A body that is durable as chunks but not yet named by any row.
+#[derive(Debug)]
+pub struct WrittenBody {
+    /// Where its bytes are.
+    pub layout: ChunkLayout,
+    /// CRC64-NVME of the whole body.
+    pub crc64: Crc64,
+}
+
+/// Why a body was not written. Chunks that were written stay behind for garbage collection.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The client's body failed or ended wrongly.
+    #[error("the client's body failed: {0}")]
+    Body(Box<dyn Error + Send + Sync>),
+    /// The body had another length than declared.
+    #[error("the body is not {declared_bytes} bytes long as declared")]
+    Length {
+        /// The declared length.
+        declared_bytes: u64,
+    },
+    /// Too few nodes take new chunks.
+    #[error("{found} chunk servers can take a new chunk, {quorum} are needed")]
+    NoNodes {
+        /// Nodes found.
+        found: usize,
+        /// Nodes needed.
+        quorum: usize,
+    },
+    /// Too few replicas became durable.
+    #[error("{durable} replicas of a chunk are durable, {quorum} are needed")]
+    NoQuorum {
+        /// Durable replicas.
+        durable: usize,
+        /// Replicas needed.
+        quorum: usize,
+    },
+    /// The process's memory budget stayed taken.
+    #[error(transparent)]
+    Busy(#[from] BudgetExhausted),
+}
+
+/// Writes bodies.
+#[derive(Clone)]
+pub struct BodyWriter {
+    parts: Arc<WriterParts>,
+    budget: ByteBudget,
+}
+
+/// What every chunk of every body needs.
+pub struct WriterParts {
+    pub transport: Arc<dyn ChunkTransport>,
+    pub membership: Arc<Membership>,
+    settings: WriterSettings,
+    random: RandomState,
+}
+
+impl WriterParts {
+    pub fn replicas_wanted(&self) -> usize {
+        usize::from(self.settings.replicas)
+    }
+
+    pub fn write_quorum(&self) -> usize {
+        let wanted = self.replicas_wanted();
+        match self.settings.write_quorum {
+            Some(quorum) => usize::from(quorum),
+            None if self.membership.writable_count() >= wanted => wanted,
+            None => wanted / 2 + 1,
+        }
+    }
+
+    pub fn random(&self) -> u64 {
+        self.random.hash_one(Uuid::now_v7())
+    }
+}
+
+impl BodyWriter {
+    /// A writer over `transport` to the nodes of `membership`, holding bytes out of `budget`.
+    #[must_use]
+    pub fn new(
+        transport: Arc<dyn ChunkTransport>,
+        membership: Arc<Membership>,
+        budget: ByteBudget,
+        settings: WriterSettings,
+    ) -> Self {
+        let random = RandomState::new();
+        Self {
+            parts: Arc::new(WriterParts {
+                transport,
+                membership,
+                settings,
+                random,
+            }),
+            budget,
+        }
+    }
+
+    /// Replicas that each chunk should have.
+    #[must_use]
+    pub fn replicas_wanted(&self) -> u8 {
+        self.parts.settings.replicas
+    }
+
+    /// Writes a body of `body_bytes` and reads `body` to its end. On success every chunk is durable
+    /// on at least the write quorum of nodes. On failure, or when the caller goes away, nothing
+    /// names what was written.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn write(
+        &self,
+        owner: BodyOwner,
+        body_bytes: u64,
+        body: BodyStream,
+    ) -> Result<WrittenBody, WriteError> {
+        let _reserved = self
+            .budget
+            .reserve(body_bytes.min(2 * RETAINED_MAX_BYTES))
+            .await?;
+        let mut pieces = Pieces {
+            body,
+            rest: Bytes::new(),
+            declared_bytes: body_bytes,
+        };
+        let mut finishing = VecDeque::new();
+        let mut chunks = Vec::new();
+        let mut nodes = Vec::new();
+
+        for planned in SplitPlan::for_body(body_bytes).chunks() {
+            let chunk = self
+                .feed_chunk(planned, body_bytes, &owner, &nodes, &mut pieces)
+                .await?;
+            nodes.extend(chunk.nodes());
+            if finishing.len() == FINISHING_MAX {
+                chunks.extend(join_first(&mut finishing).await?);
+            }
+            finishing.push_back(AbortOnDropHandle::new(tokio::spawn(chunk.finish())));
+        }
+        pieces.expect_end().await?;
+        while !finishing.is_empty() {
+            chunks.extend(join_first(&mut finishing).await?);
+        }
+        Ok(WrittenBody {
+            crc64: crc64_of(&chunks),
+            layout: ChunkLayout {
+                scheme: Scheme::Replicated,
+                chunks,
+            },
+        })
+    }
+
+    async fn feed_chunk(
+        &self,
+        planned: PlannedChunk,
+        body_bytes: u64,
+        owner: &BodyOwner,
+        same_body: &[NodeId],
+        pieces: &mut Pieces,
+    ) -> Result<ChunkWrite, WriteError> {
+        let put = ChunkPut {
+            id: ChunkId::generate(),
+            length_bytes: planned.length_bytes,
+            owner: owner.hint(planned, body_bytes),
+        };
+        let mut chunk = ChunkWrite::begin(Arc::clone(&self.parts), put, same_body.to_vec())?;
+        let mut missing_bytes = planned.length_bytes;
+        while missing_bytes > 0 {
+            let piece = pieces.next(missing_bytes).await?;
+            missing_bytes -= piece.len() as u64;
+            chunk.feed(piece).await?;
+        }
+        Ok(chunk)
+    }
+}
+
+impl BodyOwner {
+    fn hint(&self, chunk: PlannedChunk, body_bytes: u64) -> OwnerHint {
+        OwnerHint {
+            bucket_id: self.bucket_id,
+            bucket: self.bucket.clone(),
+            key: self.key.clone(),
+            sequence: self.sequence,
+            part: self.part,
+            index: chunk.index,
+            offset_bytes: chunk.offset_bytes,
+            body_bytes: Some(body_bytes),
+        }
+    }
+}
+
+type Finishing = VecDeque<AbortOnDropHandle<Result<ChunkRef, WriteError>>>;
+
+async fn join_first(finishing: &mut Finishing) -> Result<Option<ChunkRef>, WriteError> {
+    let Some(first) = finishing.pop_front() else {
+        return Ok(None);
+    };
+    match first.await {
+        Ok(outcome) => outcome.map(Some),
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
+fn crc64_of(chunks: &[ChunkRef]) -> Crc64 {
+    chunks.iter().fold(Crc64::of(b""), |crc, chunk| {
+        crc.then(chunk.crc64, chunk.length_bytes)
+    })
+}
+
+/// The client's body, cut where a chunk ends.
+struct Pieces {
+    body: BodyStream,
+    rest: Bytes,
+    declared_bytes: u64,
+}
+
+impl Pieces {
+    /// The next bytes, at least one and at most `most_bytes`.
+    async fn next(&mut self, most_bytes: u64) -> Result<Bytes, WriteError> {
+        while self.rest.is_empty() {
+            self.rest = match self.body.next().await {
+                Some(piece) => piece.map_err(WriteError::Body)?,
+                None => {
+                    return Err(WriteError::Length {
+                        declared_bytes: self.declared_bytes,
+                    });
+                }
+            };
+        }
+        let most = usize::try_from(most_bytes).unwrap_or(usize::MAX);
+        Ok(self.rest.split_to(self.rest.len().min(most)))
+    }
+
+    /// Reads to the end, where trailers stand; further bytes are an error.
+    async fn expect_end(&mut self) -> Result<(), WriteError> {
+        while self.rest.is_empty() {
+            match self.body.next().await {
+                Some(piece) => self.rest = piece.map_err(WriteError::Body)?,
+                None => return Ok(()),
+            }
+        }
+        Err(WriteError::Length {
+            declared_bytes: self.declared_bytes,
+        })
+    }
+}

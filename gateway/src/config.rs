@@ -1,0 +1,413 @@
+//! Settings: flags, environment variables and a TOML file, in that order of precedence, as plain
+//! validated data. The only place that reads the environment.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use bytesize::ByteSize;
+use chunkproto::ClusterSecret;
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+/// The gateway's command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "gateway",
+    version,
+    about = "Sextant's gateway: an S3 endpoint over chunk servers",
+    long_about = "Sextant's gateway speaks S3, splits objects into chunks, stores the chunks on chunk \
+        servers and keeps the metadata.\n\nEvery setting may be given as a flag, as an environment \
+        variable or in a TOML file (--config), in this order of precedence. In the file, a setting \
+        has the flag's name without the dashes, for example: listen = \"0.0.0.0:9000\"."
+)]
+pub struct Cli {
+    /// What to run.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The gateway's commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything in this process: gateway, metadata and chunk stores in one data directory
+    Standalone(StandaloneConfig),
+    /// Run a gateway over separate chunkd processes
+    Serve(ServeConfig),
+}
+
+/// Settings of `gateway standalone`.
+#[derive(Debug, Clone, Args)]
+pub struct StandaloneConfig {
+    /// Data directory: metadata, chunks and generated keys
+    #[arg(long, env = "SEXTANT_DATA", value_name = "DIR")]
+    pub data: PathBuf,
+    /// Number of embedded chunk stores, 1 to 64; may grow, never shrink
+    #[arg(long, env = "SEXTANT_NODES", value_name = "N", default_value_t = 6,
+        value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub nodes: u8,
+    /// Replicas of each chunk, each in its own store, 1 to 6; all stores share one disk here
+    #[arg(long, env = "SEXTANT_REPLICAS", value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u8).range(1..=6))]
+    pub replicas: u8,
+    /// What both commands share.
+    #[command(flatten)]
+    pub gateway: GatewayConfig,
+}
+
+/// Settings of `gateway serve`.
+#[derive(Debug, Clone, Args)]
+pub struct ServeConfig {
+    /// Metadata database: rocksdb:DIR (generated keys are kept in DIR too)
+    #[arg(long, env = "SEXTANT_METADATA", value_name = "URL", value_parser = parse_metadata)]
+    pub metadata: MetadataUrl,
+    /// Replicas of each chunk, each on its own chunk server, 1 to 6
+    #[arg(long, env = "SEXTANT_REPLICAS", value_name = "N", default_value_t = 3,
+        value_parser = clap::value_parser!(u8).range(1..=6))]
+    pub replicas: u8,
+    /// Durable replicas before a write is acknowledged, 1 to the number of replicas [default: all
+    /// while that many servers are up, else a majority]
+    #[arg(long, env = "SEXTANT_WRITE_QUORUM", value_name = "N",
+        value_parser = clap::value_parser!(u8).range(1..=6))]
+    pub write_quorum: Option<u8>,
+    /// Secret shared by all gateways and chunk servers, 16 characters or more [default: generated
+    /// at first start and kept in DIR/cluster-secret]
+    #[arg(long, env = "SEXTANT_CLUSTER_SECRET", value_name = "SECRET", hide_env_values = true,
+        value_parser = ClusterSecret::parse)]
+    pub cluster_secret: Option<ClusterSecret>,
+    /// What both commands share.
+    #[command(flatten)]
+    pub gateway: GatewayConfig,
+}
+
+/// Settings that both commands share.
+#[derive(Debug, Clone, Args)]
+pub struct GatewayConfig {
+    /// Address of the S3 listener
+    #[arg(
+        long,
+        env = "SEXTANT_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9000"
+    )]
+    pub listen: SocketAddr,
+    /// Address of the admin listener: health, readiness, metrics, status, chunk server registration
+    #[arg(
+        long,
+        env = "SEXTANT_ADMIN_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9001"
+    )]
+    pub admin_listen: SocketAddr,
+    /// Root user's access key [default: generated at first start]
+    #[arg(long, env = "SEXTANT_ACCESS_KEY", value_name = "KEY", requires = "secret_key",
+        value_parser = parse_access_key)]
+    pub access_key: Option<String>,
+    /// Root user's secret key, 8 characters or more [default: generated at first start]
+    #[arg(long, env = "SEXTANT_SECRET_KEY", value_name = "KEY", requires = "access_key",
+        hide_env_values = true, value_parser = parse_secret_key)]
+    pub secret_key: Option<String>,
+    /// Region that the gateway answers as
+    #[arg(
+        long,
+        env = "SEXTANT_REGION",
+        value_name = "NAME",
+        default_value = "us-east-1"
+    )]
+    pub region: String,
+    /// Domains under which a bucket's name may stand as subdomain (comma-separated); path style
+    /// always works
+    #[arg(
+        long,
+        env = "SEXTANT_DOMAIN",
+        value_name = "NAME",
+        value_delimiter = ',',
+        default_value = "localhost"
+    )]
+    pub domain: Vec<String>,
+    /// Longest body of one PUT, copy or part, in bytes or with a unit
+    #[arg(
+        long,
+        env = "SEXTANT_MAX_OBJECT_SIZE",
+        value_name = "SIZE",
+        default_value = "10GiB"
+    )]
+    pub max_object_size: ByteSize,
+    /// Memory for object bytes on their way in, in bytes or with a unit; requests wait for their
+    /// share
+    #[arg(
+        long,
+        env = "SEXTANT_WRITE_BUDGET",
+        value_name = "SIZE",
+        default_value = "128MiB"
+    )]
+    pub write_budget: ByteSize,
+    /// Memory for object bytes on their way out, in bytes or with a unit; requests wait for their
+    /// share
+    #[arg(
+        long,
+        env = "SEXTANT_READ_BUDGET",
+        value_name = "SIZE",
+        default_value = "128MiB"
+    )]
+    pub read_budget: ByteSize,
+    /// What to log, as a filter: error, warn, info, debug, or per module
+    #[arg(
+        long,
+        env = "SEXTANT_LOG",
+        value_name = "FILTER",
+        default_value = "info,s3s=off"
+    )]
+    pub log: String,
+    /// TOML file with settings
+    #[arg(long, env = "SEXTANT_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Where the metadata is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetadataUrl {
+    /// A RocksDB database in this directory.
+    RocksDb(PathBuf),
+}
+
+fn parse_metadata(text: &str) -> Result<MetadataUrl, String> {
+    match text.split_once(':') {
+        Some(("rocksdb", dir)) if !dir.is_empty() => Ok(MetadataUrl::RocksDb(PathBuf::from(dir))),
+        Some(("postgres" | "postgresql", _)) => {
+            Err("PostgreSQL is not built yet; use rocksdb:DIR".into())
+        }
+        _ => Err("expected rocksdb:DIR".into()),
+    }
+}
+
+fn parse_access_key(text: &str) -> Result<String, String> {
+    let fits = (3..=128).contains(&text.len());
+    if fits
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    {
+        Ok(text.to_owned())
+    } else {
+        Err("expected 3 to 128 letters, digits, '-', '_' or '.'".into())
+    }
+}
+
+fn parse_secret_key(text: &str) -> Result<String, String> {
+    if (8..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected 8 to 128 visible ASCII characters".into())
+    }
+}
+
+/// Reads the settings of this process from flags, environment and file.
+///
+/// # Errors
+/// Whatever does not fit, as clap shows it to the user; also `--help` and `--version`.
+pub fn from_process() -> Result<Cli, clap::Error> {
+    parse(std::env::args_os())
+}
+
+/// Reads the settings from these arguments, the environment and the file that they name.
+///
+/// # Errors
+/// As [`from_process`].
+pub fn parse<I>(arguments: I) -> Result<Cli, clap::Error>
+where
+    I: IntoIterator<Item = OsString>,
+{
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let mut command = Cli::command();
+    if let Some(path) = config_file(&arguments) {
+        command = with_file(command, &arguments, &path)?;
+    }
+    let matches = command.clone().try_get_matches_from(&arguments)?;
+    let cli = Cli::from_arg_matches(&matches)?;
+    cli.check()
+        .map_err(|message| command.error(ErrorKind::ValueValidation, message))?;
+    Ok(cli)
+}
+
+impl Cli {
+    /// What both commands share.
+    #[must_use]
+    pub fn gateway(&self) -> &GatewayConfig {
+        match &self.command {
+            Command::Standalone(config) => &config.gateway,
+            Command::Serve(config) => &config.gateway,
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match &self.command {
+            Command::Standalone(config) if config.replicas > config.nodes => Err(format!(
+                "{} replicas need as many stores; --nodes is {}",
+                config.replicas, config.nodes
+            )),
+            Command::Serve(config) if config.write_quorum > Some(config.replicas) => Err(format!(
+                "a write quorum of {} cannot be met with {} replicas",
+                config.write_quorum.unwrap_or_default(),
+                config.replicas
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The file named by `--config` or SEXTANT_CONFIG, read leniently: the real parse comes later.
+fn config_file(arguments: &[OsString]) -> Option<PathBuf> {
+    let matches = Cli::command()
+        .ignore_errors(true)
+        .try_get_matches_from(arguments)
+        .ok()?;
+    let (_, matches) = matches.subcommand()?;
+    matches
+        .try_get_one::<PathBuf>("config")
+        .ok()
+        .flatten()
+        .cloned()
+}
+
+/// The command with the file's values as defaults of the chosen subcommand.
+fn with_file(
+    command: clap::Command,
+    arguments: &[OsString],
+    path: &Path,
+) -> Result<clap::Command, clap::Error> {
+    let fail = |detail: String| {
+        let message = format!(
+            "the settings file {} cannot be used: {detail}\n",
+            path.display()
+        );
+        clap::Error::raw(ErrorKind::Io, message)
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+    let table: toml::Table = text.parse().map_err(|error| fail(format!("{error}")))?;
+    let chosen = command
+        .get_subcommands()
+        .map(|subcommand| subcommand.get_name().to_owned())
+        .find(|name| arguments.iter().any(|argument| argument == name.as_str()));
+    let Some(chosen) = chosen else {
+        return Ok(command);
+    };
+
+    let mut defaults = Vec::new();
+    for (key, value) in table {
+        let known = command
+            .find_subcommand(&chosen)
+            .and_then(|subcommand| {
+                subcommand
+                    .get_arguments()
+                    .find(|argument| argument.get_long() == Some(&key))
+            })
+            .map(|argument| argument.get_id().clone());
+        let id = known.ok_or_else(|| fail(format!("there is no setting '{key}'")))?;
+        defaults.push((
+            id,
+            as_text(value).map_err(|kind| fail(format!("'{key}' is a {kind}")))?,
+        ));
+    }
+    Ok(command.mut_subcommand(chosen, |mut subcommand| {
+        for (id, value) in defaults {
+            subcommand = subcommand.mut_arg(id, |argument| argument.default_value(value));
+        }
+        subcommand
+    }))
+}
+
+fn as_text(value: toml::Value) -> Result<String, &'static str> {
+    match value {
+        toml::Value::String(text) => Ok(text),
+        toml::Value::Integer(number) => Ok(number.to_string()),
+        toml::Value::Array(items) => {
+            let items: Result<Vec<_>, _> = items.into_iter().map(as_text).collect();
+            Ok(items?.join(","))
+        }
+        other => Err(other.type_str()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn parse_words(words: &[&str]) -> Result<Cli, clap::Error> {
+        parse(words.iter().map(OsString::from))
+    }
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_flag_outweighs_the_file_and_the_file_outweighs_the_default() {
+        let file = file("data = \"/from/file\"\nnodes = 3\nregion = \"eu-west-1\"\n");
+        let path = file.path().to_str().unwrap();
+        let cli =
+            parse_words(&["gateway", "standalone", "--config", path, "--nodes", "4"]).unwrap();
+        let Command::Standalone(config) = cli.command else {
+            panic!("standalone was asked for")
+        };
+        assert_eq!(config.data, PathBuf::from("/from/file"));
+        assert_eq!(config.nodes, 4);
+        assert_eq!(config.gateway.region, "eu-west-1");
+        assert_eq!(config.replicas, 1);
+    }
+
+    #[test]
+    fn a_mistyped_setting_in_the_file_is_named() {
+        let file = file("dataa = \"/x\"\n");
+        let path = file.path().to_str().unwrap();
+        let error = parse_words(&["gateway", "standalone", "--config", path]).unwrap_err();
+        assert!(error.to_string().contains("dataa"));
+    }
+
+    #[test]
+    fn impossible_numbers_are_refused() {
+        let standalone = [
+            "gateway",
+            "standalone",
+            "--data",
+            "d",
+            "--nodes",
+            "2",
+            "--replicas",
+            "3",
+        ];
+        assert!(
+            parse_words(&standalone)
+                .unwrap_err()
+                .to_string()
+                .contains("3 replicas")
+        );
+        let serve = [
+            "gateway",
+            "serve",
+            "--metadata",
+            "rocksdb:d",
+            "--write-quorum",
+            "4",
+        ];
+        assert!(parse_words(&serve).is_err());
+        assert!(parse_words(&["gateway", "serve", "--metadata", "mysql:x"]).is_err());
+    }
+
+    #[test]
+    fn sizes_take_units() {
+        let cli = parse_words(&[
+            "gateway",
+            "standalone",
+            "--data",
+            "d",
+            "--max-object-size",
+            "5MiB",
+        ]);
+        assert_eq!(cli.unwrap().gateway().max_object_size, ByteSize::mib(5));
+    }
+}

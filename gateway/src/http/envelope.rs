@@ -1,0 +1,108 @@
+//! What every answer carries: a request id, in the headers and in the body of an error, and the
+//! resource that the error is about. The id also stands in the log.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode};
+use quick_xml::escape::escape;
+use uuid::Uuid;
+
+const END_OF_ERROR: &str = "</Error>";
+
+/// Identifies a request to the client and in the log: 16 upper-case hexadecimal digits.
+#[derive(Debug, Clone)]
+pub struct RequestId(String);
+
+impl RequestId {
+    /// A fresh one.
+    #[must_use]
+    pub fn generate() -> Self {
+        let (random, _) = Uuid::new_v4().as_u64_pair();
+        Self(format!("{random:016X}"))
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What is put around the answer to one request.
+#[derive(Debug, Clone)]
+pub struct Envelope {
+    /// The request's id.
+    pub request_id: RequestId,
+    /// Its path, as S3's error bodies show it.
+    pub resource: String,
+}
+
+impl Envelope {
+    /// Adds the headers that every answer has.
+    pub fn put_headers<B>(&self, response: &mut Response<B>) {
+        let headers = response.headers_mut();
+        if let Ok(id) = HeaderValue::from_str(self.request_id.as_str()) {
+            headers.insert("x-amz-request-id", id.clone());
+            headers.insert("x-amz-id-2", id);
+        }
+        headers.insert(http::header::SERVER, HeaderValue::from_static("Sextant"));
+    }
+
+    /// The error body with `Resource`, `RequestId` and `HostId`; anything else as it was.
+    #[must_use]
+    pub fn complete_error_body(&self, body: Bytes) -> Bytes {
+        let Ok(text) = std::str::from_utf8(&body) else {
+            return body;
+        };
+        let Some(open) = text.strip_suffix(END_OF_ERROR) else {
+            return body;
+        };
+        let id = self.request_id.as_str();
+        let resource = escape(&self.resource);
+        let completed = format!(
+            "{open}<Resource>{resource}</Resource><RequestId>{id}</RequestId><HostId>{id}</HostId>{END_OF_ERROR}"
+        );
+        completed.into()
+    }
+
+    /// A whole error answer, for requests that never reach the S3 layer.
+    #[must_use]
+    pub fn error(&self, status: StatusCode, code: &str, message: &str) -> Response<Bytes> {
+        let open = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{}</Message>{END_OF_ERROR}",
+            escape(message)
+        );
+        let mut response = Response::new(self.complete_error_body(open.into()));
+        *response.status_mut() = status;
+        let xml = HeaderValue::from_static("application/xml");
+        response
+            .headers_mut()
+            .insert(http::header::CONTENT_TYPE, xml);
+        self.put_headers(&mut response);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn envelope() -> Envelope {
+        Envelope {
+            request_id: RequestId("0123456789ABCDEF".into()),
+            resource: "/b/<k>".into(),
+        }
+    }
+
+    #[test]
+    fn an_error_body_names_resource_and_request() {
+        let body = envelope().complete_error_body("<Error><Code>X</Code></Error>".into());
+        let expected = "<Error><Code>X</Code><Resource>/b/&lt;k&gt;</Resource>\
+            <RequestId>0123456789ABCDEF</RequestId><HostId>0123456789ABCDEF</HostId></Error>";
+        assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn other_bodies_stay_as_they_are() {
+        assert_eq!(envelope().complete_error_body("<List/>".into()), "<List/>");
+    }
+}

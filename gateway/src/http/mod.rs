@@ -1,0 +1,12 @@
+//! The listener side: connections, the guard in front of S3, request ids, error bodies. Knows HTTP
+//! and the shape of S3 requests, not what they do.
+
+mod drain;
+mod envelope;
+mod guard;
+mod listener;
+
+pub use drain::DrainingBody;
+pub use envelope::{Envelope, RequestId};
+pub use guard::{Refusal, refuse_unknown_subresource};
+pub use listener::{ListenerLimits, serve_connections};

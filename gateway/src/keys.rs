@@ -1,0 +1,190 @@
+//! Keys that are given by the operator or made at first start and kept in files that only the owner
+//! may read.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use chunkproto::ClusterSecret;
+use serde::{Deserialize, Serialize};
+
+use crate::s3::RootKeys;
+
+const ROOT_KEYS_FILE: &str = "root-keys.toml";
+const CLUSTER_SECRET_FILE: &str = "cluster-secret";
+const OWNER_ONLY: u32 = 0o600;
+
+/// Why keys cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file does not hold what it should.
+    #[error("{} is damaged ({detail}); restore it, or give the keys as settings", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The file can be read by others.
+    #[error("{} can be read by others; run: chmod 600 {}", path.display(), path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct RootKeysFile {
+    access_key: String,
+    secret_key: String,
+}
+
+/// The root keys: those given, else those kept in `dir`, else new ones, kept from now on.
+pub fn root_keys(dir: &Path, given: Option<RootKeys>) -> Result<RootKeys, KeyError> {
+    if let Some(given) = given {
+        return Ok(given);
+    }
+    let path = dir.join(ROOT_KEYS_FILE);
+    if let Some(text) = read(&path)? {
+        let file: RootKeysFile = toml::from_str(&text).map_err(|error| KeyError::Damaged {
+            path,
+            detail: error.message().to_owned(),
+        })?;
+        return Ok(RootKeys {
+            access_key: file.access_key,
+            secret_key: file.secret_key,
+        });
+    }
+    let file = RootKeysFile {
+        access_key: format!("SX{}", hex::encode_upper(random::<9>(&path)?)),
+        secret_key: hex::encode(random::<20>(&path)?),
+    };
+    let text = toml::to_string(&file).map_err(|error| KeyError::Damaged {
+        path: path.clone(),
+        detail: error.to_string(),
+    })?;
+    write(&path, &text)?;
+    Ok(RootKeys {
+        access_key: file.access_key,
+        secret_key: file.secret_key,
+    })
+}
+
+/// The cluster secret: the one given, else the one kept in `dir`, else a new one, kept from now on.
+pub fn cluster_secret(dir: &Path, given: Option<ClusterSecret>) -> Result<ClusterSecret, KeyError> {
+    if let Some(given) = given {
+        return Ok(given);
+    }
+    let path = dir.join(CLUSTER_SECRET_FILE);
+    let text = match read(&path)? {
+        Some(text) => text,
+        None => {
+            let text = hex::encode(random::<32>(&path)?);
+            write(&path, &text)?;
+            text
+        }
+    };
+    ClusterSecret::parse(&text).map_err(|error| KeyError::Damaged {
+        path,
+        detail: error.to_string(),
+    })
+}
+
+fn read(path: &Path) -> Result<Option<String>, KeyError> {
+    let io = |source| KeyError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io(error)),
+    };
+    let mode = std::fs::metadata(path).map_err(io)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(KeyError::Exposed {
+            path: path.to_owned(),
+        });
+    }
+    Ok(Some(text))
+}
+
+/// Writes the file durably and readable by its owner only; never over an existing one.
+fn write(path: &Path, text: &str) -> Result<(), KeyError> {
+    let attempt = || -> io::Result<()> {
+        let temporary = path.with_extension("new");
+        let _ = std::fs::remove_file(&temporary);
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(OWNER_ONLY)
+            .open(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)?;
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    };
+    attempt().map_err(|source| KeyError::Io {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn random<const N: usize>(path: &Path) -> Result<[u8; N], KeyError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| KeyError::Io {
+        path: path.to_owned(),
+        source: io::Error::other(error.to_string()),
+    })?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_keys_are_kept_and_only_for_the_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = root_keys(dir.path(), None).unwrap();
+        let second = root_keys(dir.path(), None).unwrap();
+        assert_eq!(first.secret_key, second.secret_key);
+        let mode = std::fs::metadata(dir.path().join(ROOT_KEYS_FILE))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, OWNER_ONLY);
+    }
+
+    #[test]
+    fn keys_that_others_can_read_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        cluster_secret(dir.path(), None).unwrap();
+        let path = dir.path().join(CLUSTER_SECRET_FILE);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(
+            cluster_secret(dir.path(), None),
+            Err(KeyError::Exposed { .. })
+        ));
+    }
+
+    #[test]
+    fn given_keys_leave_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let given = RootKeys {
+            access_key: "a".into(),
+            secret_key: "s".into(),
+        };
+        assert_eq!(root_keys(dir.path(), Some(given)).unwrap().access_key, "a");
+        assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none());
+    }
+}

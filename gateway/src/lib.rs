@@ -1,0 +1,16 @@
+//! Sextant's gateway: speaks S3, splits objects into chunks on chunk servers, keeps the metadata.
+//!
+//! Four rooms with one direction of travel: [`http`] → [`s3`] → [`chunks`] and `metastore`;
+//! [`cluster`] knows the nodes, [`admin`] serves chunk servers and operators. [`serve`] and
+//! [`standalone`] put the parts together.
+
+pub mod admin;
+pub mod chunks;
+pub mod cluster;
+pub mod config;
+pub mod http;
+mod keys;
+mod process;
+pub mod s3;
+pub mod serve;
+pub mod standalone;

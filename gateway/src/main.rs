@@ -1,0 +1,39 @@
+//! The `gateway` program: settings, log, run, report.
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use gateway::config::{self, Command};
+use gateway::{serve, standalone};
+use tracing::error;
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = match config::from_process() {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let filter = EnvFilter::builder().parse_lossy(&cli.gateway().log);
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    std::panic::set_hook(Box::new(|panic| {
+        // Half a request's state is no state to go on with.
+        error!(%panic, "bug: the process stops");
+        std::process::abort();
+    }));
+    let outcome = match cli.command {
+        Command::Standalone(config) => standalone::run(config).await,
+        Command::Serve(config) => serve::run(config).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The life of a gateway once its parts are put together: bind, announce, serve both listeners until
+//! told to stop, drain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chunkproto::ClusterSecret;
+use metastore::Metastore;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::{error, info};
+
+use crate::admin::AdminServer;
+use crate::chunks::{BodyReader, BodyWriter, ByteBudget, ChunkTransport, WriterSettings};
+use crate::cluster::Membership;
+use crate::config::GatewayConfig;
+use crate::http::{ListenerLimits, serve_connections};
+use crate::s3::{RootKeys, S3Gateway, S3Server, S3Settings};
+
+/// A request waits so long for its share of the memory budget.
+const BUDGET_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The parts that differ between `serve` and `standalone`.
+pub struct Parts {
+    pub metastore: Arc<dyn Metastore>,
+    pub transport: Arc<dyn ChunkTransport>,
+    pub membership: Arc<Membership>,
+    pub keys: RootKeys,
+    pub secret: ClusterSecret,
+    pub writer: WriterSettings,
+}
+
+/// A gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener's address is not to be had.
+    #[error("cannot listen on {address}: {source}; is another server running there?")]
+    Bind {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Keys cannot be had.
+    #[error(transparent)]
+    Keys(#[from] crate::keys::KeyError),
+    /// The metadata cannot be opened.
+    #[error(transparent)]
+    Metadata(#[from] metastore::OpenError),
+    /// The metadata cannot be read.
+    #[error(transparent)]
+    MetadataRead(#[from] metastore::MetaError),
+    /// An embedded chunk store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] chunkd::OpenError),
+    /// The data directory cannot be prepared.
+    #[error("cannot prepare {}: {source}", path.display())]
+    Directory {
+        /// The directory.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// What the data directory holds does not fit the settings.
+    #[error("{0}")]
+    Unfit(String),
+}
+
+/// The bound listeners of a gateway.
+pub struct Listeners {
+    s3: TcpListener,
+    admin: TcpListener,
+}
+
+impl Listeners {
+    /// Binds both listeners, before anything slow happens: a taken address is told at once.
+    pub async fn bind(config: &GatewayConfig) -> Result<Self, StartError> {
+        let bind = async |address| {
+            TcpListener::bind(address)
+                .await
+                .map_err(|source| StartError::Bind { address, source })
+        };
+        Ok(Self {
+            s3: bind(config.listen).await?,
+            admin: bind(config.admin_listen).await?,
+        })
+    }
+
+    /// Base URL of the S3 listener, with the port that the system chose where 0 was asked for.
+    pub fn endpoint(&self) -> String {
+        url_of(&self.s3)
+    }
+
+    /// Base URL of the admin listener.
+    pub fn admin_endpoint(&self) -> String {
+        url_of(&self.admin)
+    }
+}
+
+fn url_of(listener: &TcpListener) -> String {
+    match listener.local_addr() {
+        Ok(address) => format!("http://{address}"),
+        Err(error) => format!("unknown address ({error})"),
+    }
+}
+
+/// Serves until SIGINT or SIGTERM, then drains.
+pub async fn run(listeners: Listeners, parts: Parts, config: &GatewayConfig) {
+    let quorum = parts.writer.write_quorum.unwrap_or(1);
+    let admin = AdminServer::new(
+        Arc::clone(&parts.membership),
+        Arc::clone(&parts.metastore),
+        parts.secret.clone(),
+        usize::from(quorum),
+    );
+    let s3 = s3_server(parts, config);
+    let (stop, stopped) = watch::channel(());
+    let stopping = |mut stopped: watch::Receiver<()>| async move {
+        let _ = stopped.changed().await;
+    };
+    let limits = ListenerLimits::default();
+    let serve_s3 = serve_connections(
+        listeners.s3,
+        limits,
+        move |request| {
+            let s3 = s3.clone();
+            async move { s3.handle(request).await }
+        },
+        stopping(stopped.clone()),
+    );
+    let serve_admin = serve_connections(
+        listeners.admin,
+        limits,
+        move |request| {
+            let admin = admin.clone();
+            async move { admin.handle(request).await }
+        },
+        stopping(stopped),
+    );
+    let announce_stop = async move {
+        wait_for_signal().await;
+        info!("stopping: no new requests; waiting for those under way");
+        drop(stop);
+    };
+    tokio::join!(serve_s3, serve_admin, announce_stop);
+}
+
+fn s3_server(parts: Parts, config: &GatewayConfig) -> S3Server {
+    let budget = |size: bytesize::ByteSize| ByteBudget::new(size.as_u64(), BUDGET_PATIENCE);
+    let writer = BodyWriter::new(
+        Arc::clone(&parts.transport),
+        Arc::clone(&parts.membership),
+        budget(config.write_budget),
+        parts.writer,
+    );
+    let reader = BodyReader::new(
+        parts.transport,
+        parts.membership,
+        budget(config.read_budget),
+    );
+    let settings = S3Settings {
+        region: config.region.clone(),
+        object_max_bytes: config.max_object_size.as_u64(),
+    };
+    let gateway = S3Gateway::new(parts.metastore, writer, reader, settings);
+    S3Server::new(gateway, parts.keys, config.domain.clone())
+}
+
+async fn wait_for_signal() {
+    let (interrupt, terminate) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    );
+    match (interrupt, terminate) {
+        (Ok(mut interrupt), Ok(mut terminate)) => {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        (Err(failure), _) | (_, Err(failure)) => {
+            error!(%failure, "signals cannot be watched; stop this process with SIGKILL");
+            std::future::pending().await
+        }
+    }
+}
+
+/// The root keys that the settings give, if they do.
+pub fn given_keys(config: &GatewayConfig) -> Option<RootKeys> {
+    let (access_key, secret_key) = (config.access_key.clone()?, config.secret_key.clone()?);
+    Some(RootKeys {
+        access_key,
+        secret_key,
+    })
+}

@@ -1,0 +1,151 @@
+//! The bucket operations: list, create, head, delete, location.
+
+use metastore::{Bucket, BucketId, BucketName, MetaError, Timestamp};
+use s3s::dto::{
+    BucketLocationConstraint, CreateBucketInput, CreateBucketOutput, DeleteBucketInput,
+    DeleteBucketOutput, GetBucketLocationInput, GetBucketLocationOutput, HeadBucketInput,
+    HeadBucketOutput, ListBucketsInput, ListBucketsOutput,
+};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
+
+use super::auth::{Identity, owner};
+use super::service::S3Gateway;
+use super::{errors, headers};
+
+/// Most buckets in one page of ListBuckets.
+const BUCKETS_MAX: i32 = 10_000;
+/// The region whose buckets have no location constraint, and where creating one's own bucket again
+/// succeeds. Source: S3 API reference, CreateBucket.
+const CLASSIC_REGION: &str = "us-east-1";
+
+impl S3Gateway {
+    /// `GET /`.
+    pub(super) async fn list_buckets(
+        &self,
+        request: S3Request<ListBucketsInput>,
+    ) -> S3Result<S3Response<ListBucketsOutput>> {
+        let caller = Identity::of(&request).canonical_id;
+        let input = request.input;
+        let limit = input.max_buckets.unwrap_or(BUCKETS_MAX);
+        if !(1..=BUCKETS_MAX).contains(&limit) {
+            return Err(s3_error!(
+                InvalidArgument,
+                "max-buckets must be between 1 and 10000."
+            ));
+        }
+        let prefix = input.prefix.unwrap_or_default();
+        let after = input.continuation_token.as_deref();
+        let limit = usize::try_from(limit).unwrap_or_default();
+        let page = self
+            .metastore
+            .list_buckets(&prefix, after, limit)
+            .await
+            .map_err(errors::from_metadata)?;
+        let continuation_token = match page.buckets.last() {
+            Some(last) if page.truncated => Some(last.name.as_str().to_owned()),
+            _ => None,
+        };
+        Ok(S3Response::new(ListBucketsOutput {
+            buckets: Some(page.buckets.iter().map(listed).collect()),
+            continuation_token,
+            owner: Some(owner(&caller)),
+            prefix: (!prefix.is_empty()).then_some(prefix),
+        }))
+    }
+
+    /// `PUT /bucket`.
+    pub(super) async fn create_bucket(
+        &self,
+        request: S3Request<CreateBucketInput>,
+    ) -> S3Result<S3Response<CreateBucketOutput>> {
+        headers::refuse_not_built(&request.headers)?;
+        let caller = Identity::of(&request).canonical_id;
+        let input = request.input;
+        if input.object_lock_enabled_for_bucket == Some(true) {
+            return Err(s3_error!(NotImplemented, "Object lock is not implemented."));
+        }
+        let name = BucketName::parse(&input.bucket).map_err(errors::from_name)?;
+        let constraint = input
+            .create_bucket_configuration
+            .and_then(|configuration| configuration.location_constraint)
+            .map(|constraint| constraint.as_str().to_owned())
+            .filter(|constraint| !constraint.is_empty());
+        if constraint
+            .as_ref()
+            .is_some_and(|constraint| *constraint != self.settings.region)
+        {
+            return Err(s3_error!(InvalidLocationConstraint));
+        }
+        let location = format!("/{name}");
+        let bucket = Bucket {
+            id: BucketId::generate(),
+            name,
+            created_at: Timestamp::now(),
+            owner: caller.clone(),
+            region: self.settings.region.clone(),
+        };
+        match self.metastore.create_bucket(bucket).await {
+            Ok(()) => {}
+            Err(MetaError::BucketExists { owner, .. }) if owner == caller => {
+                if self.settings.region != CLASSIC_REGION {
+                    return Err(s3_error!(BucketAlreadyOwnedByYou));
+                }
+            }
+            Err(error) => return Err(errors::from_metadata(error)),
+        }
+        Ok(S3Response::new(CreateBucketOutput {
+            location: Some(location),
+            ..CreateBucketOutput::default()
+        }))
+    }
+
+    /// `HEAD /bucket`.
+    pub(super) async fn head_bucket(
+        &self,
+        request: S3Request<HeadBucketInput>,
+    ) -> S3Result<S3Response<HeadBucketOutput>> {
+        let bucket = self.bucket(&request.input.bucket).await?;
+        Ok(S3Response::new(HeadBucketOutput {
+            bucket_region: Some(bucket.region),
+            ..HeadBucketOutput::default()
+        }))
+    }
+
+    /// `DELETE /bucket`.
+    pub(super) async fn delete_bucket(
+        &self,
+        request: S3Request<DeleteBucketInput>,
+    ) -> S3Result<S3Response<DeleteBucketOutput>> {
+        let name = BucketName::parse(&request.input.bucket).map_err(errors::from_name)?;
+        self.metastore
+            .delete_bucket(&name)
+            .await
+            .map_err(errors::from_metadata)?;
+        Ok(S3Response::with_status(
+            DeleteBucketOutput::default(),
+            http::StatusCode::NO_CONTENT,
+        ))
+    }
+
+    /// `GET /bucket?location`.
+    pub(super) async fn get_bucket_location(
+        &self,
+        request: S3Request<GetBucketLocationInput>,
+    ) -> S3Result<S3Response<GetBucketLocationOutput>> {
+        let bucket = self.bucket(&request.input.bucket).await?;
+        let constraint = (bucket.region != CLASSIC_REGION)
+            .then(|| BucketLocationConstraint::from(bucket.region));
+        Ok(S3Response::new(GetBucketLocationOutput {
+            location_constraint: constraint,
+        }))
+    }
+}
+
+fn listed(bucket: &Bucket) -> s3s::dto::Bucket {
+    s3s::dto::Bucket {
+        name: Some(bucket.name.as_str().to_owned()),
+        creation_date: Some(headers::to_precise_timestamp(bucket.created_at)),
+        bucket_region: Some(bucket.region.clone()),
+        ..s3s::dto::Bucket::default()
+    }
+}

@@ -1,0 +1,260 @@
+//! Conditional requests: the four headers on reads, and the preconditions of writes that the
+//! metastore checks inside the commit.
+
+use http::HeaderMap;
+use metastore::{ObjectVersion, WriteCondition};
+use s3s::dto::{ETagCondition, Timestamp};
+use s3s::{S3Error, S3Result, s3_error};
+use time::OffsetDateTime;
+
+use super::headers;
+
+/// The conditions of a read.
+#[derive(Debug, Default)]
+pub struct ReadConditions {
+    /// `If-Match`.
+    pub if_match: Option<ETagCondition>,
+    /// `If-None-Match`.
+    pub if_none_match: Option<ETagCondition>,
+    /// `If-Modified-Since`.
+    pub if_modified_since: Option<Timestamp>,
+    /// `If-Unmodified-Since`.
+    pub if_unmodified_since: Option<Timestamp>,
+}
+
+/// How a condition fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    Precondition,
+    NotModified,
+}
+
+impl ReadConditions {
+    /// Checks the conditions of a GET or HEAD.
+    ///
+    /// # Errors
+    /// `PreconditionFailed`; `NotModified` with the headers that a 304 carries.
+    pub fn check(&self, object: &ObjectVersion) -> S3Result<()> {
+        match self.failure(object) {
+            None => Ok(()),
+            Some(Failure::Precondition) => Err(s3_error!(PreconditionFailed)),
+            Some(Failure::NotModified) => Err(not_modified(object)),
+        }
+    }
+
+    /// Checks the `x-amz-copy-source-if-*` conditions; both ways of failing are 412 there.
+    ///
+    /// # Errors
+    /// `PreconditionFailed`.
+    pub fn check_copy_source(&self, object: &ObjectVersion) -> S3Result<()> {
+        match self.failure(object) {
+            None => Ok(()),
+            Some(_) => Err(s3_error!(PreconditionFailed)),
+        }
+    }
+
+    /// The order of evaluation is that of RFC 9110, 13.2.2.
+    fn failure(&self, object: &ObjectVersion) -> Option<Failure> {
+        let modified_at: OffsetDateTime = headers::to_timestamp(object.modified_at).into();
+        let modified_since =
+            |moment: &Timestamp| modified_at > OffsetDateTime::from(moment.clone());
+
+        if let Some(condition) = &self.if_match {
+            if !matches(condition, &object.etag) {
+                return Some(Failure::Precondition);
+            }
+        } else if self
+            .if_unmodified_since
+            .as_ref()
+            .is_some_and(modified_since)
+        {
+            return Some(Failure::Precondition);
+        }
+        if let Some(condition) = &self.if_none_match {
+            return matches(condition, &object.etag).then_some(Failure::NotModified);
+        }
+        let moment = self.if_modified_since.as_ref()?;
+        (!modified_since(moment)).then_some(Failure::NotModified)
+    }
+}
+
+fn matches(condition: &ETagCondition, etag: &str) -> bool {
+    condition
+        .as_etag()
+        .is_none_or(|wanted| wanted.value() == etag)
+}
+
+fn not_modified(object: &ObjectVersion) -> S3Error {
+    let mut error = s3_error!(NotModified);
+    let mut answer = HeaderMap::new();
+    if let Ok(etag) = headers::to_etag(&object.etag).to_http_header() {
+        answer.insert(http::header::ETAG, etag);
+    }
+    let mut moment = Vec::new();
+    let format = s3s::dto::TimestampFormat::HttpDate;
+    if headers::to_timestamp(object.modified_at)
+        .format(format, &mut moment)
+        .is_ok()
+        && let Ok(value) = http::HeaderValue::from_bytes(&moment)
+    {
+        answer.insert(http::header::LAST_MODIFIED, value);
+    }
+    error.set_headers(answer);
+    error
+}
+
+/// The precondition of a write.
+///
+/// # Errors
+/// `NotImplemented` for `If-None-Match` with anything but `*`, and for both headers at once, as on
+/// AWS.
+pub fn write_condition(
+    if_match: Option<&ETagCondition>,
+    if_none_match: Option<&ETagCondition>,
+) -> S3Result<WriteCondition> {
+    match (if_match, if_none_match) {
+        (None, None) => Ok(WriteCondition::Always),
+        (None, Some(ETagCondition::Any)) => Ok(WriteCondition::Absent),
+        (Some(ETagCondition::Any), None) => Ok(WriteCondition::Present),
+        (Some(ETagCondition::ETag(etag)), None) => {
+            Ok(WriteCondition::Etag(etag.value().to_owned()))
+        }
+        (None, Some(_)) => Err(s3_error!(
+            NotImplemented,
+            "A header you provided implies functionality that is not implemented: If-None-Match takes only '*' on writes."
+        )),
+        (Some(_), Some(_)) => Err(s3_error!(
+            NotImplemented,
+            "A header you provided implies functionality that is not implemented: If-Match and If-None-Match together."
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metastore::{ChunkLayout, ObjectData, Scheme, Sequence, SystemHeaders, VersionId};
+    use s3s::dto::ETag;
+
+    use super::*;
+
+    fn object() -> ObjectVersion {
+        ObjectVersion {
+            version: VersionId::Null,
+            sequence: Sequence::generate(),
+            modified_at: metastore::Timestamp(1_000_500),
+            size_bytes: 0,
+            etag: "abc".into(),
+            checksum: None,
+            headers: SystemHeaders::default(),
+            user_metadata: vec![],
+            owner: String::new(),
+            data: ObjectData::Chunks(ChunkLayout {
+                scheme: Scheme::Replicated,
+                chunks: vec![],
+            }),
+        }
+    }
+
+    fn etag(value: &str) -> Option<ETagCondition> {
+        Some(ETagCondition::ETag(ETag::Strong(value.into())))
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "conditions are optional")]
+    fn at(seconds: i64) -> Option<Timestamp> {
+        Some(OffsetDateTime::from_unix_timestamp(seconds).unwrap().into())
+    }
+
+    #[test]
+    fn each_condition_alone() {
+        let (pass, failed, unchanged) = (
+            None,
+            Some(Failure::Precondition),
+            Some(Failure::NotModified),
+        );
+        let none = ReadConditions::default;
+        for (conditions, expected) in [
+            (none(), pass),
+            (
+                ReadConditions {
+                    if_match: etag("abc"),
+                    ..none()
+                },
+                pass,
+            ),
+            (
+                ReadConditions {
+                    if_match: Some(ETagCondition::Any),
+                    ..none()
+                },
+                pass,
+            ),
+            (
+                ReadConditions {
+                    if_match: etag("x"),
+                    ..none()
+                },
+                failed,
+            ),
+            (
+                ReadConditions {
+                    if_none_match: etag("x"),
+                    ..none()
+                },
+                pass,
+            ),
+            (
+                ReadConditions {
+                    if_none_match: etag("abc"),
+                    ..none()
+                },
+                unchanged,
+            ),
+            (
+                ReadConditions {
+                    if_modified_since: at(999),
+                    ..none()
+                },
+                pass,
+            ),
+            (
+                ReadConditions {
+                    if_modified_since: at(1000),
+                    ..none()
+                },
+                unchanged,
+            ),
+            (
+                ReadConditions {
+                    if_unmodified_since: at(1000),
+                    ..none()
+                },
+                pass,
+            ),
+            (
+                ReadConditions {
+                    if_unmodified_since: at(999),
+                    ..none()
+                },
+                failed,
+            ),
+        ] {
+            assert_eq!(conditions.failure(&object()), expected, "{conditions:?}");
+        }
+    }
+
+    #[test]
+    fn an_etag_outweighs_a_date() {
+        let stale = ReadConditions {
+            if_match: etag("abc"),
+            if_unmodified_since: at(999),
+            ..ReadConditions::default()
+        };
+        assert_eq!(stale.failure(&object()), None);
+        let changed = ReadConditions {
+            if_none_match: etag("x"),
+            if_modified_since: at(1000),
+            ..ReadConditions::default()
+        };
+        assert_eq!(changed.failure(&object()), None);
+    }
+}

@@ -1,0 +1,282 @@
+//! CopyObject: onto another key the bytes are written anew; onto itself only the row changes.
+
+use chunkproto::ByteRange;
+use futures::TryStreamExt as _;
+use http::HeaderMap;
+use http_body::Frame;
+use http_body_util::StreamBody;
+use metastore::{
+    Bucket, CommitObject, ObjectData, ObjectKey, ObjectVersion, Sequence, SystemHeaders, Timestamp,
+    VersionId, WriteCondition,
+};
+use s3s::dto::{
+    ChecksumType, CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, Metadata,
+    MetadataDirective, StreamingBlob,
+};
+use s3s::{Body, S3Request, S3Response, S3Result, s3_error};
+
+use super::auth::Identity;
+use super::body_check::BodyCheck;
+use super::checksums::{kind_name, parse_algorithm, set_checksum};
+use super::conditions::{self, ReadConditions};
+use super::range::Selection;
+use super::service::S3Gateway;
+use super::{errors, headers};
+use crate::chunks::BodyOwner;
+
+/// Times that a copy of an object onto itself looks again after another write got in between.
+const SELF_COPY_ATTEMPTS: usize = 8;
+
+/// What the new object keeps of the old one.
+struct Description {
+    headers: SystemHeaders,
+    user_metadata: Vec<(String, String)>,
+}
+
+impl S3Gateway {
+    /// `PUT /bucket/key` with `x-amz-copy-source`.
+    pub(super) async fn copy_object(
+        &self,
+        request: S3Request<CopyObjectInput>,
+    ) -> S3Result<S3Response<CopyObjectOutput>> {
+        headers::refuse_not_built(&request.headers)?;
+        let owner = Identity::of(&request).canonical_id;
+        let input = &request.input;
+        let key = ObjectKey::parse(input.key.as_str()).map_err(errors::from_name)?;
+        let condition =
+            conditions::write_condition(input.if_match.as_ref(), input.if_none_match.as_ref())?;
+        let replace = replaces_metadata(input.metadata_directive.as_ref())?;
+        let onto_itself = is_onto_itself(input);
+        if onto_itself && !replace && !changes_something(&request.headers) {
+            return Err(s3_error!(
+                InvalidRequest,
+                "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes."
+            ));
+        }
+        let bucket = self.bucket(&input.bucket).await?;
+        let object = if onto_itself && condition == WriteCondition::Always {
+            self.rewrite_row(&request, &bucket, &key, replace).await?
+        } else {
+            let source = self.copy_source(&input.copy_source).await?;
+            self.check_copy(input, &source)?;
+            let description = describe(&request.headers, input.metadata.clone(), &source, replace)?;
+            self.copy_bytes(input, source, &bucket, key, description, owner, condition)
+                .await?
+        };
+        Ok(answer(&object))
+    }
+
+    /// The object that `x-amz-copy-source` names.
+    pub(super) async fn copy_source(&self, source: &CopySource) -> S3Result<ObjectVersion> {
+        let CopySource::Bucket {
+            bucket,
+            key,
+            version_id,
+        } = source
+        else {
+            return Err(s3_error!(
+                NotImplemented,
+                "Copying from an access point is not implemented."
+            ));
+        };
+        let bucket = self.bucket(bucket).await?;
+        let key = ObjectKey::parse(key.as_ref()).map_err(errors::from_name)?;
+        self.object(&bucket, &key, version_id.as_deref()).await
+    }
+
+    /// The bytes of an object as the body of a write.
+    pub(super) async fn copy_body(
+        &self,
+        source: &ObjectVersion,
+        range: ByteRange,
+    ) -> S3Result<StreamingBlob> {
+        let slices = self.slices(source, range).await?;
+        let body = self
+            .reader
+            .open(slices, range.length_bytes())
+            .await
+            .map_err(errors::from_read)?
+            .map_ok(Frame::data)
+            .map_err(errors::from_read);
+        Ok(StreamingBlob::from(Body::http_body_unsync(
+            StreamBody::new(body),
+        )))
+    }
+
+    fn check_copy(&self, input: &CopyObjectInput, source: &ObjectVersion) -> S3Result<()> {
+        ReadConditions {
+            if_match: input.copy_source_if_match.clone(),
+            if_none_match: input.copy_source_if_none_match.clone(),
+            if_modified_since: input.copy_source_if_modified_since.clone(),
+            if_unmodified_since: input.copy_source_if_unmodified_since.clone(),
+        }
+        .check_copy_source(source)?;
+        self.check_size(source.size_bytes)
+    }
+
+    /// Copies an object onto itself: new headers, same bytes. Compare-and-set, so that a write that
+    /// gets in between is never undone.
+    async fn rewrite_row(
+        &self,
+        request: &S3Request<CopyObjectInput>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        replace: bool,
+    ) -> S3Result<ObjectVersion> {
+        let input = &request.input;
+        for _ in 0..SELF_COPY_ATTEMPTS {
+            let source = self.copy_source(&input.copy_source).await?;
+            self.check_copy(input, &source)?;
+            let description = describe(&request.headers, input.metadata.clone(), &source, replace)?;
+            let condition = WriteCondition::Revision(source.sequence);
+            let object = ObjectVersion {
+                sequence: Sequence::generate(),
+                modified_at: Timestamp::now(),
+                headers: description.headers,
+                user_metadata: description.user_metadata,
+                ..source
+            };
+            let commit = CommitObject {
+                bucket: bucket.id,
+                key: key.clone(),
+                object: object.clone(),
+                condition,
+                replicas_wanted: self.writer.replicas_wanted(),
+            };
+            match self.commit(commit).await {
+                Ok(()) => return Ok(object),
+                Err(error) if error.code().as_str() == "ConditionalRequestConflict" => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(s3_error!(ConditionalRequestConflict))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one new row")]
+    async fn copy_bytes(
+        &self,
+        input: &CopyObjectInput,
+        source: ObjectVersion,
+        bucket: &Bucket,
+        key: ObjectKey,
+        description: Description,
+        owner: String,
+        condition: WriteCondition,
+    ) -> S3Result<ObjectVersion> {
+        let algorithm = match &input.checksum_algorithm {
+            Some(algorithm) => Some(parse_algorithm(algorithm.as_str())?),
+            None => source.checksum.as_ref().map(|checksum| checksum.algorithm),
+        };
+        let sequence = Sequence::generate();
+        let chunk_owner = BodyOwner {
+            bucket_id: bucket.id.0,
+            bucket: bucket.name.as_str().to_owned(),
+            key: key.as_str().to_owned(),
+            sequence: sequence.0,
+            part: None,
+        };
+        let body = self
+            .copy_body(&source, Selection::whole(source.size_bytes).range)
+            .await?;
+        let check = BodyCheck::default();
+        let (body, tally) = check.tally(body, algorithm);
+        let written = self
+            .writer
+            .write(chunk_owner, source.size_bytes, body)
+            .await
+            .map_err(errors::from_write)?;
+        let checked = check.verify(tally.finish(written.crc64), None)?;
+        let object = ObjectVersion {
+            version: VersionId::Null,
+            sequence,
+            modified_at: Timestamp::now(),
+            size_bytes: source.size_bytes,
+            etag: checked.etag,
+            checksum: Some(checked.checksum),
+            headers: description.headers,
+            user_metadata: description.user_metadata,
+            owner,
+            data: ObjectData::Chunks(written.layout),
+        };
+        let replicas_wanted = self.writer.replicas_wanted();
+        let (bucket, row) = (bucket.id, object.clone());
+        self.commit(CommitObject {
+            bucket,
+            key,
+            object: row,
+            condition,
+            replicas_wanted,
+        })
+        .await?;
+        Ok(object)
+    }
+}
+
+fn replaces_metadata(directive: Option<&MetadataDirective>) -> S3Result<bool> {
+    match directive.map(MetadataDirective::as_str) {
+        None | Some(MetadataDirective::COPY) => Ok(false),
+        Some(MetadataDirective::REPLACE) => Ok(true),
+        Some(_) => Err(s3_error!(InvalidArgument, "Unknown metadata directive.")),
+    }
+}
+
+fn is_onto_itself(input: &CopyObjectInput) -> bool {
+    matches!(
+        &input.copy_source,
+        CopySource::Bucket { bucket, key, .. }
+            if **bucket == *input.bucket && **key == *input.key
+    )
+}
+
+/// Whether a copy onto itself changes anything besides metadata.
+fn changes_something(headers: &HeaderMap) -> bool {
+    [
+        "x-amz-storage-class",
+        "x-amz-website-redirect-location",
+        "x-amz-checksum-algorithm",
+    ]
+    .iter()
+    .any(|name| headers.contains_key(*name))
+}
+
+/// Headers and metadata of the copy. Storage class and redirect never come from the source.
+fn describe(
+    request: &HeaderMap,
+    metadata: Option<Metadata>,
+    source: &ObjectVersion,
+    replace: bool,
+) -> S3Result<Description> {
+    let own = headers::system_headers(request)?;
+    if replace {
+        let user_metadata = headers::user_metadata(metadata)?;
+        return Ok(Description {
+            headers: own,
+            user_metadata,
+        });
+    }
+    let headers = SystemHeaders {
+        storage_class: own.storage_class,
+        website_redirect: own.website_redirect,
+        ..source.headers.clone()
+    };
+    Ok(Description {
+        headers,
+        user_metadata: source.user_metadata.clone(),
+    })
+}
+
+fn answer(object: &ObjectVersion) -> S3Response<CopyObjectOutput> {
+    let mut result = CopyObjectResult {
+        e_tag: Some(headers::to_etag(&object.etag)),
+        last_modified: Some(headers::to_precise_timestamp(object.modified_at)),
+        ..CopyObjectResult::default()
+    };
+    if let Some(checksum) = &object.checksum {
+        set_checksum!(result, checksum);
+        result.checksum_type = Some(ChecksumType::from_static(kind_name(checksum.kind)));
+    }
+    S3Response::new(CopyObjectOutput {
+        copy_object_result: Some(result),
+        ..CopyObjectOutput::default()
+    })
+}

@@ -1,0 +1,118 @@
+//! The one place where failures become S3 errors. Internals are logged here, once; the client sees
+//! S3's words.
+
+use std::error::Error;
+
+use http::StatusCode;
+use metastore::{InvalidName, MetaError};
+use s3s::stream::aws_chunked_stream::AwsChunkedStreamError;
+use s3s::stream::upload_stream::UploadStreamError;
+use s3s::{S3Error, S3ErrorCode, s3_error};
+use tracing::{error, warn};
+
+use crate::chunks::{ReadError, WriteError};
+
+/// A name that breaks S3's rules.
+pub fn from_name(error: InvalidName) -> S3Error {
+    let code = match error {
+        InvalidName::Bucket(_) => S3ErrorCode::InvalidBucketName,
+        InvalidName::KeyTooLong(_) => S3ErrorCode::KeyTooLongError,
+        InvalidName::UploadId(_) => return s3_error!(NoSuchUpload),
+        InvalidName::EmptyKey => S3ErrorCode::InvalidArgument,
+        InvalidName::PartNumber(_) => {
+            let message = "Part number must be an integer between 1 and 10000, inclusive";
+            return S3Error::with_message(S3ErrorCode::InvalidArgument, message);
+        }
+    };
+    S3Error::new(code)
+}
+
+/// A failed metadata operation.
+pub fn from_metadata(error: MetaError) -> S3Error {
+    match error {
+        MetaError::NoSuchBucket => s3_error!(NoSuchBucket),
+        MetaError::BucketExists { .. } => s3_error!(BucketAlreadyExists),
+        MetaError::BucketNotEmpty => s3_error!(BucketNotEmpty),
+        MetaError::NoSuchKey(_) => s3_error!(NoSuchKey),
+        MetaError::NoSuchUpload(_) => s3_error!(NoSuchUpload),
+        MetaError::InvalidPart(_) => s3_error!(InvalidPart),
+        MetaError::PreconditionFailed => s3_error!(PreconditionFailed),
+        MetaError::Conflict => s3_error!(ConditionalRequestConflict),
+        MetaError::Unavailable(_) => {
+            warn!(%error, "the metadata store is unavailable");
+            s3_error!(ServiceUnavailable)
+        }
+        MetaError::OutcomeUnknown(_) | MetaError::Corrupt { .. } => {
+            error!(%error, "the metadata store failed");
+            s3_error!(InternalError)
+        }
+    }
+}
+
+/// A body that was not written.
+pub fn from_write(error: WriteError) -> S3Error {
+    match error {
+        WriteError::Body(error) => from_body(error.as_ref()),
+        WriteError::Length { .. } => s3_error!(IncompleteBody),
+        WriteError::NoNodes { .. } | WriteError::NoQuorum { .. } => {
+            warn!(%error, "a write found too few chunk servers");
+            S3Error::with_message(
+                S3ErrorCode::ServiceUnavailable,
+                "Too few chunk servers can store the object now. Please try again.",
+            )
+        }
+        WriteError::Busy(_) => slow_down(&error),
+    }
+}
+
+/// A body that cannot be read, noticed before the first byte was sent.
+pub fn from_read(error: ReadError) -> S3Error {
+    match error {
+        ReadError::Metadata(error) => from_metadata(error),
+        ReadError::Busy(_) => slow_down(&error),
+        ReadError::NoReplica { .. } => {
+            error!(%error, "an object cannot be read");
+            s3_error!(InternalError)
+        }
+    }
+}
+
+/// A client's body that broke its own rules, or whose connection broke.
+fn from_body(error: &(dyn Error + 'static)) -> S3Error {
+    if let Some(s3) = error.downcast_ref::<S3Error>() {
+        let message = s3.message().unwrap_or_default().to_owned();
+        return S3Error::with_message(s3.code().clone(), message);
+    }
+    let code = if let Some(error) = error.downcast_ref::<UploadStreamError>() {
+        match error {
+            UploadStreamError::Sha256Mismatch => return payload_mismatch(),
+            UploadStreamError::Underlying(_) => S3ErrorCode::IncompleteBody,
+            other => other.to_s3_error_code(),
+        }
+    } else if let Some(error) = error.downcast_ref::<AwsChunkedStreamError>() {
+        match error {
+            AwsChunkedStreamError::Underlying(_) => S3ErrorCode::IncompleteBody,
+            other => other.to_s3_error_code(),
+        }
+    } else if error.is::<s3s::BodySizeLimitExceeded>() {
+        S3ErrorCode::EntityTooLarge
+    } else {
+        S3ErrorCode::IncompleteBody
+    };
+    S3Error::new(code)
+}
+
+/// A payload that does not have the SHA-256 that was signed; s3s has no code for it.
+fn payload_mismatch() -> S3Error {
+    let mut error = S3Error::with_message(
+        S3ErrorCode::Custom("XAmzContentSHA256Mismatch".into()),
+        "The provided 'x-amz-content-sha256' header does not match what was computed.",
+    );
+    error.set_status_code(StatusCode::BAD_REQUEST);
+    error
+}
+
+fn slow_down(error: &dyn Error) -> S3Error {
+    warn!(%error, "a request was turned away");
+    s3_error!(SlowDown)
+}

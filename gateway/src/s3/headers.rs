@@ -1,0 +1,218 @@
+//! The headers that an object keeps: system headers and user metadata, from the request and back.
+//! Also the one list of request headers that ask for something not built.
+
+use http::{HeaderMap, HeaderName, header};
+use metastore::{ObjectVersion, SystemHeaders};
+use s3s::dto::{ETag, Metadata, StorageClass, Timestamp};
+use s3s::{S3Result, s3_error};
+use time::OffsetDateTime;
+
+/// Most bytes of user metadata, names and values together. Source: S3 user guide, "Working with
+/// object metadata".
+const USER_METADATA_MAX_BYTES: usize = 2048;
+/// What S3 says of an object whose client named no type.
+pub const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
+
+const STORAGE_CLASS: HeaderName = HeaderName::from_static("x-amz-storage-class");
+const WEBSITE_REDIRECT: HeaderName = HeaderName::from_static("x-amz-website-redirect-location");
+
+/// Storage classes that are kept as a label; the bytes are stored alike.
+const STORAGE_CLASSES: [&str; 8] = [
+    StorageClass::STANDARD,
+    StorageClass::REDUCED_REDUNDANCY,
+    StorageClass::STANDARD_IA,
+    StorageClass::ONEZONE_IA,
+    StorageClass::INTELLIGENT_TIERING,
+    StorageClass::GLACIER,
+    StorageClass::DEEP_ARCHIVE,
+    StorageClass::GLACIER_IR,
+];
+
+/// Request headers that ask for something that is not built. Ignoring them would store an object
+/// other than the client believes.
+const NOT_BUILT: [&str; 16] = [
+    "x-amz-grant-full-control",
+    "x-amz-grant-read",
+    "x-amz-grant-read-acp",
+    "x-amz-grant-write",
+    "x-amz-grant-write-acp",
+    "x-amz-object-lock-legal-hold",
+    "x-amz-object-lock-mode",
+    "x-amz-object-lock-retain-until-date",
+    "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-server-side-encryption-context",
+    "x-amz-server-side-encryption-customer-algorithm",
+    "x-amz-server-side-encryption-customer-key",
+    "x-amz-copy-source-server-side-encryption-customer-algorithm",
+    "x-amz-tagging",
+    "x-amz-write-offset-bytes",
+];
+
+/// Canned ACLs that say what is so anyway: the owner, and nobody else, has access.
+const OWNER_ONLY_ACLS: [&str; 3] = ["private", "bucket-owner-read", "bucket-owner-full-control"];
+
+/// Refuses a request that asks for what is not built.
+///
+/// # Errors
+/// `NotImplemented`, naming the header.
+pub fn refuse_not_built(headers: &HeaderMap) -> S3Result<()> {
+    for name in NOT_BUILT {
+        if headers.get(name).is_some_and(|value| !value.is_empty()) {
+            return Err(s3_error!(
+                NotImplemented,
+                "The header {name} is not implemented."
+            ));
+        }
+    }
+    match headers
+        .get("x-amz-acl")
+        .map(|value| value.to_str().unwrap_or("?"))
+    {
+        None | Some("") => Ok(()),
+        Some(acl) if OWNER_ONLY_ACLS.contains(&acl) => Ok(()),
+        Some(_) => Err(s3_error!(
+            NotImplemented,
+            "Only the canned ACL 'private' is implemented."
+        )),
+    }
+}
+
+/// The system headers of a new object. Empty ones count as absent.
+///
+/// # Errors
+/// `InvalidStorageClass`; `InvalidArgument` for a header that is no text.
+pub fn system_headers(headers: &HeaderMap) -> S3Result<SystemHeaders> {
+    let text = |name: HeaderName| -> S3Result<Option<String>> {
+        let Some(value) = headers.get(&name).filter(|value| !value.is_empty()) else {
+            return Ok(None);
+        };
+        match std::str::from_utf8(value.as_bytes()) {
+            Ok(text) => Ok(Some(text.to_owned())),
+            Err(_) => Err(s3_error!(
+                InvalidArgument,
+                "The header {name} is not valid UTF-8."
+            )),
+        }
+    };
+    let storage_class = text(STORAGE_CLASS)?;
+    if storage_class
+        .as_deref()
+        .is_some_and(|class| !STORAGE_CLASSES.contains(&class))
+    {
+        return Err(s3_error!(InvalidStorageClass));
+    }
+    Ok(SystemHeaders {
+        content_type: text(header::CONTENT_TYPE)?,
+        content_encoding: text(header::CONTENT_ENCODING)?.and_then(|e| without_aws_chunked(&e)),
+        content_disposition: text(header::CONTENT_DISPOSITION)?,
+        content_language: text(header::CONTENT_LANGUAGE)?,
+        cache_control: text(header::CACHE_CONTROL)?,
+        expires: text(header::EXPIRES)?,
+        website_redirect: text(WEBSITE_REDIRECT)?,
+        storage_class: storage_class.filter(|class| class != StorageClass::STANDARD),
+    })
+}
+
+/// `aws-chunked` is how the body travelled, not what it is; the other codings stay.
+fn without_aws_chunked(codings: &str) -> Option<String> {
+    let kept: Vec<_> = codings
+        .split(',')
+        .map(str::trim)
+        .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("aws-chunked"))
+        .collect();
+    (!kept.is_empty()).then(|| kept.join(","))
+}
+
+/// The user metadata of a new object, sorted by name.
+///
+/// # Errors
+/// `MetadataTooLarge` over 2 KB.
+pub fn user_metadata(metadata: Option<Metadata>) -> S3Result<Vec<(String, String)>> {
+    let mut pairs: Vec<_> = metadata.into_iter().flatten().collect();
+    let size_bytes: usize = pairs
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    if size_bytes > USER_METADATA_MAX_BYTES {
+        return Err(s3_error!(MetadataTooLarge));
+    }
+    pairs.sort_unstable();
+    Ok(pairs)
+}
+
+/// User metadata as s3s takes it.
+pub fn to_metadata(object: &ObjectVersion) -> Option<Metadata> {
+    (!object.user_metadata.is_empty()).then(|| object.user_metadata.iter().cloned().collect())
+}
+
+/// An ETag as s3s takes it; quotes are added on the wire.
+pub fn to_etag(etag: &str) -> ETag {
+    ETag::Strong(etag.to_owned())
+}
+
+/// A moment as s3s takes it, in whole seconds as S3 shows them.
+pub fn to_timestamp(moment: metastore::Timestamp) -> Timestamp {
+    let seconds = i64::try_from(moment.0 / 1000).unwrap_or(i64::MAX);
+    OffsetDateTime::from_unix_timestamp(seconds)
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+        .into()
+}
+
+/// A moment as s3s takes it, in milliseconds as S3's lists show them.
+pub fn to_precise_timestamp(moment: metastore::Timestamp) -> Timestamp {
+    let nanoseconds = i128::from(moment.0) * 1_000_000;
+    OffsetDateTime::from_unix_timestamp_nanos(nanoseconds)
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn only_the_aws_chunked_token_leaves_content_encoding() {
+        for (sent, kept) in [
+            ("aws-chunked", None),
+            ("aws-chunked,gzip", Some("gzip")),
+            ("gzip, aws-chunked", Some("gzip")),
+            ("gzip", Some("gzip")),
+        ] {
+            let kept_now = system_headers(&headers(&[("content-encoding", sent)])).unwrap();
+            assert_eq!(kept_now.content_encoding.as_deref(), kept, "{sent}");
+        }
+    }
+
+    #[test]
+    fn empty_headers_count_as_absent() {
+        let kept = system_headers(&headers(&[("content-type", ""), ("expires", "")])).unwrap();
+        assert_eq!(kept, SystemHeaders::default());
+    }
+
+    #[test]
+    fn what_is_not_built_is_refused_and_private_is_not() {
+        assert!(refuse_not_built(&headers(&[("x-amz-acl", "private")])).is_ok());
+        for (name, value) in [
+            ("x-amz-acl", "public-read"),
+            ("x-amz-server-side-encryption", "AES256"),
+        ] {
+            let error = refuse_not_built(&headers(&[(name, value)])).unwrap_err();
+            assert_eq!(error.code().as_str(), "NotImplemented");
+        }
+    }
+
+    #[test]
+    fn user_metadata_is_bounded() {
+        let metadata = |length| Some(Metadata::from([("k".to_owned(), "v".repeat(length))]));
+        assert!(user_metadata(metadata(2047)).is_ok());
+        assert!(user_metadata(metadata(2048)).is_err());
+    }
+}

@@ -1,0 +1,298 @@
+//! ListObjects (both versions): a page of keys and common prefixes, and the cursor to the next.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use metastore::{ListEntry, ListPage, ListQuery, ListedObject};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use s3s::dto::{
+    ChecksumAlgorithm, ChecksumType, CommonPrefix, EncodingType, ListObjectsInput,
+    ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, Object, ObjectStorageClass,
+};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
+
+use super::auth::owner;
+use super::checksums::{kind_name, name};
+use super::service::S3Gateway;
+use super::{errors, headers};
+
+/// Most entries in one page.
+pub const ENTRIES_MAX: i32 = 1000;
+
+/// What `encoding-type=url` leaves as it is.
+const URL_SAFE: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b'/')
+    .remove(b'*');
+
+/// Encodes names in an answer the way that the client asked for.
+#[derive(Clone, Copy)]
+pub struct NameEncoding {
+    url: bool,
+}
+
+impl NameEncoding {
+    /// Reads `encoding-type`; only `url` is defined.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for any other.
+    pub fn parse(encoding: Option<&EncodingType>) -> S3Result<Self> {
+        match encoding.map(EncodingType::as_str) {
+            None | Some("") => Ok(Self { url: false }),
+            Some(EncodingType::URL) => Ok(Self { url: true }),
+            Some(_) => Err(s3_error!(
+                InvalidArgument,
+                "Invalid Encoding Method specified in Request"
+            )),
+        }
+    }
+
+    /// The name as it stands in the answer.
+    pub fn encode(self, name: &str) -> String {
+        if self.url {
+            utf8_percent_encode(name, URL_SAFE).to_string()
+        } else {
+            name.to_owned()
+        }
+    }
+}
+
+/// The number of entries that a client may have, out of what it asked for.
+///
+/// # Errors
+/// `InvalidArgument` for a negative number.
+pub fn page_limit(asked: Option<i32>, most: i32) -> S3Result<i32> {
+    match asked {
+        None => Ok(most),
+        Some(asked) if asked < 0 => Err(s3_error!(
+            InvalidArgument,
+            "Argument max-keys must be an integer between 0 and 2147483647"
+        )),
+        Some(asked) => Ok(asked.min(most)),
+    }
+}
+
+/// An empty parameter counts as absent.
+pub fn given(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
+
+impl S3Gateway {
+    /// `GET /bucket?list-type=2`.
+    pub(super) async fn list_objects_v2(
+        &self,
+        request: S3Request<ListObjectsV2Input>,
+    ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        let input = request.input;
+        let encoding = NameEncoding::parse(input.encoding_type.as_ref())?;
+        let limit = page_limit(input.max_keys, ENTRIES_MAX)?;
+        let (prefix, delimiter) = (given(input.prefix), given(input.delimiter));
+        let after = match &input.continuation_token {
+            Some(token) => Some(cursor_of(token)?),
+            None => given(input.start_after.clone()),
+        };
+        let page = self
+            .list(
+                &input.bucket,
+                prefix.clone(),
+                delimiter.clone(),
+                after,
+                limit,
+            )
+            .await?;
+
+        let next = if page.truncated {
+            last_name(&page)
+        } else {
+            None
+        };
+        let with_owner = input.fetch_owner.unwrap_or(false);
+        let (contents, common_prefixes) = split(page, encoding, with_owner);
+        let key_count = i32::try_from(contents.len() + common_prefixes.len()).ok();
+        Ok(S3Response::new(ListObjectsV2Output {
+            name: Some(input.bucket),
+            prefix: Some(encoding.encode(&prefix.unwrap_or_default())),
+            delimiter: delimiter.map(|delimiter| encoding.encode(&delimiter)),
+            start_after: input.start_after.map(|start| encoding.encode(&start)),
+            max_keys: Some(limit),
+            key_count,
+            is_truncated: Some(next.is_some()),
+            continuation_token: input.continuation_token,
+            next_continuation_token: next.map(|name| token_of(&name)),
+            encoding_type: input.encoding_type,
+            contents: Some(contents),
+            common_prefixes: (!common_prefixes.is_empty()).then_some(common_prefixes),
+            ..ListObjectsV2Output::default()
+        }))
+    }
+
+    /// `GET /bucket`, the first version of the listing.
+    pub(super) async fn list_objects(
+        &self,
+        request: S3Request<ListObjectsInput>,
+    ) -> S3Result<S3Response<ListObjectsOutput>> {
+        let input = request.input;
+        let encoding = NameEncoding::parse(input.encoding_type.as_ref())?;
+        let limit = page_limit(input.max_keys, ENTRIES_MAX)?;
+        let (prefix, delimiter) = (given(input.prefix), given(input.delimiter));
+        let after = given(input.marker.clone());
+        let page = self
+            .list(
+                &input.bucket,
+                prefix.clone(),
+                delimiter.clone(),
+                after,
+                limit,
+            )
+            .await?;
+
+        let next = if page.truncated {
+            last_name(&page)
+        } else {
+            None
+        };
+        let is_truncated = Some(next.is_some());
+        // Without a delimiter, clients go on from the last key.
+        let next_marker = next
+            .filter(|_| delimiter.is_some())
+            .map(|name| encoding.encode(&name));
+        let (contents, common_prefixes) = split(page, encoding, true);
+        Ok(S3Response::new(ListObjectsOutput {
+            name: Some(input.bucket),
+            prefix: Some(encoding.encode(&prefix.unwrap_or_default())),
+            marker: Some(encoding.encode(&input.marker.unwrap_or_default())),
+            delimiter: delimiter.map(|delimiter| encoding.encode(&delimiter)),
+            max_keys: Some(limit),
+            is_truncated,
+            next_marker,
+            encoding_type: input.encoding_type,
+            contents: Some(contents),
+            common_prefixes: (!common_prefixes.is_empty()).then_some(common_prefixes),
+            ..ListObjectsOutput::default()
+        }))
+    }
+
+    /// A page of a bucket's current objects.
+    pub(super) async fn list(
+        &self,
+        bucket: &str,
+        prefix: Option<String>,
+        delimiter: Option<String>,
+        after: Option<String>,
+        limit: i32,
+    ) -> S3Result<ListPage<ListedObject>> {
+        let bucket = self.bucket(bucket).await?;
+        let query = ListQuery {
+            bucket: bucket.id,
+            prefix: prefix.unwrap_or_default(),
+            delimiter,
+            after,
+            limit: usize::try_from(limit).unwrap_or_default(),
+        };
+        self.metastore
+            .list_objects(query)
+            .await
+            .map_err(errors::from_metadata)
+    }
+}
+
+/// The key or common prefix that ends a page: the cursor of the next one.
+pub fn last_name(page: &ListPage<ListedObject>) -> Option<String> {
+    page.entries.last().map(|entry| match entry {
+        ListEntry::Item(object) => object.key.as_str().to_owned(),
+        ListEntry::CommonPrefix(prefix) => prefix.clone(),
+    })
+}
+
+fn token_of(name: &str) -> String {
+    URL_SAFE_NO_PAD.encode(name)
+}
+
+fn cursor_of(token: &str) -> S3Result<String> {
+    let name = URL_SAFE_NO_PAD
+        .decode(token)
+        .ok()
+        .and_then(|name| String::from_utf8(name).ok());
+    match name {
+        Some(name) if !name.is_empty() => Ok(name),
+        _ => Err(s3_error!(
+            InvalidArgument,
+            "The continuation token provided is incorrect"
+        )),
+    }
+}
+
+fn split(
+    page: ListPage<ListedObject>,
+    encoding: NameEncoding,
+    with_owner: bool,
+) -> (Vec<Object>, Vec<CommonPrefix>) {
+    let mut contents = Vec::new();
+    let mut prefixes = Vec::new();
+    for entry in page.entries {
+        match entry {
+            ListEntry::Item(object) => contents.push(listed(&object, encoding, with_owner)),
+            ListEntry::CommonPrefix(prefix) => prefixes.push(common_prefix(&prefix, encoding)),
+        }
+    }
+    (contents, prefixes)
+}
+
+/// A common prefix as S3's documents show it.
+pub fn common_prefix(prefix: &str, encoding: NameEncoding) -> CommonPrefix {
+    CommonPrefix {
+        prefix: Some(encoding.encode(prefix)),
+    }
+}
+
+fn listed(object: &ListedObject, encoding: NameEncoding, with_owner: bool) -> Object {
+    let storage_class = object.storage_class.clone().map(ObjectStorageClass::from);
+    Object {
+        key: Some(encoding.encode(object.key.as_str())),
+        size: i64::try_from(object.size_bytes).ok(),
+        e_tag: Some(headers::to_etag(&object.etag)),
+        last_modified: Some(headers::to_precise_timestamp(object.modified_at)),
+        owner: with_owner.then(|| owner(&object.owner)),
+        checksum_algorithm: object
+            .checksum
+            .map(|(algorithm, _)| vec![ChecksumAlgorithm::from_static(name(algorithm))]),
+        checksum_type: object
+            .checksum
+            .map(|(_, kind)| ChecksumType::from_static(kind_name(kind))),
+        storage_class: storage_class.or_else(|| {
+            Some(ObjectStorageClass::from_static(
+                ObjectStorageClass::STANDARD,
+            ))
+        }),
+        ..Object::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn url_encoding_hides_what_xml_cannot_carry() {
+        let url = NameEncoding { url: true };
+        assert_eq!(url.encode("a b+c/\u{1}é"), "a%20b%2Bc/%01%C3%A9");
+    }
+
+    #[test]
+    fn a_continuation_token_survives_and_a_made_up_one_is_refused() {
+        assert_eq!(cursor_of(&token_of("a/ü\u{1}")).unwrap(), "a/ü\u{1}");
+        for token in ["", "not base64!", "_w"] {
+            assert!(cursor_of(token).is_err(), "{token}");
+        }
+    }
+
+    #[test]
+    fn page_limits_are_capped_and_never_negative() {
+        assert_eq!(page_limit(None, 1000).unwrap(), 1000);
+        assert_eq!(page_limit(Some(5000), 1000).unwrap(), 1000);
+        assert_eq!(page_limit(Some(0), 1000).unwrap(), 0);
+        assert!(page_limit(Some(-1), 1000).is_err());
+    }
+}

@@ -1,0 +1,255 @@
+//! The frame of a multipart upload: begin, abort, list its parts, list a bucket's uploads.
+
+use metastore::{
+    ListEntry, ObjectKey, Part, PartNumber, Timestamp, Upload, UploadId, UploadPage, UploadQuery,
+};
+use s3s::dto::{
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, ChecksumAlgorithm, ChecksumType,
+    CreateMultipartUploadInput, CreateMultipartUploadOutput, Initiator, ListMultipartUploadsInput,
+    ListMultipartUploadsOutput, ListPartsInput, ListPartsOutput, MultipartUpload, StorageClass,
+};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
+
+use super::auth::{Identity, owner};
+use super::checksums::{
+    self, kind_name, multipart_kind, parse_algorithm, parse_kind, set_checksum,
+};
+use super::list::{ENTRIES_MAX, NameEncoding, common_prefix, given, page_limit};
+use super::service::S3Gateway;
+use super::{errors, headers};
+
+impl S3Gateway {
+    /// `POST /bucket/key?uploads`.
+    pub(super) async fn create_multipart_upload(
+        &self,
+        request: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        headers::refuse_not_built(&request.headers)?;
+        let owner = Identity::of(&request).canonical_id;
+        let input = request.input;
+        let key = ObjectKey::parse(input.key.as_str()).map_err(errors::from_name)?;
+        let algorithm = input
+            .checksum_algorithm
+            .as_ref()
+            .map(|algorithm| parse_algorithm(algorithm.as_str()))
+            .transpose()?;
+        let asked = input.checksum_type.as_ref().map(parse_kind).transpose()?;
+        let checksum = match (algorithm, asked) {
+            (Some(algorithm), asked) => Some((algorithm, multipart_kind(algorithm, asked)?)),
+            (None, None) => None,
+            (None, Some(_)) => {
+                return Err(s3_error!(
+                    InvalidRequest,
+                    "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header."
+                ));
+            }
+        };
+        let bucket = self.bucket(&input.bucket).await?;
+        let upload = Upload {
+            id: UploadId::generate(),
+            initiated_at: Timestamp::now(),
+            owner,
+            headers: headers::system_headers(&request.headers)?,
+            user_metadata: headers::user_metadata(input.metadata)?,
+            checksum,
+        };
+        let id = upload.id;
+        self.metastore
+            .create_upload(bucket.id, &key, upload)
+            .await
+            .map_err(errors::from_metadata)?;
+        Ok(S3Response::new(CreateMultipartUploadOutput {
+            bucket: Some(input.bucket),
+            key: Some(input.key),
+            upload_id: Some(id.to_string()),
+            checksum_algorithm: checksum
+                .map(|(algorithm, _)| ChecksumAlgorithm::from_static(checksums::name(algorithm))),
+            checksum_type: checksum.map(|(_, kind)| ChecksumType::from_static(kind_name(kind))),
+            ..CreateMultipartUploadOutput::default()
+        }))
+    }
+
+    /// `DELETE /bucket/key?uploadId=`.
+    pub(super) async fn abort_multipart_upload(
+        &self,
+        request: S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+        let input = request.input;
+        let key = ObjectKey::parse(input.key).map_err(errors::from_name)?;
+        let upload = UploadId::parse(&input.upload_id).map_err(errors::from_name)?;
+        let bucket = self.bucket(&input.bucket).await?;
+        self.metastore
+            .abort_upload(bucket.id, &key, upload, Timestamp::now())
+            .await
+            .map_err(errors::from_metadata)?;
+        Ok(S3Response::new(AbortMultipartUploadOutput::default()))
+    }
+
+    /// `GET /bucket/key?uploadId=`.
+    pub(super) async fn list_parts(
+        &self,
+        request: S3Request<ListPartsInput>,
+    ) -> S3Result<S3Response<ListPartsOutput>> {
+        let input = request.input;
+        let key = ObjectKey::parse(input.key.as_str()).map_err(errors::from_name)?;
+        let id = UploadId::parse(&input.upload_id).map_err(errors::from_name)?;
+        let bucket = self.bucket(&input.bucket).await?;
+        let upload = self
+            .metastore
+            .upload(bucket.id, &key, id)
+            .await
+            .map_err(errors::from_metadata)?;
+        let limit = page_limit(input.max_parts, ENTRIES_MAX)?;
+        let marker = input.part_number_marker.unwrap_or(0);
+        let after = match marker {
+            0 => None,
+            number => Some(PartNumber::parse(i64::from(number)).map_err(errors::from_name)?),
+        };
+        let page = self
+            .metastore
+            .list_parts(id, after, usize::try_from(limit).unwrap_or_default())
+            .await
+            .map_err(errors::from_metadata)?;
+        let next = match page.parts.last() {
+            Some(last) if page.truncated => Some(i32::from(last.number.get())),
+            _ => None,
+        };
+        Ok(S3Response::new(ListPartsOutput {
+            bucket: Some(input.bucket),
+            key: Some(input.key),
+            upload_id: Some(input.upload_id),
+            part_number_marker: Some(marker),
+            next_part_number_marker: next,
+            max_parts: Some(limit),
+            is_truncated: Some(page.truncated),
+            parts: Some(page.parts.iter().map(listed_part).collect()),
+            owner: Some(owner(&upload.owner)),
+            initiator: Some(initiator(&upload.owner)),
+            storage_class: Some(storage_class(&upload)),
+            checksum_algorithm: upload
+                .checksum
+                .map(|(algorithm, _)| ChecksumAlgorithm::from_static(checksums::name(algorithm))),
+            checksum_type: upload
+                .checksum
+                .map(|(_, kind)| ChecksumType::from_static(kind_name(kind))),
+            ..ListPartsOutput::default()
+        }))
+    }
+
+    /// `GET /bucket?uploads`.
+    pub(super) async fn list_multipart_uploads(
+        &self,
+        request: S3Request<ListMultipartUploadsInput>,
+    ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
+        let input = request.input;
+        let encoding = NameEncoding::parse(input.encoding_type.as_ref())?;
+        let limit = page_limit(input.max_uploads, ENTRIES_MAX)?;
+        let (prefix, delimiter) = (given(input.prefix), given(input.delimiter));
+        let upload_marker = given(input.upload_id_marker.clone())
+            .map(|id| {
+                UploadId::parse(&id)
+                    .map_err(|_| s3_error!(InvalidArgument, "Invalid uploadId marker"))
+            })
+            .transpose()?;
+        let bucket = self.bucket(&input.bucket).await?;
+        let query = UploadQuery {
+            bucket: bucket.id,
+            prefix: prefix.clone().unwrap_or_default(),
+            delimiter: delimiter.clone(),
+            after: given(input.key_marker.clone()).map(|key| (key, upload_marker)),
+            limit: usize::try_from(limit).unwrap_or_default(),
+        };
+        let page = self
+            .metastore
+            .list_uploads(query)
+            .await
+            .map_err(errors::from_metadata)?;
+
+        let (next_key, next_upload) = next_markers(&page, encoding);
+        let mut uploads = Vec::new();
+        let mut prefixes = Vec::new();
+        for entry in page.entries {
+            match entry {
+                ListEntry::Item(listed) => {
+                    uploads.push(listed_upload(&listed.key, &listed.upload, encoding));
+                }
+                ListEntry::CommonPrefix(prefix) => prefixes.push(common_prefix(&prefix, encoding)),
+            }
+        }
+        Ok(S3Response::new(ListMultipartUploadsOutput {
+            bucket: Some(input.bucket),
+            prefix: Some(encoding.encode(&prefix.unwrap_or_default())),
+            delimiter: delimiter.map(|delimiter| encoding.encode(&delimiter)),
+            key_marker: Some(encoding.encode(&input.key_marker.unwrap_or_default())),
+            upload_id_marker: Some(input.upload_id_marker.unwrap_or_default()),
+            next_key_marker: next_key,
+            next_upload_id_marker: next_upload,
+            max_uploads: Some(limit),
+            is_truncated: Some(page.truncated),
+            uploads: (!uploads.is_empty()).then_some(uploads),
+            common_prefixes: (!prefixes.is_empty()).then_some(prefixes),
+            encoding_type: input.encoding_type,
+            ..ListMultipartUploadsOutput::default()
+        }))
+    }
+}
+
+fn next_markers(page: &UploadPage, encoding: NameEncoding) -> (Option<String>, Option<String>) {
+    match page.entries.last() {
+        Some(ListEntry::Item(last)) if page.truncated => (
+            Some(encoding.encode(last.key.as_str())),
+            Some(last.upload.id.to_string()),
+        ),
+        Some(ListEntry::CommonPrefix(prefix)) if page.truncated => {
+            (Some(encoding.encode(prefix)), None)
+        }
+        _ => (None, None),
+    }
+}
+
+fn listed_part(part: &Part) -> s3s::dto::Part {
+    let mut listed = s3s::dto::Part {
+        part_number: Some(i32::from(part.number.get())),
+        size: i64::try_from(part.size_bytes).ok(),
+        e_tag: Some(headers::to_etag(&part.etag)),
+        last_modified: Some(headers::to_precise_timestamp(part.modified_at)),
+        ..s3s::dto::Part::default()
+    };
+    if let Some(checksum) = &part.checksum {
+        set_checksum!(listed, checksum);
+    }
+    listed
+}
+
+fn listed_upload(key: &ObjectKey, upload: &Upload, encoding: NameEncoding) -> MultipartUpload {
+    MultipartUpload {
+        key: Some(encoding.encode(key.as_str())),
+        upload_id: Some(upload.id.to_string()),
+        initiated: Some(headers::to_precise_timestamp(upload.initiated_at)),
+        owner: Some(owner(&upload.owner)),
+        initiator: Some(initiator(&upload.owner)),
+        storage_class: Some(storage_class(upload)),
+        checksum_algorithm: upload
+            .checksum
+            .map(|(algorithm, _)| ChecksumAlgorithm::from_static(checksums::name(algorithm))),
+        checksum_type: upload
+            .checksum
+            .map(|(_, kind)| ChecksumType::from_static(kind_name(kind))),
+    }
+}
+
+fn initiator(canonical_id: &str) -> Initiator {
+    let owner = owner(canonical_id);
+    Initiator {
+        id: owner.id,
+        display_name: owner.display_name,
+    }
+}
+
+fn storage_class(upload: &Upload) -> StorageClass {
+    let class = upload.headers.storage_class.clone();
+    class.map_or_else(
+        || StorageClass::from_static(StorageClass::STANDARD),
+        StorageClass::from,
+    )
+}

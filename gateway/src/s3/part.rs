@@ -1,0 +1,218 @@
+//! UploadPart and UploadPartCopy: a part is a body of its own, committed as a row of its own.
+
+use metastore::{
+    Bucket, ChecksumAlgorithm, MetaError, ObjectKey, Part, PartNumber, Sequence, Timestamp, Upload,
+    UploadId,
+};
+use s3s::dto::{
+    CopyPartResult, StreamingBlob, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput,
+    UploadPartOutput,
+};
+use s3s::{S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
+
+use super::body_check::BodyCheck;
+use super::checksums::{name, set_checksum};
+use super::conditions::ReadConditions;
+use super::put::declared_length;
+use super::range::{Selection, copy_source_range};
+use super::service::S3Gateway;
+use super::{errors, headers};
+use crate::chunks::BodyOwner;
+
+/// Where a part goes.
+struct Target {
+    bucket: Bucket,
+    key: ObjectKey,
+    upload: Upload,
+    number: PartNumber,
+}
+
+/// A part's bytes on their way in.
+struct PartBody {
+    body: StreamingBlob,
+    body_bytes: u64,
+    check: BodyCheck,
+    trailers: Option<TrailingHeaders>,
+}
+
+impl S3Gateway {
+    /// `PUT /bucket/key?partNumber=&uploadId=`.
+    pub(super) async fn upload_part(
+        &self,
+        request: S3Request<UploadPartInput>,
+    ) -> S3Result<S3Response<UploadPartOutput>> {
+        headers::refuse_not_built(&request.headers)?;
+        let input = request.input;
+        let check = BodyCheck::declared_in(&request.headers)?;
+        let body_bytes = declared_length(input.content_length)?;
+        self.check_size(body_bytes)?;
+        let target = self
+            .target(
+                &input.bucket,
+                input.key,
+                &input.upload_id,
+                input.part_number,
+            )
+            .await?;
+        refuse_other_algorithm(&target.upload, check.algorithm())?;
+
+        let body = input
+            .body
+            .unwrap_or_else(|| StreamingBlob::from_bytes(bytes::Bytes::new()));
+        let body = PartBody {
+            body,
+            body_bytes,
+            check,
+            trailers: request.trailing_headers,
+        };
+        let part = self.write_part(&target, body).await?;
+        let mut output = UploadPartOutput {
+            e_tag: Some(headers::to_etag(&part.etag)),
+            ..UploadPartOutput::default()
+        };
+        if let Some(checksum) = &part.checksum {
+            set_checksum!(output, checksum);
+        }
+        Ok(S3Response::new(output))
+    }
+
+    /// `PUT /bucket/key?partNumber=&uploadId=` with `x-amz-copy-source`.
+    pub(super) async fn upload_part_copy(
+        &self,
+        request: S3Request<UploadPartCopyInput>,
+    ) -> S3Result<S3Response<UploadPartCopyOutput>> {
+        headers::refuse_not_built(&request.headers)?;
+        let input = request.input;
+        let target = self
+            .target(
+                &input.bucket,
+                input.key,
+                &input.upload_id,
+                input.part_number,
+            )
+            .await?;
+        let source = self.copy_source(&input.copy_source).await?;
+        ReadConditions {
+            if_match: input.copy_source_if_match,
+            if_none_match: input.copy_source_if_none_match,
+            if_modified_since: input.copy_source_if_modified_since,
+            if_unmodified_since: input.copy_source_if_unmodified_since,
+        }
+        .check_copy_source(&source)?;
+        let range = match &input.copy_source_range {
+            Some(text) => copy_source_range(text, source.size_bytes)?,
+            None => Selection::whole(source.size_bytes).range,
+        };
+        let body_bytes = range.length_bytes();
+        self.check_size(body_bytes)?;
+
+        let body = self.copy_body(&source, range).await?;
+        let check = BodyCheck::default();
+        let body = PartBody {
+            body,
+            body_bytes,
+            check,
+            trailers: None,
+        };
+        let part = self.write_part(&target, body).await?;
+        let mut result = CopyPartResult {
+            e_tag: Some(headers::to_etag(&part.etag)),
+            last_modified: Some(headers::to_precise_timestamp(part.modified_at)),
+            ..CopyPartResult::default()
+        };
+        if let Some(checksum) = &part.checksum {
+            set_checksum!(result, checksum);
+        }
+        Ok(S3Response::new(UploadPartCopyOutput {
+            copy_part_result: Some(result),
+            ..UploadPartCopyOutput::default()
+        }))
+    }
+
+    async fn target(
+        &self,
+        bucket: &str,
+        key: String,
+        upload: &str,
+        number: i32,
+    ) -> S3Result<Target> {
+        let number = PartNumber::parse(i64::from(number)).map_err(errors::from_name)?;
+        let key = ObjectKey::parse(key).map_err(errors::from_name)?;
+        let id = UploadId::parse(upload).map_err(errors::from_name)?;
+        let bucket = self.bucket(bucket).await?;
+        let upload = self
+            .metastore
+            .upload(bucket.id, &key, id)
+            .await
+            .map_err(errors::from_metadata)?;
+        Ok(Target {
+            bucket,
+            key,
+            upload,
+            number,
+        })
+    }
+
+    async fn write_part(&self, target: &Target, body: PartBody) -> S3Result<Part> {
+        let sequence = Sequence::generate();
+        let owner = BodyOwner {
+            bucket_id: target.bucket.id.0,
+            bucket: target.bucket.name.as_str().to_owned(),
+            key: target.key.as_str().to_owned(),
+            sequence: sequence.0,
+            part: Some((target.upload.id.0, target.number.get())),
+        };
+        let algorithm = target.upload.checksum.map(|(algorithm, _)| algorithm);
+        let (stream, tally) = body.check.tally(body.body, algorithm);
+        let written = self
+            .writer
+            .write(owner, body.body_bytes, stream)
+            .await
+            .map_err(errors::from_write)?;
+        let checked = body
+            .check
+            .verify(tally.finish(written.crc64), body.trailers.as_ref())?;
+        let part = Part {
+            number: target.number,
+            sequence,
+            modified_at: Timestamp::now(),
+            size_bytes: body.body_bytes,
+            etag: checked.etag,
+            checksum: Some(checked.checksum),
+            layout: written.layout,
+        };
+        self.commit_part(target, part.clone()).await?;
+        Ok(part)
+    }
+
+    /// Commits a part; an unknown outcome is read back.
+    async fn commit_part(&self, target: &Target, part: Part) -> S3Result<()> {
+        let (upload, number, sequence) = (target.upload.id, part.number, part.sequence);
+        let replicas_wanted = self.writer.replicas_wanted();
+        let outcome = self
+            .metastore
+            .put_part(target.bucket.id, &target.key, upload, part, replicas_wanted)
+            .await;
+        match outcome {
+            Err(MetaError::OutcomeUnknown(detail)) => {
+                match self.metastore.part(upload, number).await {
+                    Ok(current) if current.sequence == sequence => Ok(()),
+                    _ => Err(errors::from_metadata(MetaError::OutcomeUnknown(detail))),
+                }
+            }
+            outcome => outcome.map_err(errors::from_metadata),
+        }
+    }
+}
+
+fn refuse_other_algorithm(upload: &Upload, declared: Option<ChecksumAlgorithm>) -> S3Result<()> {
+    match (upload.checksum, declared) {
+        (Some((expected, _)), Some(declared)) if expected != declared => Err(s3_error!(
+            InvalidRequest,
+            "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {}",
+            name(expected).to_ascii_lowercase(),
+            name(declared).to_ascii_lowercase()
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,111 @@
+//! PutObject: stream the body into chunks, compare it with what the client declared, commit one
+//! row.
+
+use metastore::{
+    CommitObject, MetaError, ObjectData, ObjectKey, ObjectVersion, Sequence, Timestamp, VersionId,
+};
+use s3s::dto::{ChecksumType, PutObjectInput, PutObjectOutput, StreamingBlob};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
+use tracing::warn;
+
+use super::auth::Identity;
+use super::body_check::BodyCheck;
+use super::checksums::{kind_name, set_checksum};
+use super::service::S3Gateway;
+use super::{conditions, errors, headers};
+use crate::chunks::BodyOwner;
+
+impl S3Gateway {
+    /// `PUT /bucket/key`. On success the object is durable and current; on failure nothing changed.
+    pub(super) async fn put_object(
+        &self,
+        request: S3Request<PutObjectInput>,
+    ) -> S3Result<S3Response<PutObjectOutput>> {
+        headers::refuse_not_built(&request.headers)?;
+        let owner = Identity::of(&request).canonical_id;
+        let input = request.input;
+        let key = ObjectKey::parse(input.key).map_err(errors::from_name)?;
+        let system_headers = headers::system_headers(&request.headers)?;
+        let user_metadata = headers::user_metadata(input.metadata)?;
+        let condition =
+            conditions::write_condition(input.if_match.as_ref(), input.if_none_match.as_ref())?;
+        let check = BodyCheck::declared_in(&request.headers)?;
+        let body_bytes = declared_length(input.content_length)?;
+        self.check_size(body_bytes)?;
+        let bucket = self.bucket(&input.bucket).await?;
+
+        let sequence = Sequence::generate();
+        let body = input
+            .body
+            .unwrap_or_else(|| StreamingBlob::from_bytes(bytes::Bytes::new()));
+        let (body, tally) = check.tally(body, None);
+        let chunk_owner = BodyOwner {
+            bucket_id: bucket.id.0,
+            bucket: input.bucket,
+            key: key.as_str().to_owned(),
+            sequence: sequence.0,
+            part: None,
+        };
+        let written = self
+            .writer
+            .write(chunk_owner, body_bytes, body)
+            .await
+            .map_err(errors::from_write)?;
+        let checked = check.verify(
+            tally.finish(written.crc64),
+            request.trailing_headers.as_ref(),
+        )?;
+
+        let object = ObjectVersion {
+            version: VersionId::Null,
+            sequence,
+            modified_at: Timestamp::now(),
+            size_bytes: body_bytes,
+            etag: checked.etag,
+            checksum: Some(checked.checksum.clone()),
+            headers: system_headers,
+            user_metadata,
+            owner,
+            data: ObjectData::Chunks(written.layout),
+        };
+        let mut output = PutObjectOutput {
+            e_tag: Some(headers::to_etag(&object.etag)),
+            checksum_type: Some(ChecksumType::from_static(kind_name(checked.checksum.kind))),
+            ..PutObjectOutput::default()
+        };
+        set_checksum!(output, &checked.checksum);
+        let replicas_wanted = self.writer.replicas_wanted();
+        let bucket = bucket.id;
+        self.commit(CommitObject {
+            bucket,
+            key,
+            object,
+            condition,
+            replicas_wanted,
+        })
+        .await?;
+        Ok(S3Response::new(output))
+    }
+
+    /// Commits a version. An unknown outcome is read back: the client hears of success only if the
+    /// very revision stands there.
+    pub(super) async fn commit(&self, commit: CommitObject) -> S3Result<()> {
+        let (bucket, key, sequence) = (commit.bucket, commit.key.clone(), commit.object.sequence);
+        match self.metastore.commit_object(commit).await {
+            Err(MetaError::OutcomeUnknown(detail)) => {
+                warn!(%key, detail, "reading back a commit whose outcome is unknown");
+                match self.metastore.object(bucket, &key).await {
+                    Ok(current) if current.sequence == sequence => Ok(()),
+                    _ => Err(errors::from_metadata(MetaError::OutcomeUnknown(detail))),
+                }
+            }
+            outcome => outcome.map_err(errors::from_metadata),
+        }
+    }
+}
+
+/// The length of a body that must be declared before it is read.
+pub(super) fn declared_length(content_length: Option<i64>) -> S3Result<u64> {
+    let length = content_length.ok_or_else(|| s3_error!(MissingContentLength))?;
+    u64::try_from(length).map_err(|_| s3_error!(InvalidArgument))
+}

@@ -1,0 +1,145 @@
+//! From an HTTP request to an HTTP answer: the guard, s3s's routing and signature check, the
+//! operations, and the envelope around the answer.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use hyper::body::Incoming;
+use s3s::config::{S3Config, StaticConfigProvider};
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{Body, HttpResponse};
+use tracing::{debug, error};
+
+use super::auth::{RootKeys, SignedOnly};
+use super::digested_body::{DigestedBody, RawBodyTally};
+use super::malformed_range::MalformedRange;
+use super::service::S3Gateway;
+use super::virtual_host::VirtualHosts;
+use crate::http::{DrainingBody, Envelope, RequestId, refuse_unknown_subresource};
+
+/// Longest XML document that is read: 10,000 parts with checksums take about 3 MiB.
+const XML_MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// Answers S3 requests. Cheap to clone.
+#[derive(Clone)]
+pub struct S3Server {
+    service: S3Service,
+    hosts: VirtualHosts,
+}
+
+impl S3Server {
+    /// A server of `gateway` for the root user's keys, with bucket names as subdomains of
+    /// `domains`.
+    #[must_use]
+    pub fn new(gateway: S3Gateway, keys: RootKeys, domains: Vec<String>) -> Self {
+        let hosts = VirtualHosts::new(domains);
+        let config = Arc::new(StaticConfigProvider::new(Arc::new(config())));
+
+        // Serves requests that were authenticated already, for MalformedRange.
+        let mut inner = S3ServiceBuilder::new(gateway.clone());
+        inner.set_config(config.clone());
+        inner.set_host(hosts.clone());
+
+        let mut builder = S3ServiceBuilder::new(gateway);
+        builder.set_config(config);
+        builder.set_host(hosts.clone());
+        builder.set_auth(keys);
+        builder.set_access(SignedOnly);
+        builder.set_route(MalformedRange::new(inner.build()));
+        Self {
+            service: builder.build(),
+            hosts,
+        }
+    }
+
+    /// Answers one request.
+    pub async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+        let envelope = Envelope {
+            request_id: RequestId::generate(),
+            resource: request.uri().path().to_owned(),
+        };
+        debug!(
+            id = envelope.request_id.as_str(),
+            method = %request.method(),
+            path = request.uri().path(),
+            "request"
+        );
+        let names_object = names_object(&self.hosts, request.uri(), request.headers());
+        let query = request.uri().query();
+        if let Err(refusal) = refuse_unknown_subresource(request.method(), names_object, query) {
+            let message = refusal.to_string();
+            return envelope
+                .error(StatusCode::NOT_IMPLEMENTED, "NotImplemented", &message)
+                .map(Body::from);
+        }
+        let is_head = request.method() == Method::HEAD;
+        let mut response = match self.service.call(with_body(request)).await {
+            Ok(response) => response,
+            Err(failure) => {
+                error!(
+                    id = envelope.request_id.as_str(),
+                    ?failure,
+                    "a request failed"
+                );
+                let message = "We encountered an internal error. Please try again.";
+                envelope
+                    .error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
+                    .map(Body::from)
+            }
+        };
+        envelope.put_headers(&mut response);
+        if !is_head {
+            complete_error(&envelope, &mut response);
+        }
+        response
+    }
+}
+
+fn config() -> S3Config {
+    let mut config = S3Config::default();
+    config.xml_max_body_size = XML_MAX_BYTES;
+    // The operations check sizes against the operator's setting before they read a body.
+    config.put_object_max_size = None;
+    config.aws_chunked_stream_max_chunk_size = usize::MAX;
+    // A request is what its method, path and query make it, whatever `x-id` claims.
+    config.operation_id_routing = false;
+    config.sig_v4_allowed_services = vec!["s3".to_owned()];
+    config
+}
+
+fn with_body(request: Request<Incoming>) -> Request<Body> {
+    let (mut parts, body) = request.into_parts();
+    let expects_continue = parts.headers.contains_key(http::header::EXPECT);
+    let tally = RawBodyTally::wanted_for(&parts.method, parts.uri.query(), &parts.headers);
+    if let Some(tally) = &tally {
+        parts.extensions.insert(tally.clone());
+    }
+    let body = DigestedBody::new(DrainingBody::new(body, expects_continue), tally);
+    Request::from_parts(parts, Body::http_body(body))
+}
+
+/// Whether the request's path names an object, in path style or under a virtual host.
+fn names_object(hosts: &VirtualHosts, uri: &Uri, headers: &HeaderMap) -> bool {
+    let host = headers
+        .get(http::header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .or_else(|| uri.authority().map(http::uri::Authority::as_str));
+    let path = uri.path().trim_start_matches('/');
+    match host.and_then(|host| hosts.bucket_in(host)) {
+        Some(_) => !path.is_empty(),
+        None => path.split_once('/').is_some_and(|(_, key)| !key.is_empty()),
+    }
+}
+
+/// Puts resource and request id into an error's body.
+fn complete_error(envelope: &Envelope, response: &mut HttpResponse) {
+    let is_error = response.status().is_client_error() || response.status().is_server_error();
+    if !is_error {
+        return;
+    }
+    if let Some(body) = response.body_mut().take_bytes() {
+        let body = envelope.complete_error_body(body);
+        response.headers_mut().remove(http::header::CONTENT_LENGTH);
+        *response.body_mut() = Body::from(body);
+    }
+}

@@ -1,0 +1,102 @@
+//! `gateway serve`: this gateway over separate chunk servers.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use chunkproto::{Heartbeat, Registration};
+use metastore::{Metastore, NodeRow, RocksMetastore};
+use uuid::Uuid;
+
+use crate::chunks::{HttpTransport, WriterSettings};
+use crate::cluster::Membership;
+use crate::config::{MetadataUrl, ServeConfig};
+use crate::keys;
+pub use crate::process::StartError;
+use crate::process::{self, Listeners, Parts};
+use crate::s3::RootKeys;
+
+/// Directory of the database inside the metadata directory; keys stand beside it.
+pub(crate) const DATABASE_DIR: &str = "metadata";
+
+/// Runs the gateway until SIGINT or SIGTERM.
+///
+/// # Errors
+/// Whatever keeps it from starting, in a sentence that says what to do.
+pub async fn run(config: ServeConfig) -> Result<(), StartError> {
+    let listeners = Listeners::bind(&config.gateway).await?;
+    let MetadataUrl::RocksDb(dir) = &config.metadata;
+    prepare(dir)?;
+    let metastore: Arc<dyn Metastore> = Arc::new(RocksMetastore::open(&dir.join(DATABASE_DIR))?);
+    let keys = keys::root_keys(dir, process::given_keys(&config.gateway))?;
+    let secret = keys::cluster_secret(dir, config.cluster_secret.clone())?;
+
+    let membership = Arc::new(Membership::default());
+    for node in metastore.nodes().await? {
+        // A node that registers meanwhile is at least as new as its row.
+        let _ = membership.remember(unheard(node));
+    }
+    let transport = HttpTransport::new(Arc::clone(&membership), &secret)
+        .map_err(|error| StartError::Unfit(format!("the HTTP client cannot be set up: {error}")))?;
+    announce(&listeners, dir, &keys);
+    let parts = Parts {
+        metastore,
+        transport: Arc::new(transport),
+        membership,
+        keys,
+        secret,
+        writer: WriterSettings {
+            replicas: config.replicas,
+            write_quorum: config.write_quorum,
+        },
+    };
+    process::run(listeners, parts, &config.gateway).await;
+    Ok(())
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the welcome is for the person at the terminal"
+)]
+fn announce(listeners: &Listeners, dir: &Path, keys: &RootKeys) {
+    println!(
+        "Sextant is ready at {} (admin: {}) for access key {}; secrets are kept in {}",
+        listeners.endpoint(),
+        listeners.admin_endpoint(),
+        keys.access_key,
+        dir.display(),
+    );
+}
+
+/// Makes the directory that holds database and keys, readable by its owner only.
+pub(crate) fn prepare(dir: &Path) -> Result<(), StartError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|source| StartError::Directory {
+            path: dir.to_owned(),
+            source,
+        })
+}
+
+/// A node as its row remembers it, before it was heard from.
+fn unheard(node: NodeRow) -> Registration {
+    let incarnation = Uuid::nil();
+    Registration {
+        node_id: node.id,
+        incarnation,
+        address: node.address,
+        zone: node.zone,
+        state: Heartbeat {
+            incarnation,
+            capacity_bytes: node.capacity_bytes,
+            used_bytes: 0,
+            free_bytes: 0,
+            chunk_count: 0,
+            in_flight: 0,
+            disk_errors: 0,
+            writable: false,
+        },
+    }
+}

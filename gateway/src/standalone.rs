@@ -1,0 +1,222 @@
+//! `gateway standalone`: gateway, metadata and chunk stores in one process. The only file that names
+//! `chunkd`: it reaches the stores without a network hop, through the same trait as remote ones.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chunkd::{ChunkStore, StoreOptions};
+use chunkproto::{
+    ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult,
+    ChunkStream, Heartbeat, NodeId, Registration,
+};
+use metastore::{Metastore, NodeRow, RocksMetastore, Timestamp};
+use uuid::Uuid;
+
+use crate::chunks::{ChunkTransport, WriterSettings};
+use crate::cluster::Membership;
+use crate::config::StandaloneConfig;
+use crate::keys;
+use crate::process::{self, Listeners, Parts, StartError};
+use crate::s3::RootKeys;
+use crate::serve::{DATABASE_DIR, prepare};
+
+/// Directory of the chunk stores inside the data directory.
+const NODES_DIR: &str = "nodes";
+/// How often the stores' state is looked at for placement.
+const STATE_PERIOD: Duration = Duration::from_secs(1);
+
+/// Runs everything until SIGINT or SIGTERM.
+///
+/// # Errors
+/// Whatever keeps it from starting, in a sentence that says what to do.
+pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
+    let listeners = Listeners::bind(&config.gateway).await?;
+    prepare(&config.data)?;
+    let keys = keys::root_keys(&config.data, process::given_keys(&config.gateway))?;
+    let secret = keys::cluster_secret(&config.data, None)?;
+    let metastore: Arc<dyn Metastore> =
+        Arc::new(RocksMetastore::open(&config.data.join(DATABASE_DIR))?);
+    let stores = open_stores(&config.data, config.nodes)?;
+    let membership = Arc::new(Membership::default());
+    let incarnation = Uuid::now_v7();
+    for store in &stores {
+        register(store, incarnation, &membership, metastore.as_ref()).await?;
+    }
+    tokio::spawn(watch_stores(
+        stores.clone(),
+        incarnation,
+        Arc::clone(&membership),
+    ));
+
+    announce(&listeners, &config.gateway.region, &keys);
+    let stores = stores
+        .into_iter()
+        .map(|store| (store.node_id(), store))
+        .collect();
+    let parts = Parts {
+        metastore,
+        transport: Arc::new(EmbeddedTransport { stores }),
+        membership,
+        keys,
+        secret,
+        writer: WriterSettings {
+            replicas: config.replicas,
+            write_quorum: None,
+        },
+    };
+    process::run(listeners, parts, &config.gateway).await;
+    Ok(())
+}
+
+/// Opens `count` stores, and any further ones that hold data from an earlier start.
+fn open_stores(data: &Path, count: u8) -> Result<Vec<ChunkStore>, StartError> {
+    let nodes = data.join(NODES_DIR);
+    prepare(&nodes)?;
+    if nodes.join(count.to_string()).exists() {
+        return Err(StartError::Unfit(format!(
+            "{} holds more than {count} chunk stores; start with at least as many --nodes as before, \
+             or their objects cannot be read",
+            nodes.display()
+        )));
+    }
+    (0..count)
+        .map(|number| {
+            let options = StoreOptions::new(nodes.join(number.to_string()));
+            ChunkStore::open(options).map_err(StartError::from)
+        })
+        .collect()
+}
+
+async fn register(
+    store: &ChunkStore,
+    incarnation: Uuid,
+    membership: &Membership,
+    metastore: &dyn Metastore,
+) -> Result<(), StartError> {
+    let state = state_of(store, incarnation);
+    let row = NodeRow {
+        id: store.node_id(),
+        incarnation,
+        address: String::new(),
+        zone: String::new(),
+        capacity_bytes: state.capacity_bytes,
+        first_seen_at: Timestamp::now(),
+    };
+    let registration = Registration {
+        node_id: row.id,
+        incarnation,
+        address: row.address.clone(),
+        zone: row.zone.clone(),
+        state,
+    };
+    membership
+        .register_embedded(registration)
+        .map_err(|error| StartError::Unfit(error.to_string()))?;
+    metastore.put_node(row).await?;
+    Ok(())
+}
+
+async fn watch_stores(stores: Vec<ChunkStore>, incarnation: Uuid, membership: Arc<Membership>) {
+    let mut ticks = tokio::time::interval(STATE_PERIOD);
+    loop {
+        ticks.tick().await;
+        for store in &stores {
+            membership.heartbeat(store.node_id(), state_of(store, incarnation));
+        }
+    }
+}
+
+fn state_of(store: &ChunkStore, incarnation: Uuid) -> Heartbeat {
+    let heartbeat = store.state().heartbeat(incarnation);
+    // The gateway counts its own requests; the store's count would be the same ones again.
+    Heartbeat {
+        in_flight: 0,
+        ..heartbeat
+    }
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the welcome is for the person at the terminal"
+)]
+fn announce(listeners: &Listeners, region: &str, keys: &RootKeys) {
+    let endpoint = listeners.endpoint();
+    println!(
+        "Sextant is ready at {endpoint} (admin: {admin})\n\n\
+         Paste into another terminal:\n\n  \
+         export AWS_ACCESS_KEY_ID={access}\n  \
+         export AWS_SECRET_ACCESS_KEY={secret}\n  \
+         export AWS_DEFAULT_REGION={region}\n  \
+         export AWS_ENDPOINT_URL={endpoint}\n  \
+         aws s3 mb s3://my-bucket\n  \
+         echo 'hello, world' | aws s3 cp - s3://my-bucket/hello.txt\n  \
+         aws s3 cp s3://my-bucket/hello.txt -\n  \
+         aws s3 ls s3://my-bucket\n\n\
+         Stop with Ctrl-C.\n",
+        admin = listeners.admin_endpoint(),
+        access = keys.access_key,
+        secret = keys.secret_key,
+    );
+}
+
+/// The chunk transport to stores inside this process.
+struct EmbeddedTransport {
+    stores: HashMap<NodeId, ChunkStore>,
+}
+
+impl EmbeddedTransport {
+    fn store(&self, node: NodeId) -> ChunkResult<&ChunkStore> {
+        self.stores
+            .get(&node)
+            .ok_or_else(|| ChunkError::Unreachable(format!("there is no store {node} here")))
+    }
+}
+
+#[async_trait]
+impl ChunkTransport for EmbeddedTransport {
+    async fn put(
+        &self,
+        node: NodeId,
+        put: ChunkPut,
+        body: ChunkStream,
+    ) -> ChunkResult<ChunkReceipt> {
+        self.store(node)?.put(put, body).await
+    }
+
+    async fn get(
+        &self,
+        node: NodeId,
+        chunk: ChunkId,
+        range: Option<ByteRange>,
+    ) -> ChunkResult<ChunkRead> {
+        self.store(node)?.get(chunk, range).await
+    }
+
+    async fn head(&self, node: NodeId, chunk: ChunkId) -> ChunkResult<ChunkInfo> {
+        self.store(node)?.head(chunk).await
+    }
+
+    async fn delete(&self, node: NodeId, chunk: ChunkId) -> ChunkResult<()> {
+        self.store(node)?.delete(chunk).await
+    }
+
+    async fn copy(
+        &self,
+        target: NodeId,
+        chunk: ChunkId,
+        source: NodeId,
+    ) -> ChunkResult<ChunkReceipt> {
+        let source = self.store(source)?;
+        let owner = source.owner(chunk).await?;
+        let read = source.get(chunk, None).await?;
+        let put = ChunkPut {
+            id: chunk,
+            length_bytes: read.info.length_bytes,
+            owner,
+        };
+        self.store(target)?.put(put, read.stream).await
+    }
+}

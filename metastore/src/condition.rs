@@ -1,0 +1,25 @@
+//! Whether a write's condition holds, decided the same way in every implementation. The caller
+//! holds whatever keeps the key's current version from changing until the commit (I5).
+
+use crate::{MetaError, MetaResult, ObjectKey, ObjectVersion, WriteCondition};
+
+impl WriteCondition {
+    /// Whether a write of `key`, whose current version is `current`, may go ahead.
+    ///
+    /// # Errors
+    /// `PreconditionFailed`; `NoSuchKey` where a version is asked for and there is none;
+    /// `Conflict` for a revision that is not current.
+    pub(crate) fn check(&self, key: &ObjectKey, current: Option<&ObjectVersion>) -> MetaResult<()> {
+        let missing = || MetaError::NoSuchKey(key.clone());
+        match self {
+            Self::Always => Ok(()),
+            Self::Absent if current.is_some() => Err(MetaError::PreconditionFailed),
+            Self::Absent => Ok(()),
+            Self::Present => current.map(|_| ()).ok_or_else(missing),
+            Self::Etag(etag) if current.ok_or_else(missing)?.etag == *etag => Ok(()),
+            Self::Etag(_) => Err(MetaError::PreconditionFailed),
+            Self::Revision(wanted) if current.map(|row| row.sequence) == Some(*wanted) => Ok(()),
+            Self::Revision(_) => Err(MetaError::Conflict),
+        }
+    }
+}

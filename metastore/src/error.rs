@@ -1,0 +1,55 @@
+//! Why a metadata operation failed, grouped by what the caller can do about it.
+
+use crate::{BucketName, ObjectKey, PartNumber, UploadId};
+
+/// The result of a metadata operation.
+pub type MetaResult<T> = Result<T, MetaError>;
+
+/// Why a metadata operation failed. Except for [`OutcomeUnknown`](Self::OutcomeUnknown), a failed
+/// operation changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum MetaError {
+    /// No bucket of that name, or it was deleted meanwhile. The client's business.
+    #[error("there is no such bucket")]
+    NoSuchBucket,
+    /// The bucket's name is taken. The client's business.
+    #[error("bucket '{name}' already exists and belongs to '{owner}'")]
+    BucketExists {
+        /// The name.
+        name: BucketName,
+        /// Canonical id of its owner.
+        owner: String,
+    },
+    /// The bucket has objects or uploads under way. The client's business.
+    #[error("the bucket is not empty")]
+    BucketNotEmpty,
+    /// No current version of that key. The client's business.
+    #[error("there is no object '{0}'")]
+    NoSuchKey(ObjectKey),
+    /// No such upload, or it was completed or aborted. The client's business.
+    #[error("there is no multipart upload {0}")]
+    NoSuchUpload(UploadId),
+    /// A part is missing or was replaced since the caller looked. The client's business.
+    #[error("part {} is missing or was uploaded again meanwhile", .0.get())]
+    InvalidPart(PartNumber),
+    /// The condition of a write does not hold. The client's business.
+    #[error("the precondition does not hold")]
+    PreconditionFailed,
+    /// The row changed between the caller's look and its write. Look again and retry.
+    #[error("the row was changed meanwhile")]
+    Conflict,
+    /// The store cannot serve now. Retry later.
+    #[error("the metadata store is unavailable: {0}")]
+    Unavailable(String),
+    /// The write may or may not have happened. Read back; destroy nothing (I10).
+    #[error("the outcome of the commit is unknown: {0}")]
+    OutcomeUnknown(String),
+    /// A row cannot be decoded: damage, or a newer format.
+    #[error("a row of '{table}' cannot be read: {detail}")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
+}

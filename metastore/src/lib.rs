@@ -1,0 +1,33 @@
+//! Sextant's metadata: the [`Metastore`] trait as a contract, the model it speaks, and its
+//! implementations: [`RocksMetastore`] on disk and [`MemoryMetastore`] for tests and simulation.
+
+mod completion;
+mod condition;
+mod error;
+mod fold;
+mod listing;
+mod memory;
+mod metastore;
+mod model;
+mod names;
+mod rocks;
+mod succession;
+
+pub use error::{MetaError, MetaResult};
+pub use listing::{
+    BucketPage, ListEntry, ListPage, ListQuery, ListedObject, ListedUpload, PartPage, UploadEntry,
+    UploadPage, UploadQuery,
+};
+pub use memory::MemoryMetastore;
+pub use metastore::{
+    CommitObject, CompleteUpload, Completed, DeleteOutcome, GcEntry, GcItem, Metastore, NodeRow,
+    RepairRow, WriteCondition,
+};
+pub use model::{
+    Bucket, ChecksumAlgorithm, ChecksumKind, ChunkLayout, ChunkOwner, ChunkRef, ObjectChecksum,
+    ObjectData, ObjectVersion, Part, PartEntry, PartSet, Scheme, SystemHeaders, Timestamp, Upload,
+};
+pub use names::{
+    BucketId, BucketName, InvalidName, ObjectKey, PartNumber, Sequence, UploadId, VersionId,
+};
+pub use rocks::{OpenError, RocksMetastore, RocksOptions};

@@ -1,0 +1,64 @@
+//! The garbage collection queue, and the reverse indexes.
+
+use chunkproto::{ChunkId, NodeId};
+
+use super::state::State;
+use crate::{GcEntry, RepairRow, Timestamp};
+
+impl State {
+    pub(super) fn gc_due(&self, before: Timestamp, limit: usize) -> Vec<GcEntry> {
+        let due = self
+            .gc
+            .iter()
+            .filter(|((unlinked_at, _), _)| *unlinked_at < before);
+        let entry = |(&(unlinked_at, id), item): (&_, &crate::GcItem)| GcEntry {
+            unlinked_at,
+            id,
+            item: item.clone(),
+        };
+        due.take(limit).map(entry).collect()
+    }
+
+    pub(super) fn gc_expand(&mut self, entry: &GcEntry, limit: usize) {
+        let upload = entry.parts_to_expand();
+        if !self.gc.contains_key(&(entry.unlinked_at, entry.id)) {
+            return;
+        }
+        for part in self.parts_of(upload).into_iter().take(limit) {
+            self.parts.remove(&(upload, part.number));
+            self.unlink(part.layout.chunks, entry.unlinked_at);
+        }
+        if self.parts_of(upload).is_empty() {
+            self.gc.remove(&(entry.unlinked_at, entry.id));
+        }
+    }
+
+    pub(super) fn gc_done(&mut self, entry: &GcEntry) {
+        for chunk in entry.chunks_done() {
+            for &node in &chunk.replicas {
+                self.node_chunks.remove(&(node, chunk.id));
+            }
+            self.repair.remove(&chunk.id);
+        }
+        self.gc.remove(&(entry.unlinked_at, entry.id));
+    }
+
+    pub(super) fn chunks_on_node(
+        &self,
+        node: NodeId,
+        after: Option<ChunkId>,
+        limit: usize,
+    ) -> Vec<ChunkId> {
+        let on_node = self.node_chunks.iter().filter(|(on, _)| *on == node);
+        on_node
+            .map(|(_, chunk)| *chunk)
+            .filter(|&chunk| Some(chunk) > after)
+            .take(limit)
+            .collect()
+    }
+
+    pub(super) fn repair_queue(&self, after: Option<ChunkId>, limit: usize) -> Vec<RepairRow> {
+        let behind = self.repair.values().filter(|row| Some(row.chunk) > after);
+        behind.take(limit).cloned().collect()
+    }
+}

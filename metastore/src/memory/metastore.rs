@@ -1,0 +1,188 @@
+//! [`MemoryMetastore`]: every method of the trait, each handing on to the state under its mutex.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use chunkproto::{ChunkId, NodeId};
+
+use super::state::State;
+use crate::{
+    Bucket, BucketId, BucketName, BucketPage, ChunkOwner, CommitObject, CompleteUpload, Completed,
+    DeleteOutcome, GcEntry, ListPage, ListQuery, ListedObject, MetaResult, Metastore, NodeRow,
+    ObjectKey, ObjectVersion, Part, PartNumber, PartPage, PartSet, RepairRow, Timestamp, Upload,
+    UploadId, UploadPage, UploadQuery, WriteCondition,
+};
+
+/// The metadata in memory, for tests and simulation. Gone when dropped.
+#[derive(Default)]
+pub struct MemoryMetastore {
+    state: Mutex<State>,
+}
+
+impl MemoryMetastore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic under the mutex fails its test; the others' tests go on.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Metastore for MemoryMetastore {
+    async fn create_bucket(&self, bucket: Bucket) -> MetaResult<()> {
+        self.state().create_bucket(bucket)
+    }
+
+    async fn bucket(&self, name: &BucketName) -> MetaResult<Bucket> {
+        self.state().bucket(name)
+    }
+
+    async fn delete_bucket(&self, name: &BucketName) -> MetaResult<()> {
+        self.state().delete_bucket(name)
+    }
+
+    async fn list_buckets(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> MetaResult<BucketPage> {
+        Ok(self.state().list_buckets(prefix, after, limit))
+    }
+
+    async fn object(&self, bucket: BucketId, key: &ObjectKey) -> MetaResult<ObjectVersion> {
+        self.state().object(bucket, key)
+    }
+
+    async fn commit_object(&self, commit: CommitObject) -> MetaResult<()> {
+        self.state().commit_object(commit)
+    }
+
+    async fn delete_object(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        condition: WriteCondition,
+        now: Timestamp,
+    ) -> MetaResult<DeleteOutcome> {
+        self.state().delete_object(bucket, key, &condition, now)
+    }
+
+    async fn list_objects(&self, query: ListQuery) -> MetaResult<ListPage<ListedObject>> {
+        Ok(self.state().list_objects(&query))
+    }
+
+    async fn create_upload(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        upload: Upload,
+    ) -> MetaResult<()> {
+        self.state().create_upload(bucket, key, upload)
+    }
+
+    async fn upload(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        upload: UploadId,
+    ) -> MetaResult<Upload> {
+        self.state().upload(bucket, key, upload)
+    }
+
+    async fn put_part(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        upload: UploadId,
+        part: Part,
+        replicas_wanted: u8,
+    ) -> MetaResult<()> {
+        self.state()
+            .put_part(bucket, key, upload, part, replicas_wanted)
+    }
+
+    async fn list_parts(
+        &self,
+        upload: UploadId,
+        after: Option<PartNumber>,
+        limit: usize,
+    ) -> MetaResult<PartPage> {
+        Ok(self.state().list_parts(upload, after, limit))
+    }
+
+    async fn part(&self, upload: UploadId, number: PartNumber) -> MetaResult<Part> {
+        self.state().part(upload, number)
+    }
+
+    async fn complete_upload(&self, complete: CompleteUpload) -> MetaResult<Completed> {
+        self.state().complete_upload(complete)
+    }
+
+    async fn part_set(&self, upload: UploadId) -> MetaResult<PartSet> {
+        self.state().part_set(upload)
+    }
+
+    async fn abort_upload(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        upload: UploadId,
+        now: Timestamp,
+    ) -> MetaResult<()> {
+        self.state().abort_upload(bucket, key, upload, now)
+    }
+
+    async fn list_uploads(&self, query: UploadQuery) -> MetaResult<UploadPage> {
+        Ok(self.state().list_uploads(&query))
+    }
+
+    async fn put_node(&self, node: NodeRow) -> MetaResult<()> {
+        self.state().nodes.insert(node.id, node);
+        Ok(())
+    }
+
+    async fn nodes(&self) -> MetaResult<Vec<NodeRow>> {
+        Ok(self.state().nodes.values().cloned().collect())
+    }
+
+    async fn chunk_owner(&self, chunk: ChunkId) -> MetaResult<Option<ChunkOwner>> {
+        Ok(self.state().chunks.get(&chunk).cloned())
+    }
+
+    async fn chunks_on_node(
+        &self,
+        node: NodeId,
+        after: Option<ChunkId>,
+        limit: usize,
+    ) -> MetaResult<Vec<ChunkId>> {
+        Ok(self.state().chunks_on_node(node, after, limit))
+    }
+
+    async fn repair_queue(
+        &self,
+        after: Option<ChunkId>,
+        limit: usize,
+    ) -> MetaResult<Vec<RepairRow>> {
+        Ok(self.state().repair_queue(after, limit))
+    }
+
+    async fn gc_due(&self, before: Timestamp, limit: usize) -> MetaResult<Vec<GcEntry>> {
+        Ok(self.state().gc_due(before, limit))
+    }
+
+    async fn gc_expand(&self, entry: &GcEntry, limit: usize) -> MetaResult<()> {
+        self.state().gc_expand(entry, limit);
+        Ok(())
+    }
+
+    async fn gc_done(&self, entry: &GcEntry) -> MetaResult<()> {
+        self.state().gc_done(entry);
+        Ok(())
+    }
+}

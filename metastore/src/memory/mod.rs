@@ -1,0 +1,15 @@
+//! The metadata in memory, for tests and simulation: ordered maps behind one mutex, so that every
+//! operation is atomic because nothing else runs. Nothing is durable, and a page of a listing may
+//! cost as much as its bucket holds.
+//!
+//! `metastore` hands every method of the trait to the [`State`](state::State); `objects`,
+//! `multipart`, `listing` and `cluster` are what the state can do.
+
+mod cluster;
+mod listing;
+mod metastore;
+mod multipart;
+mod objects;
+mod state;
+
+pub use metastore::MemoryMetastore;

@@ -1,0 +1,73 @@
+//! The tables, and the rows that name chunks beside whatever row holds them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chunkproto::{ChunkId, NodeId};
+use uuid::Uuid;
+
+use crate::{
+    Bucket, BucketId, BucketName, ChunkOwner, ChunkRef, GcItem, MetaError, MetaResult, NodeRow,
+    ObjectKey, ObjectVersion, Part, PartNumber, PartSet, RepairRow, Timestamp, Upload, UploadId,
+};
+
+/// Everything that is stored.
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) buckets: BTreeMap<BucketName, Bucket>,
+    pub(super) current: BTreeMap<(BucketId, ObjectKey), ObjectVersion>,
+    pub(super) uploads: BTreeMap<(BucketId, ObjectKey, UploadId), Upload>,
+    pub(super) parts: BTreeMap<(UploadId, PartNumber), Part>,
+    pub(super) part_sets: BTreeMap<UploadId, PartSet>,
+    pub(super) chunks: BTreeMap<ChunkId, ChunkOwner>,
+    pub(super) node_chunks: BTreeSet<(NodeId, ChunkId)>,
+    pub(super) gc: BTreeMap<(Timestamp, Uuid), GcItem>,
+    pub(super) repair: BTreeMap<ChunkId, RepairRow>,
+    pub(super) nodes: BTreeMap<NodeId, NodeRow>,
+}
+
+impl State {
+    /// # Errors
+    /// `NoSuchBucket`.
+    pub(super) fn expect_bucket(&self, bucket: BucketId) -> MetaResult<()> {
+        let lives = self.buckets.values().any(|row| row.id == bucket);
+        if lives {
+            Ok(())
+        } else {
+            Err(MetaError::NoSuchBucket)
+        }
+    }
+
+    /// Names `chunks` as `owner`'s, places them on their nodes, and queues short ones for repair.
+    pub(super) fn link(
+        &mut self,
+        chunks: &[ChunkRef],
+        owner: &ChunkOwner,
+        replicas_wanted: u8,
+        since: Timestamp,
+    ) {
+        for chunk in chunks {
+            self.chunks.insert(chunk.id, owner.clone());
+            self.node_chunks
+                .extend(chunk.replicas.iter().map(|&node| (node, chunk.id)));
+            if let Some(repair) = RepairRow::for_short(chunk, replicas_wanted, since) {
+                self.repair.insert(chunk.id, repair);
+            }
+        }
+    }
+
+    /// Takes the name off `chunks` and queues them for garbage collection.
+    pub(super) fn unlink(&mut self, chunks: Vec<ChunkRef>, unlinked_at: Timestamp) {
+        if chunks.is_empty() {
+            return;
+        }
+        for chunk in &chunks {
+            self.chunks.remove(&chunk.id);
+        }
+        self.queue(GcItem::Chunks(chunks), unlinked_at);
+    }
+
+    /// Queues an item for garbage collection.
+    pub(super) fn queue(&mut self, item: GcItem, unlinked_at: Timestamp) {
+        self.gc.insert((unlinked_at, Uuid::now_v7()), item);
+    }
+}

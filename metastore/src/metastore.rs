@@ -1,0 +1,316 @@
+//! The [`Metastore`] trait: the contract between the gateway and every metadata database.
+//!
+//! Every method is atomic: it happens whole or not at all, and a success is durable before it is
+//! returned (a synced commit). Reads see every commit acknowledged before they began (I6). A
+//! caller that drops the future of a write cannot know its outcome; the store stays consistent.
+//! `tests/conformance` runs the same suite against every implementation.
+
+use async_trait::async_trait;
+use chunkproto::{ChunkId, NodeId};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    Bucket, BucketId, BucketName, BucketPage, ChunkOwner, ChunkRef, ListPage, ListQuery,
+    ListedObject, MetaResult, ObjectKey, ObjectVersion, Part, PartNumber, PartPage, PartSet,
+    Sequence, Timestamp, Upload, UploadId, UploadPage, UploadQuery,
+};
+
+/// What must be true of a key's current version for a write to happen. Checked in the commit (I5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WriteCondition {
+    /// Nothing.
+    Always,
+    /// `If-None-Match: *`: there is none.
+    Absent,
+    /// `If-Match: *`: there is one.
+    Present,
+    /// `If-Match: "etag"`: there is one with this ETag. A missing key is `NoSuchKey`.
+    Etag(String),
+    /// There is one, and it is this very revision; otherwise `Conflict`. For read-modify-write.
+    Revision(Sequence),
+}
+
+/// A new current version of a key.
+#[derive(Debug, Clone)]
+pub struct CommitObject {
+    /// The bucket.
+    pub bucket: BucketId,
+    /// The key.
+    pub key: ObjectKey,
+    /// The row. Where its `data` equals the replaced row's, the bytes stay (a change of metadata:
+    /// guard it by [`WriteCondition::Revision`], or it may bring back bytes that a write in between
+    /// has queued for garbage collection).
+    /// Data of `Parts` must equal the replaced row's; completing an upload makes new ones.
+    pub object: ObjectVersion,
+    /// What must hold.
+    pub condition: WriteCondition,
+    /// Replicas that each chunk should have; chunks with fewer get a repair row in this commit.
+    pub replicas_wanted: u8,
+}
+
+/// The end of a multipart upload.
+#[derive(Debug, Clone)]
+pub struct CompleteUpload {
+    /// The bucket.
+    pub bucket: BucketId,
+    /// The key.
+    pub key: ObjectKey,
+    /// The upload.
+    pub upload: UploadId,
+    /// The object's row; its data is `Parts(upload)`.
+    pub object: ObjectVersion,
+    /// The chosen parts in order, each with the revision that the caller saw.
+    pub parts: Vec<(PartNumber, Sequence)>,
+    /// What must hold.
+    pub condition: WriteCondition,
+}
+
+/// What completing an upload did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Completed {
+    /// The object was committed now.
+    Now,
+    /// The same upload had been completed before, to this part set; nothing was changed.
+    Before(PartSet),
+}
+
+/// What a delete found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeleteOutcome {
+    /// The object is gone and its chunks are queued for garbage collection.
+    Deleted,
+    /// There was none; nothing was changed.
+    Absent,
+}
+
+/// What the cluster remembers of a chunk server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRow {
+    /// Identity.
+    pub id: NodeId,
+    /// Latest run of the process that registered.
+    pub incarnation: Uuid,
+    /// Base URL of its chunk API.
+    pub address: String,
+    /// Failure zone.
+    pub zone: String,
+    /// Size of its disk.
+    pub capacity_bytes: u64,
+    /// When it first registered.
+    pub first_seen_at: Timestamp,
+}
+
+/// A chunk with fewer replicas than it should have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepairRow {
+    /// The chunk.
+    pub chunk: ChunkId,
+    /// Replicas it should have.
+    pub wanted: u8,
+    /// Replicas it had when the row was written.
+    pub have: u8,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Something that no row names any longer and that garbage collection may delete after its grace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GcItem {
+    /// Chunks of a replaced or deleted body.
+    Chunks(Vec<ChunkRef>),
+    /// All parts of an aborted upload or of a deleted multipart object.
+    Parts(UploadId),
+}
+
+/// A row of the garbage collection queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GcEntry {
+    /// When the item was unlinked; the queue is ordered by it.
+    pub unlinked_at: Timestamp,
+    /// Distinguishes items of one moment.
+    pub id: Uuid,
+    /// What may be deleted.
+    pub item: GcItem,
+}
+
+/// The metadata of one cluster. See the module's header for what holds of every method.
+#[async_trait]
+pub trait Metastore: Send + Sync + 'static {
+    /// Creates a bucket.
+    ///
+    /// # Errors
+    /// `BucketExists` with its owner, whoever that is.
+    async fn create_bucket(&self, bucket: Bucket) -> MetaResult<()>;
+
+    /// The bucket of that name.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`.
+    async fn bucket(&self, name: &BucketName) -> MetaResult<Bucket>;
+
+    /// Deletes an empty bucket. No object or upload can slip in between the check and the delete.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`; `BucketNotEmpty` while it has an object or an upload under way.
+    async fn delete_bucket(&self, name: &BucketName) -> MetaResult<()>;
+
+    /// Buckets whose names begin with `prefix` and sort after `after`.
+    async fn list_buckets(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> MetaResult<BucketPage>;
+
+    /// The current version of a key.
+    ///
+    /// # Errors
+    /// `NoSuchKey`, also where the bucket has gone.
+    async fn object(&self, bucket: BucketId, key: &ObjectKey) -> MetaResult<ObjectVersion>;
+
+    /// Makes a version current: checks the condition, writes the row with its chunk and node rows,
+    /// queues the replaced version's bytes for garbage collection and short chunks for repair.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`; `PreconditionFailed`; `NoSuchKey` for `Etag` and `Present` on a missing key;
+    /// `Conflict` for `Revision`, and for data of `Parts` that is not current; `OutcomeUnknown`.
+    async fn commit_object(&self, commit: CommitObject) -> MetaResult<()>;
+
+    /// Deletes a key's current version and queues its bytes for garbage collection.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`; as `commit_object` for the condition; `OutcomeUnknown`.
+    async fn delete_object(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        condition: WriteCondition,
+        now: Timestamp,
+    ) -> MetaResult<DeleteOutcome>;
+
+    /// A page of current versions in byte order of their keys. Costs what the page costs, however
+    /// many keys lie beside it or inside its common prefixes.
+    async fn list_objects(&self, query: ListQuery) -> MetaResult<ListPage<ListedObject>>;
+
+    /// Begins a multipart upload.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`.
+    async fn create_upload(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        upload: Upload,
+    ) -> MetaResult<()>;
+
+    /// The upload under way.
+    ///
+    /// # Errors
+    /// `NoSuchUpload`, also for another key's upload and for one that ended.
+    async fn upload(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        upload: UploadId,
+    ) -> MetaResult<Upload>;
+
+    /// Writes a part with its chunk and node rows; an earlier part of that number is replaced and
+    /// its chunks are queued for garbage collection, short chunks for repair.
+    ///
+    /// # Errors
+    /// `NoSuchUpload`; `OutcomeUnknown`.
+    async fn put_part(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        upload: UploadId,
+        part: Part,
+        replicas_wanted: u8,
+    ) -> MetaResult<()>;
+
+    /// Parts of an upload, under way or completed, with numbers above `after`.
+    async fn list_parts(
+        &self,
+        upload: UploadId,
+        after: Option<PartNumber>,
+        limit: usize,
+    ) -> MetaResult<PartPage>;
+
+    /// One part of an upload, under way or completed.
+    ///
+    /// # Errors
+    /// `InvalidPart`.
+    async fn part(&self, upload: UploadId, number: PartNumber) -> MetaResult<Part>;
+
+    /// Ends an upload: checks the condition and the parts' revisions, makes the object current,
+    /// writes its part set in one row, queues parts that were not chosen and the replaced
+    /// version's bytes for garbage collection, and removes the upload. Copies no part rows.
+    ///
+    /// # Errors
+    /// `NoSuchUpload`; `InvalidPart`; as `commit_object` for the condition; `OutcomeUnknown`.
+    async fn complete_upload(&self, complete: CompleteUpload) -> MetaResult<Completed>;
+
+    /// The part set of a completed upload.
+    ///
+    /// # Errors
+    /// `NoSuchUpload`.
+    async fn part_set(&self, upload: UploadId) -> MetaResult<PartSet>;
+
+    /// Ends an upload without an object and queues its parts for garbage collection.
+    ///
+    /// # Errors
+    /// `NoSuchUpload`; `OutcomeUnknown`.
+    async fn abort_upload(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        upload: UploadId,
+        now: Timestamp,
+    ) -> MetaResult<()>;
+
+    /// A page of uploads under way.
+    async fn list_uploads(&self, query: UploadQuery) -> MetaResult<UploadPage>;
+
+    /// Writes what is known of a node.
+    async fn put_node(&self, node: NodeRow) -> MetaResult<()>;
+
+    /// All nodes ever registered, in order of their ids.
+    async fn nodes(&self) -> MetaResult<Vec<NodeRow>>;
+
+    /// The row that names a chunk, if any does.
+    async fn chunk_owner(&self, chunk: ChunkId) -> MetaResult<Option<ChunkOwner>>;
+
+    /// Chunks that rows place on a node, in id order, after `after`.
+    async fn chunks_on_node(
+        &self,
+        node: NodeId,
+        after: Option<ChunkId>,
+        limit: usize,
+    ) -> MetaResult<Vec<ChunkId>>;
+
+    /// Chunks with too few replicas, in id order, after `after`.
+    async fn repair_queue(
+        &self,
+        after: Option<ChunkId>,
+        limit: usize,
+    ) -> MetaResult<Vec<RepairRow>>;
+
+    /// The oldest entries of the garbage collection queue that were unlinked before `before`.
+    async fn gc_due(&self, before: Timestamp, limit: usize) -> MetaResult<Vec<GcEntry>>;
+
+    /// Turns up to `limit` part rows of a `Parts` entry into `Chunks` entries of the same moment
+    /// and removes those rows; removes the entry itself when no part is left. An entry that was
+    /// removed before is left alone.
+    ///
+    /// # Panics
+    /// For an entry of `Chunks`.
+    async fn gc_expand(&self, entry: &GcEntry, limit: usize) -> MetaResult<()>;
+
+    /// Removes an entry whose chunks were deleted on every node, and what is left of them in the
+    /// node index and the repair queue. Doing it again changes nothing.
+    ///
+    /// # Panics
+    /// For an entry of `Parts`: it ends by being expanded.
+    async fn gc_done(&self, entry: &GcEntry) -> MetaResult<()>;
+}

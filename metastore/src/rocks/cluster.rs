@@ -1,0 +1,50 @@
+//! The cluster's own rows: nodes, who owns which chunk, what stands on a node, what needs repair.
+
+use chunkproto::{ChunkId, NodeId};
+
+use super::keys;
+use super::read::Store;
+use super::tables::{NODE_CHUNKS, NODES, REPAIR};
+use crate::{MetaResult, NodeRow, RepairRow};
+
+impl Store {
+    pub(super) fn put_node(&self, node: &NodeRow) -> MetaResult<()> {
+        let mut batch = self.batch();
+        batch.put(NODES, &keys::id(node.id.into()), node);
+        batch.commit()
+    }
+
+    pub(super) fn nodes(&self) -> MetaResult<Vec<NodeRow>> {
+        let found = self.range(NODES, Vec::new(), keys::past(&[]), usize::MAX)?;
+        Ok(found.into_iter().map(|(_, node)| node).collect())
+    }
+
+    pub(super) fn chunks_on_node(
+        &self,
+        node: NodeId,
+        after: Option<ChunkId>,
+        limit: usize,
+    ) -> MetaResult<Vec<ChunkId>> {
+        let start = match after {
+            Some(chunk) => keys::behind(keys::node_chunk(node, chunk)),
+            None => keys::id(node.into()),
+        };
+        let found = self.range(NODE_CHUNKS, start, keys::past(node.as_bytes()), limit)?;
+        found
+            .iter()
+            .map(|(key, ())| keys::chunk_of_node_chunk(NODE_CHUNKS, key))
+            .collect()
+    }
+
+    pub(super) fn repair_queue(
+        &self,
+        after: Option<ChunkId>,
+        limit: usize,
+    ) -> MetaResult<Vec<RepairRow>> {
+        let start = after
+            .map(|chunk| keys::behind(keys::chunk(chunk)))
+            .unwrap_or_default();
+        let found = self.range(REPAIR, start, keys::past(&[]), limit)?;
+        Ok(found.into_iter().map(|(_, row)| row).collect())
+    }
+}

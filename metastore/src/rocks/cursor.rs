@@ -1,0 +1,103 @@
+//! Walking over a range of a table. A cursor sees the table as it was when the cursor was made.
+//! Waits for the disk.
+
+use rocksdb::{DBRawIterator, ReadOptions};
+use serde::de::DeserializeOwned;
+
+use super::read::{self, Store};
+use super::rows;
+use super::tables::Table;
+use crate::MetaResult;
+
+/// A place in a table, at a row or at the range's end.
+pub(super) struct Cursor<'s, R> {
+    table: Table<R>,
+    rows: DBRawIterator<'s>,
+    /// Rows stepped or leapt to: what the walk cost.
+    moves: u64,
+}
+
+impl<'s, R: DeserializeOwned> Cursor<'s, R> {
+    /// A cursor at the first row of `start..end`.
+    pub(super) fn over(store: &'s Store, table: Table<R>, start: Vec<u8>, end: Vec<u8>) -> Self {
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(start);
+        options.set_iterate_upper_bound(end);
+        let mut rows = store.db.raw_iterator_cf_opt(store.family(table), options);
+        rows.seek_to_first();
+        Self {
+            table,
+            rows,
+            moves: 1,
+        }
+    }
+
+    /// Leaps to the first row that is not before `bound`.
+    pub(super) fn seek(&mut self, bound: &[u8]) {
+        self.rows.seek(bound);
+        self.moves += 1;
+    }
+
+    /// Steps to the next row.
+    pub(super) fn step(&mut self) {
+        self.rows.next();
+        self.moves += 1;
+    }
+
+    /// The key of the row here; none at the end.
+    pub(super) fn key(&self) -> MetaResult<Option<&[u8]>> {
+        match self.rows.key() {
+            Some(key) => Ok(Some(key)),
+            // An iterator that failed looks as if it had ended.
+            None => match self.rows.status() {
+                Ok(()) => Ok(None),
+                Err(error) => Err(read::read_error(self.table, error)),
+            },
+        }
+    }
+
+    /// The row here.
+    pub(super) fn row(&self) -> MetaResult<R> {
+        rows::decode(self.table, self.rows.value().unwrap_or_default())
+    }
+
+    /// How many rows the cursor has moved to.
+    pub(super) fn moves(&self) -> u64 {
+        self.moves
+    }
+}
+
+impl Store {
+    /// Up to `limit` rows of `start..end`, each with its key.
+    pub(super) fn range<R: DeserializeOwned>(
+        &self,
+        table: Table<R>,
+        start: Vec<u8>,
+        end: Vec<u8>,
+        limit: usize,
+    ) -> MetaResult<Vec<(Vec<u8>, R)>> {
+        let mut found = Vec::new();
+        if limit == 0 || start >= end {
+            return Ok(found);
+        }
+        let mut cursor = Cursor::over(self, table, start, end);
+        while let Some(key) = cursor.key()? {
+            found.push((key.to_vec(), cursor.row()?));
+            if found.len() == limit {
+                break;
+            }
+            cursor.step();
+        }
+        Ok(found)
+    }
+
+    /// Whether `start..end` has any row.
+    pub(super) fn has_any<R: DeserializeOwned>(
+        &self,
+        table: Table<R>,
+        start: Vec<u8>,
+        end: Vec<u8>,
+    ) -> MetaResult<bool> {
+        Ok(Cursor::over(self, table, start, end).key()?.is_some())
+    }
+}

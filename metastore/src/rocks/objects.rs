@@ -1,0 +1,108 @@
+//! Current versions: committed, replaced, deleted.
+
+use super::commit::Batch;
+use super::keys;
+use super::read::Store;
+use super::tables::{CURRENT, PART_SETS};
+use crate::succession::Unlinked;
+use crate::{
+    BucketId, ChunkOwner, CommitObject, DeleteOutcome, GcItem, MetaError, MetaResult, ObjectData,
+    ObjectKey, ObjectVersion, Timestamp, WriteCondition,
+};
+
+impl Store {
+    pub(super) fn commit_object(&self, commit: &CommitObject) -> MetaResult<()> {
+        let CommitObject {
+            bucket,
+            key,
+            object,
+            ..
+        } = commit;
+        let _bucket = self.locks.bucket_stays(*bucket);
+        let _key = self.locks.key(*bucket, key);
+        self.expect_bucket(*bucket)?;
+        let current = self.current(*bucket, key)?;
+        commit.condition.check(key, current.as_ref())?;
+        let same_bytes = current.as_ref().is_some_and(|row| row.data == object.data);
+        if matches!(object.data, ObjectData::Parts(_)) && !same_bytes {
+            // A change of metadata that lost against a write: its parts are garbage already.
+            return Err(MetaError::Conflict);
+        }
+
+        let mut batch = self.batch();
+        if !same_bytes {
+            let owner = ChunkOwner::Object {
+                bucket: *bucket,
+                key: key.clone(),
+                version: object.version,
+            };
+            let since = object.modified_at;
+            batch.link(object.chunks(), &owner, commit.replicas_wanted, since);
+        }
+        batch.make_current(*bucket, key, object, current.as_ref());
+        batch.commit()
+    }
+
+    pub(super) fn delete_object(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        condition: &WriteCondition,
+        now: Timestamp,
+    ) -> MetaResult<DeleteOutcome> {
+        let _bucket = self.locks.bucket_stays(bucket);
+        let _key = self.locks.key(bucket, key);
+        self.expect_bucket(bucket)?;
+        let current = self.current(bucket, key)?;
+        condition.check(key, current.as_ref())?;
+        let Some(current) = current else {
+            return Ok(DeleteOutcome::Absent);
+        };
+        let mut batch = self.batch();
+        batch.delete(CURRENT, &keys::object(bucket, key.as_str().as_bytes()));
+        batch.collect(current.unlinked_by(None), now);
+        batch.commit()?;
+        Ok(DeleteOutcome::Deleted)
+    }
+
+    /// The current version of a key, if it has one.
+    pub(super) fn current(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+    ) -> MetaResult<Option<ObjectVersion>> {
+        self.get(CURRENT, &keys::object(bucket, key.as_str().as_bytes()))
+    }
+}
+
+impl Batch<'_> {
+    /// Puts `object` in the place of `current` and queues the bytes that only `current` named.
+    pub(super) fn make_current(
+        &mut self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        object: &ObjectVersion,
+        current: Option<&ObjectVersion>,
+    ) {
+        self.put(
+            CURRENT,
+            &keys::object(bucket, key.as_str().as_bytes()),
+            object,
+        );
+        if let Some(current) = current {
+            self.collect(current.unlinked_by(Some(object)), object.modified_at);
+        }
+    }
+
+    /// Queues what a version left behind.
+    fn collect(&mut self, unlinked: Unlinked, unlinked_at: Timestamp) {
+        match unlinked {
+            Unlinked::Nothing => {}
+            Unlinked::Chunks(chunks) => self.unlink(chunks, unlinked_at),
+            Unlinked::Parts(upload) => {
+                self.delete(PART_SETS, &keys::id(upload.0));
+                self.queue(&GcItem::Parts(upload), unlinked_at);
+            }
+        }
+    }
+}

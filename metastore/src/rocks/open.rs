@@ -1,0 +1,198 @@
+//! The store's directory: `lock`, held while the store is open; `format`, which says what the
+//! directory is; `db`, which is RocksDB's. Nothing is touched in a directory that is not ours.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use rocksdb::{DB, ErrorKind};
+
+use super::commit::Health;
+use super::locks::Locks;
+use super::options::{self, RocksOptions};
+use super::read::Store;
+
+/// What stands in `format`: the shape of all tables, keys and rows. A program opens only a store
+/// of the format that it writes.
+const FORMAT: &str = "sextant metastore 1\n";
+const FORMAT_FILE: &str = "format";
+const LOCK_FILE: &str = "lock";
+const DATABASE_DIR: &str = "db";
+/// What a fresh file system has in its root.
+const LOST_AND_FOUND: &str = "lost+found";
+
+/// Why a metadata store cannot be opened, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open, or this one has already.
+    #[error(
+        "the metadata store '{}' is in use by another process; stop that one first, or choose another directory",
+        path.display()
+    )]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory has files in it, but is no metadata store.
+    #[error(
+        "'{}' is not empty and not a metadata store; choose an empty directory (if the first start of a new store was interrupted, empty this one)",
+        path.display()
+    )]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Written by a version of the program with another format.
+    #[error(
+        "the metadata store '{}' has the format '{found}', this program reads '{}'; start the version that wrote it, or migrate it as the operations guide describes",
+        path.display(),
+        FORMAT.trim_end()
+    )]
+    OtherFormat {
+        /// The directory.
+        path: PathBuf,
+        /// The format that it has.
+        found: String,
+    },
+    /// The database is damaged or parts of it are missing.
+    #[error(
+        "the metadata store '{}' is damaged ({detail}); keep a copy of it, then restore a checkpoint as the operations guide describes",
+        path.display()
+    )]
+    Damaged {
+        /// The directory.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// The directory cannot be used.
+    #[error("the metadata store '{}' cannot be used; check the disk and the directory's owner", path.display())]
+    Io {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// RocksDB refused, other than for damage.
+    #[error("the metadata store '{}' cannot be opened; check the disk and the directory's owner", path.display())]
+    Database {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: rocksdb::Error,
+    },
+}
+
+/// What a directory turned out to be.
+enum Found {
+    /// Empty: a store may be made in it.
+    Nothing,
+    /// A store of our format.
+    Store,
+}
+
+/// Opens the store in `path`, or makes one where there is nothing. Blocks.
+pub(super) fn open(path: &Path, given: &RocksOptions) -> Result<Store, OpenError> {
+    let io_error = |source| OpenError::Io {
+        path: path.into(),
+        source,
+    };
+    fs::create_dir_all(path).map_err(io_error)?;
+    if !path.join(LOCK_FILE).exists() {
+        // Not even a lock is left in a directory that is not ours.
+        inspect(path)?;
+    }
+    let lock = lock(path)?;
+    let found = inspect(path)?;
+    let database = path.join(DATABASE_DIR);
+    if matches!(found, Found::Store) && !database.join("CURRENT").exists() {
+        // RocksDB would begin a new database here and delete the files of the old one.
+        let detail = "db/CURRENT is missing".to_owned();
+        return Err(OpenError::Damaged {
+            path: path.into(),
+            detail,
+        });
+    }
+    let families = options::column_families(given);
+    let db = DB::open_cf_descriptors(&options::database(), &database, families)
+        .map_err(|source| database_error(path, source))?;
+    if matches!(found, Found::Nothing) {
+        // IMPORTANT: after the database. A store with a marker and no database is taken for
+        // damaged; a start that was cut off here is taken for foreign, and loses nothing.
+        write_format(path).map_err(io_error)?;
+    }
+    Ok(Store {
+        db,
+        locks: Locks::new(),
+        health: Health::new(),
+        _directory_lock: lock,
+    })
+}
+
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let io_error = |source| OpenError::Io {
+        path: path.into(),
+        source,
+    };
+    let file = File::create(path.join(LOCK_FILE)).map_err(io_error)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.into() }),
+        Err(TryLockError::Error(source)) => Err(io_error(source)),
+    }
+}
+
+fn inspect(path: &Path) -> Result<Found, OpenError> {
+    let io_error = |source| OpenError::Io {
+        path: path.into(),
+        source,
+    };
+    match fs::read(path.join(FORMAT_FILE)) {
+        Ok(marker) if marker == FORMAT.as_bytes() => Ok(Found::Store),
+        Ok(marker) => {
+            let text = String::from_utf8_lossy(&marker);
+            let found = text.trim_end().chars().take(80).collect();
+            Err(OpenError::OtherFormat {
+                path: path.into(),
+                found,
+            })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            for entry in fs::read_dir(path).map_err(io_error)? {
+                let name = entry.map_err(io_error)?.file_name();
+                if name != LOCK_FILE && name != LOST_AND_FOUND {
+                    return Err(OpenError::Foreign { path: path.into() });
+                }
+            }
+            Ok(Found::Nothing)
+        }
+        Err(error) => Err(io_error(error)),
+    }
+}
+
+/// Makes the marker durable, whole or not at all.
+fn write_format(path: &Path) -> io::Result<()> {
+    let temporary = path.join("format.new");
+    let mut file = File::create(&temporary)?;
+    file.write_all(FORMAT.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&temporary, path.join(FORMAT_FILE))?;
+    File::open(path)?.sync_all()?;
+    // The directory itself may be new too.
+    path.parent()
+        .filter(|parent| parent.is_dir())
+        .map_or(Ok(()), |p| File::open(p)?.sync_all())
+}
+
+fn database_error(path: &Path, source: rocksdb::Error) -> OpenError {
+    match source.kind() {
+        ErrorKind::Corruption | ErrorKind::InvalidArgument => OpenError::Damaged {
+            path: path.into(),
+            detail: source.into_string(),
+        },
+        _ => OpenError::Database {
+            path: path.into(),
+            source,
+        },
+    }
+}

@@ -1,0 +1,81 @@
+//! The tables, each a column family. A table's name and the shape of its keys and rows are a disk
+//! format: a change of any needs a new format number in `open`.
+
+use std::marker::PhantomData;
+
+use crate::{
+    Bucket, BucketName, ChunkOwner, GcItem, NodeRow, ObjectVersion, Part, PartSet, RepairRow,
+    Upload,
+};
+
+/// A table whose rows are of type `R`.
+pub(super) struct Table<R> {
+    /// Name of the column family.
+    pub(super) name: &'static str,
+    row: PhantomData<fn() -> R>,
+}
+
+impl<R> Table<R> {
+    const fn named(name: &'static str) -> Self {
+        Self {
+            name,
+            row: PhantomData,
+        }
+    }
+}
+
+impl<R> Clone for Table<R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R> Copy for Table<R> {}
+
+/// Bucket name → bucket.
+pub(super) const BUCKETS: Table<Bucket> = Table::named("buckets");
+/// Bucket id → name. Written and removed with the bucket: a commit asks here whether it lives.
+pub(super) const BUCKET_IDS: Table<BucketName> = Table::named("bucket_ids");
+/// Bucket id ‖ key → current version. Exactly what a listing shows.
+pub(super) const CURRENT: Table<ObjectVersion> = Table::named("current");
+/// Bucket id ‖ escaped key ‖ end of key ‖ upload id → upload under way.
+pub(super) const UPLOADS: Table<Upload> = Table::named("uploads");
+/// Upload id ‖ part number → part, before and after completion.
+pub(super) const PARTS: Table<Part> = Table::named("parts");
+/// Upload id → the part set of a completed upload, for as long as its object is current.
+pub(super) const PART_SETS: Table<PartSet> = Table::named("part_sets");
+/// Chunk id → the row that names it.
+pub(super) const CHUNKS: Table<ChunkOwner> = Table::named("chunks");
+/// Node id ‖ chunk id → nothing. Chunks that should be on the node: named by a row, or unlinked
+/// and not yet collected.
+pub(super) const NODE_CHUNKS: Table<()> = Table::named("node_chunks");
+/// Time of unlinking ‖ entry id → what may be deleted.
+pub(super) const GC: Table<GcItem> = Table::named("gc");
+/// Chunk id → a chunk with too few replicas.
+pub(super) const REPAIR: Table<RepairRow> = Table::named("repair");
+/// Node id → node.
+pub(super) const NODES: Table<NodeRow> = Table::named("nodes");
+
+/// How a table is read, which decides its filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// By whole keys, of which many do not exist: a bloom filter spares the disk.
+    Point,
+    /// By ranges: a filter would cost memory and answer nothing.
+    Range,
+}
+
+/// Every table with how it is read.
+pub(super) const ALL: [(&str, Access); 11] = [
+    (BUCKETS.name, Access::Range),
+    (BUCKET_IDS.name, Access::Point),
+    (CURRENT.name, Access::Point),
+    (UPLOADS.name, Access::Point),
+    (PARTS.name, Access::Point),
+    (PART_SETS.name, Access::Point),
+    (CHUNKS.name, Access::Point),
+    (NODE_CHUNKS.name, Access::Range),
+    (GC.name, Access::Range),
+    (REPAIR.name, Access::Range),
+    (NODES.name, Access::Range),
+];

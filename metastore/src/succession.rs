@@ -1,0 +1,85 @@
+//! What a write means for the bytes of what it replaces, and for chunks with too few replicas.
+//! Decided the same way in every implementation.
+
+use crate::{ChunkRef, GcEntry, GcItem, ObjectData, ObjectVersion, RepairRow, Timestamp, UploadId};
+
+/// What becomes of a row's bytes when another takes its place.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unlinked {
+    /// Nothing goes.
+    Nothing,
+    /// These chunks go.
+    Chunks(Vec<ChunkRef>),
+    /// All parts of a multipart object go, with its part set.
+    Parts(UploadId),
+}
+
+impl ObjectVersion {
+    /// The chunks that stand in this row.
+    pub(crate) fn chunks(&self) -> &[ChunkRef] {
+        match &self.data {
+            ObjectData::Chunks(layout) => &layout.chunks,
+            ObjectData::Parts(_) => &[],
+        }
+    }
+
+    /// What goes when `next` takes this row's place, or nothing does.
+    pub(crate) fn unlinked_by(&self, next: Option<&Self>) -> Unlinked {
+        match &self.data {
+            data if next.is_some_and(|next| next.data == *data) => Unlinked::Nothing,
+            ObjectData::Parts(upload) => Unlinked::Parts(*upload),
+            ObjectData::Chunks(layout) => {
+                let kept = next.map(Self::chunks).unwrap_or_default();
+                Unlinked::Chunks(chunks_without(&layout.chunks, kept))
+            }
+        }
+    }
+}
+
+/// Those of `chunks` that are not in `kept`. A chunk that stands in the new row must not be
+/// collected with the old one: a part that is committed twice keeps its bytes.
+pub(crate) fn chunks_without(chunks: &[ChunkRef], kept: &[ChunkRef]) -> Vec<ChunkRef> {
+    let is_kept = |chunk: &&ChunkRef| kept.iter().any(|other| other.id == chunk.id);
+    chunks
+        .iter()
+        .filter(|chunk| !is_kept(chunk))
+        .cloned()
+        .collect()
+}
+
+impl RepairRow {
+    /// The row for a chunk with fewer than `wanted` replicas; none for one with enough.
+    pub(crate) fn for_short(chunk: &ChunkRef, wanted: u8, since: Timestamp) -> Option<Self> {
+        let have = u8::try_from(chunk.replicas.len()).unwrap_or(u8::MAX);
+        (have < wanted).then_some(Self {
+            chunk: chunk.id,
+            wanted,
+            have,
+            since,
+        })
+    }
+}
+
+impl GcEntry {
+    /// The upload whose parts are to be expanded.
+    ///
+    /// # Panics
+    /// For an entry of chunks: there is nothing to expand, so the caller has a bug.
+    pub(crate) fn parts_to_expand(&self) -> UploadId {
+        match self.item {
+            GcItem::Parts(upload) => upload,
+            GcItem::Chunks(_) => panic!("only an entry of parts can be expanded"),
+        }
+    }
+
+    /// The chunks that were deleted on every node.
+    ///
+    /// # Panics
+    /// For an entry of parts: its chunks are named by rows still, and would leak.
+    pub(crate) fn chunks_done(&self) -> &[ChunkRef] {
+        match &self.item {
+            GcItem::Chunks(chunks) => chunks,
+            GcItem::Parts(_) => panic!("an entry of parts ends by being expanded"),
+        }
+    }
+}

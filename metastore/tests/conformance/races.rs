@@ -1,0 +1,193 @@
+//! What must hold when callers meet: one winner, no row in a bucket that is gone, no part that
+//! slips past the end of its upload. Tasks start together at a barrier.
+
+use std::sync::Arc;
+
+use metastore::{
+    BucketId, CommitObject, Completed, MetaError, MetaResult, Timestamp, WriteCondition,
+};
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+
+use crate::fixtures::{
+    Store, begin, bucket, chunk, commit, completion, garbage, key, name, object, part_at, put,
+    put_part,
+};
+
+crate::on_every_store! {
+    if_none_match_has_exactly_one_winner,
+    a_revision_is_replaced_by_exactly_one_writer,
+    writers_without_condition_leave_one_version_and_all_others_as_garbage,
+    a_bucket_is_deleted_or_written_to_but_not_both,
+    a_bucket_name_has_exactly_one_winner,
+    an_upload_is_completed_exactly_once,
+    a_part_comes_before_the_end_of_its_upload_or_not_at_all,
+}
+
+const TASKS: usize = 16;
+const ROUNDS: usize = 8;
+
+/// Runs `act` in many tasks that start together, and gathers what they answer.
+async fn together<T: Send + 'static, F>(act: impl Fn(usize) -> F) -> Vec<T>
+where
+    F: Future<Output = T> + Send + 'static,
+{
+    let barrier = Arc::new(Barrier::new(TASKS));
+    let mut tasks = JoinSet::new();
+    for task in 0..TASKS {
+        let (barrier, work) = (Arc::clone(&barrier), act(task));
+        tasks.spawn(async move {
+            barrier.wait().await;
+            work.await
+        });
+    }
+    tasks.join_all().await
+}
+
+fn successes<T>(results: &[MetaResult<T>]) -> usize {
+    results.iter().filter(|result| result.is_ok()).count()
+}
+
+/// Commits one chunk under `cat` from many tasks.
+async fn commits(store: &Store, id: BucketId, condition: WriteCondition) -> Vec<MetaResult<()>> {
+    together(|_| {
+        let (store, condition) = (store.clone(), condition.clone());
+        let row = CommitObject {
+            condition,
+            ..commit(id, "cat", object(&[chunk()]))
+        };
+        async move { store.commit_object(row).await }
+    })
+    .await
+}
+
+async fn if_none_match_has_exactly_one_winner(store: Store) {
+    for round in 0..ROUNDS {
+        let id = bucket(&store, &format!("round-{round}")).await;
+        let results = commits(&store, id, WriteCondition::Absent).await;
+        assert_eq!(successes(&results), 1);
+        let is_refusal = |result: &_| matches!(result, Err(MetaError::PreconditionFailed));
+        assert_eq!(
+            results.iter().filter(|result| is_refusal(result)).count(),
+            TASKS - 1
+        );
+    }
+}
+
+async fn a_revision_is_replaced_by_exactly_one_writer(store: Store) {
+    let id = bucket(&store, "photos").await;
+    let mut current = put(&store, id, "cat").await;
+    for _ in 0..ROUNDS {
+        let results = commits(&store, id, WriteCondition::Revision(current.sequence)).await;
+        assert_eq!(successes(&results), 1);
+        current = store.object(id, &key("cat")).await.unwrap();
+    }
+}
+
+async fn writers_without_condition_leave_one_version_and_all_others_as_garbage(store: Store) {
+    let id = bucket(&store, "photos").await;
+    let results = commits(&store, id, WriteCondition::Always).await;
+    assert_eq!(successes(&results), TASKS);
+    assert_eq!(garbage(&store).await.len(), TASKS - 1);
+}
+
+async fn a_bucket_is_deleted_or_written_to_but_not_both(store: Store) {
+    for round in 0..ROUNDS {
+        let bucket_name = format!("round-{round}");
+        let id = bucket(&store, &bucket_name).await;
+        let results = together(|task| {
+            let (store, bucket_name) = (store.clone(), name(&bucket_name));
+            async move {
+                match task {
+                    0 => store.delete_bucket(&bucket_name).await,
+                    _ => {
+                        store
+                            .commit_object(commit(id, &format!("{task}"), object(&[])))
+                            .await
+                    }
+                }
+            }
+        })
+        .await;
+        let is_alive = store.bucket(&name(&bucket_name)).await.is_ok();
+        let listed = store
+            .list_objects(crate::fixtures::query(id, "", "/"))
+            .await
+            .unwrap();
+        match is_alive {
+            true => assert_eq!(listed.entries.len(), TASKS - 1),
+            false => {
+                assert_eq!(successes(&results), 1, "the delete alone");
+                assert_eq!(listed.entries, []);
+            }
+        }
+    }
+}
+
+async fn a_bucket_name_has_exactly_one_winner(store: Store) {
+    let results = together(|_| {
+        let store = store.clone();
+        async move {
+            store
+                .create_bucket(crate::fixtures::bucket_row("photos"))
+                .await
+        }
+    })
+    .await;
+    assert_eq!(successes(&results), 1);
+}
+
+async fn an_upload_is_completed_exactly_once(store: Store) {
+    let id = bucket(&store, "photos").await;
+    let upload = begin(&store, id, "cat").await;
+    let part = put_part(&store, id, "cat", upload, 1).await;
+    let results = together(|_| {
+        let (store, complete) = (store.clone(), completion(id, "cat", upload, &[&part]));
+        async move { store.complete_upload(complete).await.unwrap() }
+    })
+    .await;
+    assert_eq!(
+        results
+            .iter()
+            .filter(|outcome| **outcome == Completed::Now)
+            .count(),
+        1
+    );
+    assert_eq!(garbage(&store).await, []);
+}
+
+async fn a_part_comes_before_the_end_of_its_upload_or_not_at_all(store: Store) {
+    let id = bucket(&store, "photos").await;
+    for _ in 0..ROUNDS {
+        let upload = begin(&store, id, "cat").await;
+        let results = together(|task| {
+            let store = store.clone();
+            let at = i64::try_from(task).unwrap();
+            async move {
+                match at {
+                    0 => {
+                        store
+                            .abort_upload(id, &key("cat"), upload, Timestamp(30))
+                            .await
+                    }
+                    _ => {
+                        let part = part_at(6, at, &[chunk()]);
+                        store.put_part(id, &key("cat"), upload, part, 1).await
+                    }
+                }
+            }
+        })
+        .await;
+        let entry = garbage(&store).await.pop().unwrap();
+        store.gc_expand(&entry, TASKS).await.unwrap();
+        let expanded = garbage(&store).await;
+        assert_eq!(
+            expanded.len(),
+            successes(&results) - 1,
+            "every part that was taken"
+        );
+        for entry in expanded {
+            store.gc_done(&entry).await.unwrap();
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What only the store on disk promises: it is all there after a reopen, and a directory that
+//! cannot be served is refused in words, untouched.
+
+use std::fs;
+use std::path::Path;
+
+use metastore::{MetaError, OpenError, RocksMetastore, RocksOptions};
+
+use crate::fixtures::{
+    begin, bucket, completed, garbage, key, name, put, put_part, query, rocks, shown,
+};
+
+fn refusal(path: &Path) -> OpenError {
+    match RocksMetastore::open(path) {
+        Ok(_) => panic!("the directory should be refused"),
+        Err(error) => error,
+    }
+}
+
+#[tokio::test]
+async fn everything_is_there_after_a_reopen() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = rocks(directory.path());
+    let (id, completed_upload, part) = completed(&store, "film").await;
+    put(&store, id, "cat").await;
+    let current = put(&store, id, "cat").await;
+    let upload = begin(&store, id, "dog").await;
+    put_part(&store, id, "dog", upload, 1).await;
+    let queued = garbage(&store).await;
+    drop(store);
+
+    let store = rocks(directory.path());
+    assert_eq!(store.bucket(&name("photos")).await.unwrap().id, id);
+    assert_eq!(store.object(id, &key("cat")).await.unwrap(), current);
+    assert_eq!(
+        shown(&store.list_objects(query(id, "", "/")).await.unwrap()),
+        ["cat", "film"]
+    );
+    assert_eq!(
+        store
+            .list_parts(completed_upload, None, 9)
+            .await
+            .unwrap()
+            .parts,
+        [part]
+    );
+    assert!(store.part_set(completed_upload).await.is_ok());
+    assert!(store.upload(id, &key("dog"), upload).await.is_ok());
+    assert_eq!(garbage(&store).await, queued);
+    assert!(matches!(
+        store.object(id, &key("dog")).await,
+        Err(MetaError::NoSuchKey(_))
+    ));
+}
+
+#[tokio::test]
+async fn a_cold_row_is_read_from_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = rocks(directory.path());
+    let id = bucket(&store, "photos").await;
+    let mut rows = Vec::new();
+    for n in 0..200 {
+        rows.push(put(&store, id, &format!("{n}")).await);
+    }
+    drop(store);
+    // Recovery writes the log's rows out to files, of which nothing is in the cache.
+    let store = rocks(directory.path());
+    for (n, row) in rows.iter().enumerate() {
+        assert_eq!(store.object(id, &key(&format!("{n}"))).await.unwrap(), *row);
+    }
+    assert!(store.object(id, &key("missing")).await.is_err());
+}
+
+#[test]
+fn a_directory_in_use_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let _first = rocks(directory.path());
+    let error = refusal(directory.path());
+    assert!(matches!(error, OpenError::InUse { .. }));
+    assert!(error.to_string().contains("stop that one first"), "{error}");
+}
+
+#[test]
+fn a_closed_store_can_be_opened_again() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(rocks(directory.path()));
+    let options = RocksOptions {
+        block_cache_bytes: 1 << 20,
+    };
+    assert!(RocksMetastore::open_with(directory.path(), &options).is_ok());
+}
+
+#[test]
+fn a_store_of_another_format_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(rocks(directory.path()));
+    fs::write(directory.path().join("format"), "sextant metastore 2\n").unwrap();
+    match refusal(directory.path()) {
+        OpenError::OtherFormat { found, .. } => assert_eq!(found, "sextant metastore 2"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_directory_of_something_else_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("thesis.txt"), "chapter one").unwrap();
+    assert!(matches!(
+        refusal(directory.path()),
+        OpenError::Foreign { .. }
+    ));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_store_whose_database_is_gone_is_not_begun_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(rocks(directory.path()));
+    fs::remove_file(directory.path().join("db/CURRENT")).unwrap();
+    assert!(matches!(
+        refusal(directory.path()),
+        OpenError::Damaged { .. }
+    ));
+}
+
+#[test]
+fn a_damaged_manifest_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(rocks(directory.path()));
+    fs::write(directory.path().join("db/CURRENT"), "nonsense\n").unwrap();
+    assert!(matches!(
+        refusal(directory.path()),
+        OpenError::Damaged { .. }
+    ));
+}
+
+#[tokio::test]
+async fn a_torn_record_at_the_end_of_the_log_loses_nothing_before_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = rocks(directory.path());
+    let id = bucket(&store, "photos").await;
+    put(&store, id, "cat").await;
+    put(&store, id, "dog").await;
+    drop(store);
+    let log = newest_log(directory.path());
+    let length = fs::metadata(&log).unwrap().len();
+    fs::OpenOptions::new()
+        .write(true)
+        .open(&log)
+        .unwrap()
+        .set_len(length - 3)
+        .unwrap();
+    let store = rocks(directory.path());
+    assert_eq!(
+        shown(&store.list_objects(query(id, "", "/")).await.unwrap()),
+        ["cat"]
+    );
+}
+
+/// The log that the last rows went to.
+fn newest_log(path: &Path) -> std::path::PathBuf {
+    let files = fs::read_dir(path.join("db"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    files
+        .filter(|file| file.extension().is_some_and(|end| end == "log"))
+        .max()
+        .unwrap()
+}
