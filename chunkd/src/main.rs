@@ -1,5 +1,6 @@
 //! The chunk server's process: config, open, bind, announce, serve until a signal, drain.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use chunkd::config::{Config, ConfigError};
@@ -31,6 +32,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

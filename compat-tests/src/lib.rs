@@ -1,1 +1,32 @@
-//! x
+//! Scenarios with real clients against real Sextant processes; this library is their harness.
+//!
+//! [`Standalone`] and [`Cluster`] start servers, [`ClientHome`] runs the programs that people use,
+//! [`sdk`] and [`SignedRequest`] speak S3 from Rust, [`Payload`] makes the bytes.
+
+mod answer;
+mod chunk_server;
+mod client_home;
+mod cluster;
+mod endpoint;
+mod environment;
+mod gateway_process;
+mod payload;
+mod sdk;
+mod server_process;
+mod signed_request;
+mod standalone;
+mod wait;
+
+pub use answer::Answer;
+pub use chunk_server::ChunkServer;
+pub use client_home::{ClientHome, Finished};
+pub use cluster::{CLUSTER_SECRET, Cluster};
+pub use endpoint::Endpoint;
+pub use environment::{own_source, server_program};
+pub use gateway_process::GatewayProcess;
+pub use payload::Payload;
+pub use sdk::{body_of_pieces, sdk};
+pub use server_process::ServerProcess;
+pub use signed_request::{PayloadSigning, SignedRequest, send_unsigned};
+pub use standalone::Standalone;
+pub use wait::eventually;

@@ -151,6 +151,18 @@ pub struct GatewayConfig {
         default_value = "128MiB"
     )]
     pub read_budget: ByteSize,
+    /// Accept Authorization headers of Signature Version 2 (old clients); presigned URLs of that
+    /// version are always accepted
+    #[arg(long, env = "SEXTANT_SIGV2_HEADERS", default_value_t = false)]
+    pub sigv2_headers: bool,
+    /// Seconds that deleted and overwritten data is kept before it is collected
+    #[arg(
+        long,
+        env = "SEXTANT_GC_GRACE",
+        value_name = "SECONDS",
+        default_value_t = 900
+    )]
+    pub gc_grace: u64,
     /// What to log, as a filter: error, warn, info, debug, or per module
     #[arg(
         long,

@@ -1,7 +1,8 @@
 //! Sextant's gateway: speaks S3, splits objects into chunks on chunk servers, keeps the metadata.
 //!
 //! Four rooms with one direction of travel: [`http`] → [`s3`] → [`chunks`] and `metastore`;
-//! [`cluster`] knows the nodes, [`admin`] serves chunk servers and operators. [`serve`] and
+//! [`cluster`] knows the nodes, [`jobs`] run beside the requests, [`admin`] serves chunk servers and
+//! operators. [`serve`] and
 //! [`standalone`] put the parts together.
 
 pub mod admin;
@@ -9,6 +10,7 @@ pub mod chunks;
 pub mod cluster;
 pub mod config;
 pub mod http;
+pub mod jobs;
 mod keys;
 mod process;
 pub mod s3;

@@ -12,10 +12,13 @@ use tokio::sync::watch;
 use tracing::{error, info};
 
 use crate::admin::AdminServer;
-use crate::chunks::{BodyReader, BodyWriter, ByteBudget, ChunkTransport, WriterSettings};
+use crate::chunks::{
+    BodyReader, BodyWriter, ByteBudget, ChunkTransport, RunningReads, WriterSettings,
+};
 use crate::cluster::Membership;
 use crate::config::GatewayConfig;
 use crate::http::{ListenerLimits, serve_connections};
+use crate::jobs::GarbageCollector;
 use crate::s3::{RootKeys, S3Gateway, S3Server, S3Settings};
 
 /// A request waits so long for its share of the memory budget.
@@ -114,8 +117,16 @@ pub async fn run(listeners: Listeners, parts: Parts, config: &GatewayConfig) {
         parts.secret.clone(),
         usize::from(quorum),
     );
-    let s3 = s3_server(parts, config);
     let (stop, stopped) = watch::channel(());
+    let reads = RunningReads::default();
+    let collector = GarbageCollector::new(
+        Arc::clone(&parts.metastore),
+        Arc::clone(&parts.transport),
+        reads.clone(),
+        Duration::from_secs(config.gc_grace),
+    );
+    let collect = collector.run(stopped.clone());
+    let s3 = s3_server(parts, reads, config);
     let stopping = |mut stopped: watch::Receiver<()>| async move {
         let _ = stopped.changed().await;
     };
@@ -143,10 +154,10 @@ pub async fn run(listeners: Listeners, parts: Parts, config: &GatewayConfig) {
         info!("stopping: no new requests; waiting for those under way");
         drop(stop);
     };
-    tokio::join!(serve_s3, serve_admin, announce_stop);
+    tokio::join!(serve_s3, serve_admin, collect, announce_stop);
 }
 
-fn s3_server(parts: Parts, config: &GatewayConfig) -> S3Server {
+fn s3_server(parts: Parts, reads: RunningReads, config: &GatewayConfig) -> S3Server {
     let budget = |size: bytesize::ByteSize| ByteBudget::new(size.as_u64(), BUDGET_PATIENCE);
     let writer = BodyWriter::new(
         Arc::clone(&parts.transport),
@@ -158,13 +169,19 @@ fn s3_server(parts: Parts, config: &GatewayConfig) -> S3Server {
         parts.transport,
         parts.membership,
         budget(config.read_budget),
+        reads,
     );
     let settings = S3Settings {
         region: config.region.clone(),
         object_max_bytes: config.max_object_size.as_u64(),
     };
     let gateway = S3Gateway::new(parts.metastore, writer, reader, settings);
-    S3Server::new(gateway, parts.keys, config.domain.clone())
+    S3Server::new(
+        gateway,
+        parts.keys,
+        config.domain.clone(),
+        config.sigv2_headers,
+    )
 }
 
 async fn wait_for_signal() {

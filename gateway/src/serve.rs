@@ -8,7 +8,7 @@ use metastore::{Metastore, NodeRow, RocksMetastore};
 use uuid::Uuid;
 
 use crate::chunks::{HttpTransport, WriterSettings};
-use crate::cluster::Membership;
+use crate::cluster::{Membership, SUSPECT_AFTER};
 use crate::config::{MetadataUrl, ServeConfig};
 use crate::keys;
 pub use crate::process::StartError;
@@ -30,7 +30,7 @@ pub async fn run(config: ServeConfig) -> Result<(), StartError> {
     let keys = keys::root_keys(dir, process::given_keys(&config.gateway))?;
     let secret = keys::cluster_secret(dir, config.cluster_secret.clone())?;
 
-    let membership = Arc::new(Membership::default());
+    let membership = Arc::new(Membership::new(SUSPECT_AFTER));
     for node in metastore.nodes().await? {
         // A node that registers meanwhile is at least as new as its row.
         let _ = membership.remember(unheard(node));

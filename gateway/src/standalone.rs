@@ -13,10 +13,11 @@ use chunkproto::{
     ChunkStream, Heartbeat, NodeId, Registration,
 };
 use metastore::{Metastore, NodeRow, RocksMetastore, Timestamp};
+use tracing::warn;
 use uuid::Uuid;
 
 use crate::chunks::{ChunkTransport, WriterSettings};
-use crate::cluster::Membership;
+use crate::cluster::{Membership, SUSPECT_AFTER};
 use crate::config::StandaloneConfig;
 use crate::keys;
 use crate::process::{self, Listeners, Parts, StartError};
@@ -40,7 +41,7 @@ pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
     let metastore: Arc<dyn Metastore> =
         Arc::new(RocksMetastore::open(&config.data.join(DATABASE_DIR))?);
     let stores = open_stores(&config.data, config.nodes)?;
-    let membership = Arc::new(Membership::default());
+    let membership = Arc::new(Membership::new(SUSPECT_AFTER));
     let incarnation = Uuid::now_v7();
     for store in &stores {
         register(store, incarnation, &membership, metastore.as_ref()).await?;
@@ -52,13 +53,13 @@ pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
     ));
 
     announce(&listeners, &config.gateway.region, &keys);
-    let stores = stores
-        .into_iter()
-        .map(|store| (store.node_id(), store))
+    let by_node = stores
+        .iter()
+        .map(|store| (store.node_id(), store.clone()))
         .collect();
     let parts = Parts {
         metastore,
-        transport: Arc::new(EmbeddedTransport { stores }),
+        transport: Arc::new(EmbeddedTransport { stores: by_node }),
         membership,
         keys,
         secret,
@@ -68,6 +69,11 @@ pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
         },
     };
     process::run(listeners, parts, &config.gateway).await;
+    for store in stores {
+        if let Err(error) = store.close().await {
+            warn!(node = %store.node_id(), %error, "a store was not closed cleanly; its next start takes longer");
+        }
+    }
     Ok(())
 }
 

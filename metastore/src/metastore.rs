@@ -149,11 +149,12 @@ pub trait Metastore: Send + Sync + 'static {
     /// `NoSuchBucket`.
     async fn bucket(&self, name: &BucketName) -> MetaResult<Bucket>;
 
-    /// Deletes an empty bucket. No object or upload can slip in between the check and the delete.
+    /// Deletes a bucket without objects. Uploads under way are aborted, as at `now`, each in a commit
+    /// of its own before the bucket's. No object can slip in between the check and the delete.
     ///
     /// # Errors
-    /// `NoSuchBucket`; `BucketNotEmpty` while it has an object or an upload under way.
-    async fn delete_bucket(&self, name: &BucketName) -> MetaResult<()>;
+    /// `NoSuchBucket`; `BucketNotEmpty` while it has an object, and then nothing was changed.
+    async fn delete_bucket(&self, name: &BucketName, now: Timestamp) -> MetaResult<()>;
 
     /// Buckets whose names begin with `prefix` and sort after `after`.
     async fn list_buckets(
@@ -296,8 +297,14 @@ pub trait Metastore: Send + Sync + 'static {
         limit: usize,
     ) -> MetaResult<Vec<RepairRow>>;
 
-    /// The oldest entries of the garbage collection queue that were unlinked before `before`.
-    async fn gc_due(&self, before: Timestamp, limit: usize) -> MetaResult<Vec<GcEntry>>;
+    /// The oldest entries of the garbage collection queue that were unlinked before `before` and
+    /// stand behind `after` (moment and id of an entry).
+    async fn gc_due(
+        &self,
+        before: Timestamp,
+        after: Option<(Timestamp, Uuid)>,
+        limit: usize,
+    ) -> MetaResult<Vec<GcEntry>>;
 
     /// Turns up to `limit` part rows of a `Parts` entry into `Chunks` entries of the same moment
     /// and removes those rows; removes the entry itself when no part is left. An entry that was

@@ -1,5 +1,5 @@
 //! Counters of the chunk API, and their text in the Prometheus exposition format, version 0.0.4:
-//! https://prometheus.io/docs/instrumenting/exposition_formats/
+//! <https://prometheus.io/docs/instrumenting/exposition_formats/>.
 
 use std::fmt::Write as _;
 use std::sync::Arc;

@@ -65,14 +65,6 @@ impl ChunkStore {
         put::receive(Arc::clone(&self.disk), header, permit, body).await
     }
 
-    /// What [`put`](Self::put) would say before it read the first byte of the body.
-    ///
-    /// # Errors
-    /// `Invalid`, `Full`, `Refused`.
-    pub fn check_put(&self, put: &ChunkPut) -> ChunkResult<()> {
-        self.admit(put).map(|_| ())
-    }
-
     /// Opens a chunk and reads all of it, or a range. Each block of 64 KiB is verified after it was
     /// read from disk and before a byte of it is in the stream. Reads at most 512 KiB ahead of the
     /// caller. If a block is damaged the stream ends in `Corrupt` and the chunk goes to quarantine.

@@ -1,17 +1,17 @@
 //! The blocking half of the store: what happens to one chunk on disk, one step at a time per id,
 //! with index and totals kept in line. Here every fault becomes a `ChunkError`, once.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use chunkproto::{ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkReceipt, ChunkResult, NodeId};
 
 use super::admission::{Gate, StoreState, WritePermit};
+use super::busy::BusyIds;
 use super::directory::Layout;
 use super::durable;
 use super::fault::Fault;
@@ -279,38 +279,6 @@ impl Disk {
     }
 }
 
-/// Ids with a change under way, so that two changes to one chunk never mix.
-#[derive(Default)]
-struct BusyIds {
-    ids: Mutex<HashSet<ChunkId>>,
-    freed: Condvar,
-}
-
-/// The sole right to change one chunk.
-struct Busy<'a>(&'a BusyIds, ChunkId);
-
-impl BusyIds {
-    /// Waits until no other change to `id` is under way. Never to be entered twice by one thread.
-    fn enter(&self, id: ChunkId) -> Busy<'_> {
-        let mut ids = self.ids();
-        while !ids.insert(id) {
-            ids = self.freed.wait(ids).unwrap_or_else(PoisonError::into_inner);
-        }
-        Busy(self, id)
-    }
-
-    fn ids(&self) -> MutexGuard<'_, HashSet<ChunkId>> {
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.0.ids().remove(&self.1);
-        self.0.freed.notify_all();
-    }
-}
-
 fn open_record(path: &Path) -> Result<File, Fault> {
     File::open(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => Fault::Missing,
@@ -363,7 +331,7 @@ mod tests {
     #[test]
     fn a_disk_without_room_is_full_and_not_failed() {
         let (_dir, disk) = fresh();
-        let full = Fault::io("write", Path::new("f"))(io::ErrorKind::StorageFull.into());
+        let full = Fault::io("write", Path::new("f"))(ErrorKind::StorageFull.into());
         assert!(matches!(
             disk.settle(ChunkId::generate(), full),
             ChunkError::Full(_)

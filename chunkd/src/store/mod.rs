@@ -3,6 +3,7 @@
 
 mod admission;
 mod blocking;
+mod busy;
 mod chunk_store;
 mod directory;
 mod disk;

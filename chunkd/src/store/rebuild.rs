@@ -22,7 +22,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 /// A row for each name is enough: a record is whole before it gets its name, and every read
 /// verifies it again.
 pub(crate) fn reconcile(layout: &Layout, index: &Index) -> Result<Totals, Fault> {
-    tracing::info!(dir = %layout.root().display(), "comparing the index with the chunks on disk");
+    tracing::debug!(dir = %layout.root().display(), "comparing the index with the chunks on disk");
     let (mut on_disk, mut entered) = (0_u64, 0_u64);
     let mut said = Instant::now();
     for last_byte in 0..=u8::MAX {
@@ -48,15 +48,14 @@ pub(crate) fn reconcile(layout: &Layout, index: &Index) -> Result<Totals, Fault>
         }
     }
     let totals = drop_absent(layout, index, on_disk)?;
-    tracing::info!(
-        chunks = totals.chunk_count,
-        entered,
-        "the index matches the chunks on disk"
-    );
+    if totals.chunk_count > 0 {
+        let dir = layout.root().display();
+        tracing::info!(%dir, chunks = totals.chunk_count, entered, "index and chunks agree again");
+    }
     Ok(totals)
 }
 
-/// Enters one record; false if it was damaged and is in quarantine now.
+/// Enters one record; false if it was damaged and is in quarantine now, or cannot be read.
 fn enter(layout: &Layout, index: &Index, id: ChunkId, path: &Path) -> Result<bool, Fault> {
     let file = File::open(path).map_err(Fault::io("open", path))?;
     match RecordReader::new(file, path, id) {
@@ -65,7 +64,11 @@ fn enter(layout: &Layout, index: &Index, id: ChunkId, path: &Path) -> Result<boo
             quarantine::set_aside(layout, id, &detail)?;
             Ok(false)
         }
-        Err(fault) => Err(fault),
+        // A sector that cannot be read must not keep the other chunks from being served.
+        Err(fault) => {
+            tracing::error!(chunk = %id, %fault, "this chunk cannot be read and is not listed");
+            Ok(false)
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use chunkproto::wire::{
 use chunkproto::{ChunkError, ChunkId, ChunkReceipt, Crc64, OwnerHint};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::kit::{
     KIB, MIB, Server, data, get, info_of, names_in, owner, put, receipt_of, record_path, secret,
@@ -384,6 +384,35 @@ async fn a_copy_of_a_rotten_chunk_keeps_nothing() {
         Err(ChunkError::NotFound(_))
     ));
     assert!(names_in(&to.dir().join("tmp")).is_empty());
+}
+
+#[tokio::test]
+async fn a_copy_whose_bytes_are_not_what_the_source_declared_keeps_nothing() {
+    let to = Server::start().await;
+    let id = ChunkId::generate();
+    let liar = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let source = format!("http://{}", liar.local_addr().unwrap());
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n{LENGTH_HEADER}: 5\r\n{CRC64_HEADER}: {}\r\n\
+         {OWNER_HEADER}: {}\r\n\r\nwrong",
+        Crc64::of(b"right"),
+        owner().to_header(),
+    );
+    let lies = tokio::spawn(async move {
+        let (mut socket, _) = liar.accept().await.unwrap();
+        socket.write_all(answer.as_bytes()).await.unwrap();
+        let mut request = Vec::new();
+        let _ = socket.read_to_end(&mut request).await;
+    });
+    let request = Client::new().post(format!("{}/copy", to.chunk_url(id)));
+    let request = request.with_secret().json(&CopyRequest { source });
+    let error = chunk_error(id, request.send().await.unwrap()).await;
+    assert!(matches!(error, ChunkError::BadBody(_)), "{error}");
+    assert!(matches!(
+        to.store.head(id).await,
+        Err(ChunkError::NotFound(_))
+    ));
+    lies.abort();
 }
 
 #[tokio::test]

@@ -18,46 +18,25 @@ fn chunkd(dir: &TempDir) -> Command {
         .arg("--data")
         .arg(dir.path())
         .args(["--listen", "127.0.0.1:0"])
-        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
         .kill_on_drop(true);
     command
 }
 
-/// Reads the log until the line that tells the address.
+/// The address in the line that tells that the process serves.
 async fn address_of(child: &mut Child) -> String {
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    while let Some(line) = lines.next_line().await.unwrap() {
-        let line: String = strip_colours(&line);
-        if let Some((_, rest)) = line.split_once("listen=") {
-            let address = rest.split_whitespace().next().unwrap().to_owned();
-            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return address;
-        }
-    }
-    panic!("chunkd did not say its address");
-}
-
-fn strip_colours(line: &str) -> String {
-    line.split('\u{1b}')
-        .enumerate()
-        .map(|(n, part)| {
-            if n == 0 {
-                part
-            } else {
-                part.split_once('m').map_or("", |(_, rest)| rest)
-            }
-        })
-        .collect()
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line = lines.next_line().await.unwrap().unwrap();
+    let (_, address) = line.split_once("ready at ").unwrap();
+    address.to_owned()
 }
 
 #[tokio::test]
 async fn a_terminated_process_stops_cleanly_and_leaves_a_usable_directory() {
     let dir = TempDir::new().unwrap();
-    let mut child = chunkd(&dir).spawn().unwrap();
+    let mut child = chunkd(&dir).stderr(Stdio::null()).spawn().unwrap();
     let address = address_of(&mut child).await;
-    let health = reqwest::get(format!("http://{address}/health"))
-        .await
-        .unwrap();
+    let health = reqwest::get(format!("{address}/health")).await.unwrap();
     assert_eq!(health.status(), StatusCode::OK);
 
     let second = chunkd(&dir).output().await.unwrap();

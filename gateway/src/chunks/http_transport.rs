@@ -25,6 +25,8 @@ const CONNECT_MAX: Duration = Duration::from_secs(2);
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Idle connections kept to each node.
 const IDLE_PER_NODE_MAX: usize = 64;
+/// An idle connection is closed after this, well before the node closes it (75 s).
+const IDLE_MAX: Duration = Duration::from_secs(30);
 /// Longest error body that is read.
 const ERROR_BODY_MAX_BYTES: usize = 16 * 1024;
 
@@ -51,6 +53,7 @@ impl HttpTransport {
             .connect_timeout(CONNECT_MAX)
             .read_timeout(SILENCE_MAX)
             .pool_max_idle_per_host(IDLE_PER_NODE_MAX)
+            .pool_idle_timeout(IDLE_MAX)
             .build()?;
         Ok(Self {
             client,

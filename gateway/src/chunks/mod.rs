@@ -8,6 +8,7 @@ mod placement;
 mod plan;
 mod read;
 mod replica;
+mod running_reads;
 mod transport;
 mod write;
 
@@ -16,5 +17,6 @@ pub use http_transport::HttpTransport;
 pub use placement::{NodeView, PlacementRequest, choose_nodes};
 pub use plan::{PlannedChunk, SplitPlan};
 pub use read::{BodyReader, ChunkSlice, ReadError, SliceSource, slices_of};
+pub use running_reads::{RunningRead, RunningReads};
 pub use transport::ChunkTransport;
 pub use write::{BodyOwner, BodyStream, BodyWriter, WriteError, WriterSettings, WrittenBody};

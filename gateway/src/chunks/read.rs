@@ -9,11 +9,13 @@ use bytes::Bytes;
 use chunkproto::{ByteRange, ChunkError, ChunkId, ChunkStream, Crc64Hasher, NodeId};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt as _};
-use metastore::{ChunkLayout, ChunkRef, MetaError};
+use metastore::{ChunkLayout, ChunkRef, MetaError, Timestamp};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
-use super::{BudgetExhausted, ByteBudget, BytesReserved, ChunkTransport};
+use super::{
+    BudgetExhausted, ByteBudget, BytesReserved, ChunkTransport, RunningRead, RunningReads,
+};
 use crate::cluster::{InFlight, Membership};
 
 /// The next chunk is opened when no more than this is left of the present one.
@@ -84,6 +86,7 @@ pub fn slices_of(layout: &ChunkLayout, range: ByteRange) -> Vec<ChunkSlice> {
 pub struct BodyReader {
     nodes: Nodes,
     budget: ByteBudget,
+    running: RunningReads,
 }
 
 #[derive(Clone)]
@@ -93,12 +96,14 @@ struct Nodes {
 }
 
 impl BodyReader {
-    /// A reader over `transport` from the nodes of `membership`, holding bytes out of `budget`.
+    /// A reader over `transport` from the nodes of `membership`, holding bytes out of `budget` and
+    /// noting its reads in `running`.
     #[must_use]
     pub fn new(
         transport: Arc<dyn ChunkTransport>,
         membership: Arc<Membership>,
         budget: ByteBudget,
+        running: RunningReads,
     ) -> Self {
         Self {
             nodes: Nodes {
@@ -106,6 +111,7 @@ impl BodyReader {
                 membership,
             },
             budget,
+            running,
         }
     }
 
@@ -119,6 +125,7 @@ impl BodyReader {
         body_bytes: u64,
     ) -> Result<impl Stream<Item = Result<Bytes, ReadError>> + Send + 'static + use<>, ReadError>
     {
+        let running = self.running.begin(Timestamp::now());
         let reserved = self.budget.reserve(body_bytes.min(READER_BYTES)).await?;
         let (source, first) = open_next(self.nodes.clone(), source).await;
         let body = OpenBody {
@@ -126,6 +133,7 @@ impl BodyReader {
             current: first.transpose()?,
             upcoming: Upcoming::Source(source),
             _reserved: reserved,
+            _running: running,
         };
         Ok(stream::try_unfold(body, |mut body| async move {
             Ok(body.next_piece().await?.map(|piece| (piece, body)))
@@ -138,6 +146,7 @@ struct OpenBody {
     current: Option<OpenSlice>,
     upcoming: Upcoming,
     _reserved: BytesReserved,
+    _running: RunningRead,
 }
 
 /// What comes after the present slice.

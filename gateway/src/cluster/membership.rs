@@ -11,13 +11,14 @@ use tokio::time::Instant;
 
 use crate::chunks::NodeView;
 
-/// A node that was silent for so long gets no new chunks.
-const SUSPECT_AFTER: Duration = Duration::from_secs(6);
+/// A node that was silent for so long gets no new chunks, unless told otherwise.
+pub const SUSPECT_AFTER: Duration = Duration::from_secs(6);
 
 /// The nodes of the cluster.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Membership {
     members: RwLock<HashMap<NodeId, Member>>,
+    suspect_after: Duration,
 }
 
 #[derive(Debug)]
@@ -70,6 +71,15 @@ impl Drop for InFlight {
 }
 
 impl Membership {
+    /// No nodes yet; one that is silent for `suspect_after` will be suspected.
+    #[must_use]
+    pub fn new(suspect_after: Duration) -> Self {
+        Self {
+            members: RwLock::default(),
+            suspect_after,
+        }
+    }
+
     /// Takes a node in, or brings what is known of it up to date.
     ///
     /// # Errors
@@ -152,7 +162,11 @@ impl Membership {
     /// The cluster as placement sees it.
     #[must_use]
     pub fn view(&self) -> Vec<NodeView> {
-        self.read().values().map(Member::view).collect()
+        let members = self.read();
+        members
+            .values()
+            .map(|member| member.view(self.suspect_after))
+            .collect()
     }
 
     /// How many nodes take new chunks now.
@@ -160,7 +174,7 @@ impl Membership {
     pub fn writable_count(&self) -> usize {
         self.read()
             .values()
-            .filter(|member| member.is_writable())
+            .filter(|member| member.is_writable(self.suspect_after))
             .count()
     }
 
@@ -177,7 +191,7 @@ impl Membership {
     pub fn order_for_reading(&self, nodes: &mut [NodeId]) {
         let members = self.read();
         nodes.sort_by_key(|node| match members.get(node) {
-            Some(member) => (!member.is_live(), member.load()),
+            Some(member) => (!member.is_live(self.suspect_after), member.load()),
             None => (true, u32::MAX),
         });
     }
@@ -193,7 +207,11 @@ impl Membership {
     /// All nodes, in order of their ids.
     #[must_use]
     pub fn status(&self) -> Vec<NodeStatus> {
-        let mut nodes: Vec<_> = self.read().values().map(Member::status).collect();
+        let mut nodes: Vec<_> = self
+            .read()
+            .values()
+            .map(|member| member.status(self.suspect_after))
+            .collect();
         nodes.sort_by_key(|node| node.registration.node_id);
         nodes
     }
@@ -208,12 +226,12 @@ impl Membership {
 }
 
 impl Member {
-    fn is_live(&self) -> bool {
-        self.embedded || self.heard_at.is_some_and(|at| at.elapsed() < SUSPECT_AFTER)
+    fn is_live(&self, suspect_after: Duration) -> bool {
+        self.embedded || self.heard_at.is_some_and(|at| at.elapsed() < suspect_after)
     }
 
-    fn is_writable(&self) -> bool {
-        self.is_live() && self.registration.state.writable
+    fn is_writable(&self, suspect_after: Duration) -> bool {
+        self.is_live(suspect_after) && self.registration.state.writable
     }
 
     fn load(&self) -> u32 {
@@ -222,12 +240,12 @@ impl Member {
             .saturating_add(self.registration.state.in_flight)
     }
 
-    fn view(&self) -> NodeView {
+    fn view(&self, suspect_after: Duration) -> NodeView {
         let state = &self.registration.state;
         NodeView {
             id: self.registration.node_id,
             zone: self.registration.zone.clone(),
-            writable: self.is_writable(),
+            writable: self.is_writable(suspect_after),
             in_flight: self.load(),
             used_bytes: state.used_bytes,
             free_bytes: state.free_bytes,
@@ -235,10 +253,10 @@ impl Member {
         }
     }
 
-    fn status(&self) -> NodeStatus {
+    fn status(&self, suspect_after: Duration) -> NodeStatus {
         NodeStatus {
             registration: self.registration.clone(),
-            state: if self.is_live() {
+            state: if self.is_live(suspect_after) {
                 NodeState::Live
             } else {
                 NodeState::Suspect
@@ -273,14 +291,14 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_silent_node_gets_no_new_chunks_until_it_is_heard_again() {
-        let membership = Membership::default();
+        let membership = Membership::new(SUSPECT_AFTER);
         let node = registration(Uuid::now_v7());
         membership.register(node.clone()).unwrap();
         assert_eq!(membership.writable_count(), 1);
 
-        tokio::time::advance(SUSPECT_AFTER).await;
+        membership.suspect(node.node_id);
         assert_eq!(membership.writable_count(), 0);
 
         assert!(membership.heartbeat(node.node_id, node.state));
@@ -288,8 +306,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn silence_alone_makes_a_node_suspect() {
+        let membership = Membership::new(Duration::ZERO);
+        membership.register(registration(Uuid::now_v7())).unwrap();
+        assert_eq!(membership.status()[0].state, NodeState::Suspect);
+    }
+
+    #[tokio::test]
     async fn an_older_run_of_a_node_is_refused() {
-        let membership = Membership::default();
+        let membership = Membership::new(SUSPECT_AFTER);
         let (older, newer) = (Uuid::now_v7(), Uuid::now_v7());
         membership.register(registration(newer)).unwrap();
         assert!(membership.register(registration(older)).is_err());
@@ -298,7 +323,7 @@ mod tests {
 
     #[tokio::test]
     async fn requests_in_flight_count_while_they_live() {
-        let membership = Membership::default();
+        let membership = Membership::new(SUSPECT_AFTER);
         let node = registration(Uuid::now_v7());
         membership.register(node.clone()).unwrap();
         let request = membership.begin_request(node.node_id);

@@ -2,4 +2,4 @@
 
 mod membership;
 
-pub use membership::{InFlight, Membership, NodeState, NodeStatus, RegisterError};
+pub use membership::{InFlight, Membership, NodeState, NodeStatus, RegisterError, SUSPECT_AFTER};

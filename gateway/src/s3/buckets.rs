@@ -118,7 +118,7 @@ impl S3Gateway {
     ) -> S3Result<S3Response<DeleteBucketOutput>> {
         let name = BucketName::parse(&request.input.bucket).map_err(errors::from_name)?;
         self.metastore
-            .delete_bucket(&name)
+            .delete_bucket(&name, Timestamp::now())
             .await
             .map_err(errors::from_metadata)?;
         Ok(S3Response::with_status(

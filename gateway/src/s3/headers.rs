@@ -114,14 +114,18 @@ pub fn system_headers(headers: &HeaderMap) -> S3Result<SystemHeaders> {
     })
 }
 
-/// `aws-chunked` is how the body travelled, not what it is; the other codings stay.
+/// `aws-chunked` is how the body travelled, not what it is; the rest stays as it was written.
 fn without_aws_chunked(codings: &str) -> Option<String> {
+    let is_transport = |coding: &str| coding.trim().eq_ignore_ascii_case("aws-chunked");
+    if !codings.split(',').any(is_transport) {
+        return Some(codings.to_owned());
+    }
     let kept: Vec<_> = codings
         .split(',')
-        .map(str::trim)
-        .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("aws-chunked"))
+        .filter(|coding| !is_transport(coding))
         .collect();
-    (!kept.is_empty()).then(|| kept.join(","))
+    let kept = kept.join(",").trim().to_owned();
+    (!kept.is_empty()).then_some(kept)
 }
 
 /// The user metadata of a new object, sorted by name.
@@ -184,6 +188,8 @@ mod tests {
             ("aws-chunked", None),
             ("aws-chunked,gzip", Some("gzip")),
             ("gzip, aws-chunked", Some("gzip")),
+            ("deflate, aws-chunked, gzip", Some("deflate, gzip")),
+            ("deflate, gzip", Some("deflate, gzip")),
             ("gzip", Some("gzip")),
         ] {
             let kept_now = system_headers(&headers(&[("content-encoding", sent)])).unwrap();

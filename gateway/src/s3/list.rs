@@ -89,8 +89,8 @@ impl S3Gateway {
         let encoding = NameEncoding::parse(input.encoding_type.as_ref())?;
         let limit = page_limit(input.max_keys, ENTRIES_MAX)?;
         let (prefix, delimiter) = (given(input.prefix), given(input.delimiter));
-        let after = match &input.continuation_token {
-            Some(token) => Some(cursor_of(token)?),
+        let after = match given(input.continuation_token.clone()) {
+            Some(token) => Some(cursor_of(&token)?),
             None => given(input.start_after.clone()),
         };
         let page = self
@@ -161,7 +161,8 @@ impl S3Gateway {
         let (contents, common_prefixes) = split(page, encoding, true);
         Ok(S3Response::new(ListObjectsOutput {
             name: Some(input.bucket),
-            prefix: Some(encoding.encode(&prefix.unwrap_or_default())),
+            // Clients do not decode the prefix in this version, and AWS does not encode it.
+            prefix: Some(prefix.unwrap_or_default()),
             marker: Some(encoding.encode(&input.marker.unwrap_or_default())),
             delimiter: delimiter.map(|delimiter| encoding.encode(&delimiter)),
             max_keys: Some(limit),

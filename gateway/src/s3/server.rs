@@ -25,13 +25,19 @@ const XML_MAX_BYTES: usize = 8 * 1024 * 1024;
 pub struct S3Server {
     service: S3Service,
     hosts: VirtualHosts,
+    sigv2_headers: bool,
 }
 
 impl S3Server {
     /// A server of `gateway` for the root user's keys, with bucket names as subdomains of
-    /// `domains`.
+    /// `domains`; `sigv2_headers` admits `Authorization` headers of Signature Version 2.
     #[must_use]
-    pub fn new(gateway: S3Gateway, keys: RootKeys, domains: Vec<String>) -> Self {
+    pub fn new(
+        gateway: S3Gateway,
+        keys: RootKeys,
+        domains: Vec<String>,
+        sigv2_headers: bool,
+    ) -> Self {
         let hosts = VirtualHosts::new(domains);
         let config = Arc::new(StaticConfigProvider::new(Arc::new(config())));
 
@@ -49,6 +55,7 @@ impl S3Server {
         Self {
             service: builder.build(),
             hosts,
+            sigv2_headers,
         }
     }
 
@@ -70,6 +77,12 @@ impl S3Server {
             let message = refusal.to_string();
             return envelope
                 .error(StatusCode::NOT_IMPLEMENTED, "NotImplemented", &message)
+                .map(Body::from);
+        }
+        if !self.sigv2_headers && is_signed_by_sigv2_header(request.headers()) {
+            let message = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
+            return envelope
+                .error(StatusCode::BAD_REQUEST, "InvalidRequest", message)
                 .map(Body::from);
         }
         let is_head = request.method() == Method::HEAD;
@@ -103,6 +116,8 @@ fn config() -> S3Config {
     config.aws_chunked_stream_max_chunk_size = usize::MAX;
     // A request is what its method, path and query make it, whatever `x-id` claims.
     config.operation_id_routing = false;
+    // boto3 and the first aws cli presign with SigV2 unless told otherwise.
+    config.enable_sig_v2 = true;
     config.sig_v4_allowed_services = vec!["s3".to_owned()];
     config
 }
@@ -116,6 +131,14 @@ fn with_body(request: Request<Incoming>) -> Request<Body> {
     }
     let body = DigestedBody::new(DrainingBody::new(body, expects_continue), tally);
     Request::from_parts(parts, Body::http_body(body))
+}
+
+/// Whether the `Authorization` header is of Signature Version 2. (Presigned URLs of that version
+/// pass: their signature covers what they may do.)
+fn is_signed_by_sigv2_header(headers: &HeaderMap) -> bool {
+    headers
+        .get(http::header::AUTHORIZATION)
+        .is_some_and(|value| value.as_bytes().starts_with(b"AWS "))
 }
 
 /// Whether the request's path names an object, in path style or under a virtual host.

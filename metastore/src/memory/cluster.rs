@@ -2,15 +2,23 @@
 
 use chunkproto::{ChunkId, NodeId};
 
+use uuid::Uuid;
+
 use super::state::State;
 use crate::{GcEntry, RepairRow, Timestamp};
 
 impl State {
-    pub(super) fn gc_due(&self, before: Timestamp, limit: usize) -> Vec<GcEntry> {
+    pub(super) fn gc_due(
+        &self,
+        before: Timestamp,
+        after: Option<(Timestamp, Uuid)>,
+        limit: usize,
+    ) -> Vec<GcEntry> {
         let due = self
             .gc
             .iter()
-            .filter(|((unlinked_at, _), _)| *unlinked_at < before);
+            .filter(|((unlinked_at, _), _)| *unlinked_at < before)
+            .filter(|(moment, _)| Some(**moment) > after);
         let entry = |(&(unlinked_at, id), item): (&_, &crate::GcItem)| GcEntry {
             unlinked_at,
             id,

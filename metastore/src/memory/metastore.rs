@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chunkproto::{ChunkId, NodeId};
+use uuid::Uuid;
 
 use super::state::State;
 use crate::{
@@ -42,8 +43,8 @@ impl Metastore for MemoryMetastore {
         self.state().bucket(name)
     }
 
-    async fn delete_bucket(&self, name: &BucketName) -> MetaResult<()> {
-        self.state().delete_bucket(name)
+    async fn delete_bucket(&self, name: &BucketName, now: Timestamp) -> MetaResult<()> {
+        self.state().delete_bucket(name, now)
     }
 
     async fn list_buckets(
@@ -172,8 +173,13 @@ impl Metastore for MemoryMetastore {
         Ok(self.state().repair_queue(after, limit))
     }
 
-    async fn gc_due(&self, before: Timestamp, limit: usize) -> MetaResult<Vec<GcEntry>> {
-        Ok(self.state().gc_due(before, limit))
+    async fn gc_due(
+        &self,
+        before: Timestamp,
+        after: Option<(Timestamp, Uuid)>,
+        limit: usize,
+    ) -> MetaResult<Vec<GcEntry>> {
+        Ok(self.state().gc_due(before, after, limit))
     }
 
     async fn gc_expand(&self, entry: &GcEntry, limit: usize) -> MetaResult<()> {

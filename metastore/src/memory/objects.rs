@@ -4,7 +4,7 @@ use super::state::State;
 use crate::succession::Unlinked;
 use crate::{
     Bucket, BucketId, BucketName, ChunkOwner, CommitObject, DeleteOutcome, GcItem, MetaError,
-    MetaResult, ObjectData, ObjectKey, ObjectVersion, Timestamp, WriteCondition,
+    MetaResult, ObjectData, ObjectKey, ObjectVersion, Timestamp, UploadId, WriteCondition,
 };
 
 impl State {
@@ -27,12 +27,16 @@ impl State {
             .ok_or(MetaError::NoSuchBucket)
     }
 
-    pub(super) fn delete_bucket(&mut self, name: &BucketName) -> MetaResult<()> {
+    pub(super) fn delete_bucket(&mut self, name: &BucketName, now: Timestamp) -> MetaResult<()> {
         let id = self.bucket(name)?.id;
         let has_objects = self.current.keys().any(|(bucket, _)| *bucket == id);
-        let has_uploads = self.uploads.keys().any(|(bucket, ..)| *bucket == id);
-        if has_objects || has_uploads {
+        if has_objects {
             return Err(MetaError::BucketNotEmpty);
+        }
+        let in_bucket = |(bucket, ..): &&(BucketId, ObjectKey, UploadId)| *bucket == id;
+        let uploads: Vec<_> = self.uploads.keys().filter(in_bucket).cloned().collect();
+        for (bucket, key, upload) in uploads {
+            self.abort_upload(bucket, &key, upload, now)?;
         }
         self.buckets.remove(name);
         Ok(())

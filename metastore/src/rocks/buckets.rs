@@ -2,8 +2,14 @@
 
 use super::keys;
 use super::read::Store;
-use super::tables::{BUCKET_IDS, BUCKETS, CURRENT, UPLOADS};
-use crate::{Bucket, BucketId, BucketName, BucketPage, MetaError, MetaResult};
+use super::tables::{BUCKET_IDS, BUCKETS, CURRENT};
+use crate::{
+    Bucket, BucketId, BucketName, BucketPage, MetaError, MetaResult, Timestamp, UploadEntry,
+    UploadQuery,
+};
+
+/// Uploads aborted between two looks at what is left, when a bucket is deleted.
+const UPLOADS_PAGE: usize = 256;
 
 impl Store {
     pub(super) fn create_bucket(&self, bucket: &Bucket) -> MetaResult<()> {
@@ -20,21 +26,41 @@ impl Store {
         batch.commit()
     }
 
-    pub(super) fn delete_bucket(&self, name: &BucketName) -> MetaResult<()> {
+    pub(super) fn delete_bucket(&self, name: &BucketName, now: Timestamp) -> MetaResult<()> {
         let _name = self.locks.name(name);
         let bucket = self.get(BUCKETS, &keys::bucket_name(name))?;
         let id = bucket.ok_or(MetaError::NoSuchBucket)?.id;
         let _bucket = self.locks.bucket_ends(id);
         let (start, end) = (keys::id(id.0), keys::past(id.0.as_bytes()));
-        if self.has_any(CURRENT, start.clone(), end.clone())?
-            || self.has_any(UPLOADS, start, end)?
-        {
+        if self.has_any(CURRENT, start, end)? {
             return Err(MetaError::BucketNotEmpty);
         }
+        self.abort_uploads(id, now)?;
         let mut batch = self.batch();
         batch.delete(BUCKETS, &keys::bucket_name(name));
         batch.delete(BUCKET_IDS, &keys::id(id.0));
         batch.commit()
+    }
+
+    /// Aborts every upload under way. The caller holds the bucket's lock, so that no other begins.
+    fn abort_uploads(&self, bucket: BucketId, now: Timestamp) -> MetaResult<()> {
+        loop {
+            let page = self.list_uploads(&UploadQuery {
+                bucket,
+                prefix: String::new(),
+                delimiter: None,
+                after: None,
+                limit: UPLOADS_PAGE,
+            })?;
+            for entry in page.entries {
+                if let UploadEntry::Item(listed) = entry {
+                    self.abort_upload(bucket, &listed.key, listed.upload.id, now)?;
+                }
+            }
+            if !page.truncated {
+                return Ok(());
+            }
+        }
     }
 
     pub(super) fn list_buckets(

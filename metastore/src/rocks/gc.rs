@@ -1,14 +1,24 @@
 //! The garbage collection queue: what is due, and what becomes of an entry.
 
+use uuid::Uuid;
+
 use super::keys;
 use super::read::Store;
 use super::tables::{GC, PARTS};
 use crate::{GcEntry, GcItem, MetaResult, Timestamp};
 
 impl Store {
-    pub(super) fn gc_due(&self, before: Timestamp, limit: usize) -> MetaResult<Vec<GcEntry>> {
+    pub(super) fn gc_due(
+        &self,
+        before: Timestamp,
+        after: Option<(Timestamp, Uuid)>,
+        limit: usize,
+    ) -> MetaResult<Vec<GcEntry>> {
+        let start = after
+            .map(|(unlinked_at, id)| keys::behind(keys::gc(unlinked_at, id)))
+            .unwrap_or_default();
         let end = before.0.to_be_bytes().to_vec();
-        let found = self.range(GC, Vec::new(), end, limit)?;
+        let found = self.range(GC, start, end, limit)?;
         let entry = |(key, item): (Vec<u8>, GcItem)| {
             let (unlinked_at, id) = keys::moment_of_gc(GC, &key)?;
             Ok(GcEntry {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chunkproto::{ChunkId, NodeId};
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 use super::keys;
 use super::open::{self, OpenError};
@@ -91,9 +92,10 @@ impl Metastore for RocksMetastore {
             .ok_or(MetaError::NoSuchBucket)
     }
 
-    async fn delete_bucket(&self, name: &BucketName) -> MetaResult<()> {
+    async fn delete_bucket(&self, name: &BucketName, now: Timestamp) -> MetaResult<()> {
         let name = name.clone();
-        self.blocking(move |store| store.delete_bucket(&name)).await
+        self.blocking(move |store| store.delete_bucket(&name, now))
+            .await
     }
 
     async fn list_buckets(
@@ -243,8 +245,13 @@ impl Metastore for RocksMetastore {
             .await
     }
 
-    async fn gc_due(&self, before: Timestamp, limit: usize) -> MetaResult<Vec<GcEntry>> {
-        self.blocking(move |store| store.gc_due(before, limit))
+    async fn gc_due(
+        &self,
+        before: Timestamp,
+        after: Option<(Timestamp, Uuid)>,
+        limit: usize,
+    ) -> MetaResult<Vec<GcEntry>> {
+        self.blocking(move |store| store.gc_due(before, after, limit))
             .await
     }
 

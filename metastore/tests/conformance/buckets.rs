@@ -1,8 +1,10 @@
 //! Buckets: made once, found, listed in order, deleted only when empty.
 
-use metastore::{DeleteOutcome, MetaError, Timestamp, WriteCondition};
+use metastore::{DeleteOutcome, GcItem, MetaError, Timestamp, WriteCondition};
 
-use crate::fixtures::{self, Store, begin, bucket, bucket_row, commit, key, name, object, put};
+use crate::fixtures::{
+    self, Store, begin, bucket, bucket_row, commit, garbage, key, name, object, put,
+};
 
 crate::on_every_store! {
     a_created_bucket_is_found,
@@ -11,7 +13,7 @@ crate::on_every_store! {
     an_empty_bucket_can_be_deleted_and_made_again,
     deleting_an_unknown_bucket_fails,
     a_bucket_with_an_object_stays,
-    a_bucket_with_an_upload_stays,
+    deleting_a_bucket_aborts_its_uploads,
     a_bucket_beside_a_full_one_can_be_deleted,
     nothing_enters_a_deleted_bucket,
     a_bucket_made_again_is_empty,
@@ -44,7 +46,10 @@ async fn a_taken_name_is_refused_with_its_owner(store: Store) {
 
 async fn an_empty_bucket_can_be_deleted_and_made_again(store: Store) {
     let first = bucket(&store, "photos").await;
-    store.delete_bucket(&name("photos")).await.unwrap();
+    store
+        .delete_bucket(&name("photos"), Timestamp(40))
+        .await
+        .unwrap();
     assert!(matches!(
         store.bucket(&name("photos")).await,
         Err(MetaError::NoSuchBucket)
@@ -53,14 +58,14 @@ async fn an_empty_bucket_can_be_deleted_and_made_again(store: Store) {
 }
 
 async fn deleting_an_unknown_bucket_fails(store: Store) {
-    let result = store.delete_bucket(&name("photos")).await;
+    let result = store.delete_bucket(&name("photos"), Timestamp(40)).await;
     assert!(matches!(result, Err(MetaError::NoSuchBucket)));
 }
 
 async fn a_bucket_with_an_object_stays(store: Store) {
     let id = bucket(&store, "photos").await;
     put(&store, id, "cat").await;
-    let refused = store.delete_bucket(&name("photos")).await;
+    let refused = store.delete_bucket(&name("photos"), Timestamp(40)).await;
     assert!(matches!(refused, Err(MetaError::BucketNotEmpty)));
     let now = Timestamp(30);
     let outcome = store
@@ -68,19 +73,25 @@ async fn a_bucket_with_an_object_stays(store: Store) {
         .await
         .unwrap();
     assert_eq!(outcome, DeleteOutcome::Deleted);
-    store.delete_bucket(&name("photos")).await.unwrap();
-}
-
-async fn a_bucket_with_an_upload_stays(store: Store) {
-    let id = bucket(&store, "photos").await;
-    let upload = begin(&store, id, "cat").await;
-    let refused = store.delete_bucket(&name("photos")).await;
-    assert!(matches!(refused, Err(MetaError::BucketNotEmpty)));
     store
-        .abort_upload(id, &key("cat"), upload, Timestamp(30))
+        .delete_bucket(&name("photos"), Timestamp(40))
         .await
         .unwrap();
-    store.delete_bucket(&name("photos")).await.unwrap();
+}
+
+async fn deleting_a_bucket_aborts_its_uploads(store: Store) {
+    let id = bucket(&store, "photos").await;
+    let upload = begin(&store, id, "cat").await;
+    store
+        .delete_bucket(&name("photos"), Timestamp(40))
+        .await
+        .unwrap();
+    let gone = store.upload(id, &key("cat"), upload).await;
+    assert!(matches!(gone, Err(MetaError::NoSuchUpload(_))));
+    let [entry] = &garbage(&store).await[..] else {
+        panic!("one entry")
+    };
+    assert_eq!(entry.item, GcItem::Parts(upload));
 }
 
 async fn a_bucket_beside_a_full_one_can_be_deleted(store: Store) {
@@ -89,13 +100,19 @@ async fn a_bucket_beside_a_full_one_can_be_deleted(store: Store) {
         put(&store, id, "\u{10ffff}").await;
         begin(&store, id, "\u{10ffff}").await;
         bucket(&store, "bbb").await;
-        store.delete_bucket(&name("bbb")).await.unwrap();
+        store
+            .delete_bucket(&name("bbb"), Timestamp(40))
+            .await
+            .unwrap();
     }
 }
 
 async fn nothing_enters_a_deleted_bucket(store: Store) {
     let id = bucket(&store, "photos").await;
-    store.delete_bucket(&name("photos")).await.unwrap();
+    store
+        .delete_bucket(&name("photos"), Timestamp(40))
+        .await
+        .unwrap();
     let committed = store.commit_object(commit(id, "cat", object(&[]))).await;
     let always = WriteCondition::Always;
     let deleted = store
@@ -116,7 +133,10 @@ async fn a_bucket_made_again_is_empty(store: Store) {
         .delete_object(old, &key("cat"), WriteCondition::Always, Timestamp(30))
         .await
         .unwrap();
-    store.delete_bucket(&name("photos")).await.unwrap();
+    store
+        .delete_bucket(&name("photos"), Timestamp(40))
+        .await
+        .unwrap();
     let new = bucket(&store, "photos").await;
     put(&store, new, "dog").await;
     assert!(matches!(

@@ -152,7 +152,7 @@ async fn what_was_collected_needs_no_repair(store: Store) {
         .commit_object(commit(id, "cat", object(&[chunk()])))
         .await
         .unwrap();
-    for entry in store.gc_due(LATER, 9).await.unwrap() {
+    for entry in store.gc_due(LATER, None, 9).await.unwrap() {
         store.gc_done(&entry).await.unwrap();
     }
     assert_eq!(store.repair_queue(None, 9).await.unwrap(), []);

@@ -203,7 +203,7 @@ pub async fn completed(store: &Store, text: &str) -> (BucketId, UploadId, Part) 
 
 /// Everything in the garbage collection queue.
 pub async fn garbage(store: &Store) -> Vec<GcEntry> {
-    store.gc_due(LATER, 1000).await.unwrap()
+    store.gc_due(LATER, None, 1000).await.unwrap()
 }
 
 pub fn query(bucket: BucketId, prefix: &str, delimiter: &str) -> ListQuery {

@@ -14,9 +14,11 @@ crate::on_every_store! {
     a_replaced_body_is_queued_at_the_moment_of_its_successor,
     a_deleted_body_is_queued_at_the_moment_of_its_deletion,
     an_unlinked_chunk_is_named_by_no_row_but_still_on_its_node,
+    a_chunk_that_stands_in_the_new_row_is_kept,
     a_change_of_metadata_keeps_the_bytes,
     a_change_of_metadata_keeps_the_parts,
     the_queue_is_read_oldest_first_and_up_to_a_moment,
+    the_queue_is_read_on_behind_an_entry,
     a_replaced_part_is_queued,
     a_part_that_is_committed_twice_keeps_its_bytes,
     parts_that_were_not_chosen_are_queued,
@@ -91,6 +93,22 @@ async fn an_unlinked_chunk_is_named_by_no_row_but_still_on_its_node(store: Store
     );
 }
 
+async fn a_chunk_that_stands_in_the_new_row_is_kept(store: Store) {
+    let (id, [kept, old, new]) = (bucket(&store, "photos").await, [chunk(), chunk(), chunk()]);
+    let first = object(&[kept.clone(), old.clone()]);
+    store.commit_object(commit(id, "cat", first)).await.unwrap();
+    let second = object(&[kept.clone(), new]);
+    store
+        .commit_object(commit(id, "cat", second))
+        .await
+        .unwrap();
+    let [entry] = &garbage(&store).await[..] else {
+        panic!("one entry")
+    };
+    assert_eq!(chunks_of(entry), [old.id]);
+    assert!(store.chunk_owner(kept.id).await.unwrap().is_some());
+}
+
 async fn a_change_of_metadata_keeps_the_bytes(store: Store) {
     let (id, body) = (bucket(&store, "photos").await, [chunk()]);
     store
@@ -135,7 +153,7 @@ async fn the_queue_is_read_oldest_first_and_up_to_a_moment(store: Store) {
         delete(&store, id, text, now).await;
     }
     let moments = async |before, limit| {
-        let due = store.gc_due(Timestamp(before), limit).await.unwrap();
+        let due = store.gc_due(Timestamp(before), None, limit).await.unwrap();
         due.iter()
             .map(|entry| entry.unlinked_at.0)
             .collect::<Vec<_>>()
@@ -144,6 +162,18 @@ async fn the_queue_is_read_oldest_first_and_up_to_a_moment(store: Store) {
     assert_eq!(moments(301, 9).await, [100, 200, 300]);
     assert_eq!(moments(301, 1).await, [100]);
     assert_eq!(moments(0, 9).await, [] as [u64; 0]);
+}
+
+async fn the_queue_is_read_on_behind_an_entry(store: Store) {
+    let id = bucket(&store, "photos").await;
+    for text in ["a", "b", "c"] {
+        put(&store, id, text).await;
+        delete(&store, id, text, 100).await;
+    }
+    let all = garbage(&store).await;
+    let behind = Some((all[0].unlinked_at, all[0].id));
+    let rest = store.gc_due(Timestamp(101), behind, 9).await.unwrap();
+    assert_eq!(rest, all[1..]);
 }
 
 async fn a_replaced_part_is_queued(store: Store) {

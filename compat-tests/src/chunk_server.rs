@@ -1,0 +1,95 @@
+//! A chunkd process of a cluster.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use chunkproto::ChunkInfo;
+use chunkproto::wire::{CHUNKS_PATH, LIST_LIMIT_MAX, ListPage};
+
+use crate::cluster::CLUSTER_SECRET;
+use crate::server_process::ServerProcess;
+
+/// A chunk server that can be stopped and started again on the same data.
+#[derive(Debug)]
+pub struct ChunkServer {
+    process: Option<ServerProcess>,
+    name: String,
+    dir: PathBuf,
+    gateway_admin: String,
+    address: String,
+}
+
+impl ChunkServer {
+    /// Starts a chunk server named `name` in `dir` that registers with a gateway.
+    pub(crate) async fn start(name: String, dir: &Path, gateway_admin: &str) -> Self {
+        let mut server = Self {
+            process: None,
+            dir: dir.to_owned(),
+            name,
+            gateway_admin: gateway_admin.to_owned(),
+            address: String::new(),
+        };
+        server.start_again().await;
+        server
+    }
+
+    /// Starts the stopped server again on its data; its port is another one.
+    ///
+    /// # Panics
+    /// When it does not become ready in time.
+    pub async fn start_again(&mut self) {
+        self.process = None;
+        let data = self.dir.join(&self.name).into_os_string();
+        let flags = ["--listen", "127.0.0.1:0", "--gateway", &self.gateway_admin];
+        let mut arguments: Vec<OsString> = vec!["--data".into(), data];
+        arguments.extend(flags.map(OsString::from));
+        let settings = [("SEXTANT_CLUSTER_SECRET", CLUSTER_SECRET)];
+        let mut process =
+            ServerProcess::start("chunkd", &self.name, &self.dir, &arguments, &settings);
+        let line = process.ready_line("chunkd is ready at ").await;
+        let address = line.split_whitespace().next();
+        address
+            .expect("the line names the URL")
+            .clone_into(&mut self.address);
+        self.process = Some(process);
+    }
+
+    /// Base URL of its chunk API.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Whether it was started and not stopped since.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Stops it with SIGTERM; it must end cleanly.
+    pub async fn terminate(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.terminate().await;
+        }
+    }
+
+    /// Stops it with SIGKILL.
+    pub async fn kill(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.kill().await;
+        }
+    }
+
+    /// All chunks that it says it holds.
+    ///
+    /// # Panics
+    /// When it does not answer as it should.
+    pub async fn chunks(&self) -> Vec<ChunkInfo> {
+        let url = format!("{}{CHUNKS_PATH}?limit={LIST_LIMIT_MAX}", self.address);
+        let request = reqwest::Client::new().get(url).bearer_auth(CLUSTER_SECRET);
+        let answer = request.send().await.expect("a chunk server answers");
+        let page: ListPage = answer.json().await.expect("the answer is a page of chunks");
+        assert!(!page.truncated, "a test's node holds one page of chunks");
+        page.chunks
+    }
+}

@@ -1,0 +1,219 @@
+//! The programs that people use S3 with, run in a home directory of their own with nothing of the
+//! caller's environment but the search path.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use crate::endpoint::Endpoint;
+use crate::environment::{python_program, search_path};
+
+/// The longest command moves 100 MiB, on a machine that builds at the same time.
+const COMMAND_DEADLINE: Duration = Duration::from_secs(180);
+
+/// A home directory with clients set up for one endpoint. Gone on drop.
+#[derive(Debug)]
+pub struct ClientHome {
+    home: TempDir,
+    endpoint: Endpoint,
+}
+
+/// What a command left.
+#[derive(Debug)]
+pub struct Finished {
+    /// Whether it ended well.
+    pub success: bool,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl ClientHome {
+    /// Clients for `endpoint`.
+    ///
+    /// # Panics
+    /// When the temporary directory cannot be written.
+    #[must_use]
+    pub fn new(endpoint: &Endpoint) -> Self {
+        let home = TempDir::new().expect("the temporary directory can be written");
+        fs::write(home.path().join(".s3cfg"), s3cmd_settings(endpoint))
+            .expect("the home directory can be written");
+        Self {
+            home,
+            endpoint: endpoint.clone(),
+        }
+    }
+
+    /// A path below the home directory.
+    #[must_use]
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.home.path().join(relative)
+    }
+
+    /// Writes a file below the home directory, with the directories on the way.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn write(&self, relative: &str, content: &[u8]) -> PathBuf {
+        let path = self.path(relative);
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        fs::create_dir_all(parent).expect("the home directory can be written");
+        fs::write(&path, content).expect("the home directory can be written");
+        path
+    }
+
+    /// Runs the aws cli, which must succeed; returns what it prints.
+    pub async fn aws<A: AsRef<OsStr>>(&self, arguments: &[A]) -> String {
+        self.try_aws(arguments).await.expect_success("aws")
+    }
+
+    /// Runs the aws cli, whatever comes of it.
+    pub async fn try_aws<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Finished {
+        self.finish(self.command(&python_program("aws")).args(arguments))
+            .await
+    }
+
+    /// Runs rclone, which must succeed; the endpoint is the remote `sx:`.
+    pub async fn rclone<A: AsRef<OsStr>>(&self, arguments: &[A]) -> String {
+        let mut command = self.rclone_command();
+        self.finish(command.args(arguments))
+            .await
+            .expect_success("rclone")
+    }
+
+    /// Starts rclone and leaves it running; killed when the child is dropped.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_rclone<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Child {
+        let mut command = self.rclone_command();
+        command.args(arguments);
+        command.spawn().expect("rclone can be started")
+    }
+
+    /// Runs s3cmd, which must succeed; returns what it prints.
+    pub async fn s3cmd<A: AsRef<OsStr>>(&self, arguments: &[A]) -> String {
+        let mut command = self.command(Path::new("s3cmd"));
+        self.finish(command.args(arguments))
+            .await
+            .expect_success("s3cmd")
+    }
+
+    /// Runs a Python script with boto3 at hand, which must succeed; returns what it prints.
+    pub async fn python<A: AsRef<OsStr>>(&self, arguments: &[A]) -> String {
+        let mut command = self.command(&python_program("python"));
+        self.finish(command.args(arguments))
+            .await
+            .expect_success("python")
+    }
+
+    /// Runs any other program, which must succeed; returns what it prints.
+    pub async fn run<A: AsRef<OsStr>>(&self, program: &str, arguments: &[A]) -> String {
+        let mut command = self.command(Path::new(program));
+        self.finish(command.args(arguments))
+            .await
+            .expect_success(program)
+    }
+
+    fn rclone_command(&self) -> Command {
+        let mut command = self.command(Path::new("rclone"));
+        let settings = [
+            ("RCLONE_CONFIG", "/dev/null"),
+            ("RCLONE_CONFIG_SX_TYPE", "s3"),
+            ("RCLONE_CONFIG_SX_PROVIDER", "Other"),
+            ("RCLONE_CONFIG_SX_ENV_AUTH", "true"),
+            ("RCLONE_CONFIG_SX_ENDPOINT", &self.endpoint.url),
+            ("RCLONE_CONFIG_SX_REGION", Endpoint::REGION),
+            // A failure is a finding, not something to try again until it passes.
+            ("RCLONE_RETRIES", "1"),
+            ("RCLONE_LOW_LEVEL_RETRIES", "1"),
+        ];
+        command.envs(settings);
+        command
+    }
+
+    /// A command with a clean environment in the home directory.
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
+            .current_dir(self.home.path())
+            .env_clear()
+            .env("PATH", search_path())
+            .env("HOME", self.home.path())
+            .env("LANG", "C.UTF-8")
+            .env("AWS_ACCESS_KEY_ID", &self.endpoint.access_key)
+            .env("AWS_SECRET_ACCESS_KEY", &self.endpoint.secret_key)
+            .env("AWS_DEFAULT_REGION", Endpoint::REGION)
+            .env("AWS_ENDPOINT_URL", &self.endpoint.url)
+            .env("AWS_MAX_ATTEMPTS", "1")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    async fn finish(&self, command: &mut Command) -> Finished {
+        let program = command.as_std().get_program().to_owned();
+        let output = tokio::time::timeout(COMMAND_DEADLINE, command.output()).await;
+        let output =
+            output.unwrap_or_else(|_| panic!("{program:?} took over {COMMAND_DEADLINE:?}"));
+        Finished::of(output.unwrap_or_else(|error| panic!("{program:?} cannot be run: {error}")))
+    }
+}
+
+impl Finished {
+    fn of(output: Output) -> Self {
+        Self {
+            success: output.status.success(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Standard output of a command that must have ended well.
+    ///
+    /// # Panics
+    /// When it did not.
+    #[must_use]
+    pub fn expect_success(self, program: &str) -> String {
+        assert!(
+            self.success,
+            "{program} failed:\n{}\n{}",
+            self.stdout, self.stderr
+        );
+        self.stdout
+    }
+
+    /// Standard error of a command that must have failed.
+    ///
+    /// # Panics
+    /// When it did not fail.
+    #[must_use]
+    pub fn expect_failure(self) -> String {
+        assert!(!self.success, "success was not expected:\n{}", self.stdout);
+        self.stderr
+    }
+}
+
+fn s3cmd_settings(endpoint: &Endpoint) -> String {
+    let Endpoint {
+        access_key,
+        secret_key,
+        ..
+    } = endpoint;
+    let host = endpoint.authority();
+    format!(
+        "[default]\naccess_key = {access_key}\nsecret_key = {secret_key}\nhost_base = {host}\n\
+         host_bucket = {host}\nuse_https = False\nbucket_location = {}\nmax_retries = 1\n",
+        Endpoint::REGION
+    )
+}

@@ -1,0 +1,116 @@
+//! `gateway serve` and its chunk servers, each a process of its own.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::chunk_server::ChunkServer;
+use crate::endpoint::Endpoint;
+use crate::gateway_process::GatewayProcess;
+use crate::wait::eventually;
+
+/// The secret that the processes of every test cluster share.
+pub const CLUSTER_SECRET: &str = "the-cluster-secret-of-all-tests";
+
+/// A node is seen live within a heartbeat, and missed after six seconds without one.
+const MEMBERSHIP_DEADLINE: Duration = Duration::from_secs(20);
+
+/// A cluster on this machine. Its processes and its data are gone with it.
+#[derive(Debug)]
+pub struct Cluster {
+    gateway: GatewayProcess,
+    nodes: Vec<ChunkServer>,
+    // After the processes, so that nothing writes into it while it is removed.
+    _dir: TempDir,
+}
+
+impl Cluster {
+    /// Starts a gateway that keeps `replicas` of each chunk, and `nodes` chunk servers; returns
+    /// when the gateway takes them all for live.
+    ///
+    /// # Panics
+    /// When a process does not become ready in time.
+    pub async fn start(nodes: usize, replicas: u8) -> Self {
+        let dir = TempDir::new().expect("the temporary directory can be written");
+        let metadata = dir.path().join("metadata");
+        let mut url = OsString::from("rocksdb:");
+        url.push(&metadata);
+        let arguments = vec![
+            "serve".into(),
+            "--metadata".into(),
+            url,
+            "--replicas".into(),
+            replicas.to_string().into(),
+        ];
+        let gateway = GatewayProcess::start(arguments, dir.path()).await;
+        let mut cluster = Self {
+            gateway,
+            nodes: Vec::new(),
+            _dir: dir,
+        };
+        for number in 0..nodes {
+            let (name, dir) = (format!("chunkd-{number}"), cluster._dir.path());
+            let node = ChunkServer::start(name, dir, cluster.gateway.admin()).await;
+            cluster.nodes.push(node);
+        }
+        cluster.wait_for_live(nodes).await;
+        cluster
+    }
+
+    /// Where it answers S3 requests.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        self.gateway.endpoint()
+    }
+
+    /// The gateway, to stop it and start it again.
+    pub fn gateway(&mut self) -> &mut GatewayProcess {
+        &mut self.gateway
+    }
+
+    /// The chunk servers.
+    #[must_use]
+    pub fn nodes(&self) -> &[ChunkServer] {
+        &self.nodes
+    }
+
+    /// A chunk server, to stop it and start it again.
+    pub fn node(&mut self, number: usize) -> &mut ChunkServer {
+        &mut self.nodes[number]
+    }
+
+    /// Waits until the gateway takes exactly `count` nodes for live and writable.
+    ///
+    /// # Panics
+    /// When that does not come in time.
+    pub async fn wait_for_live(&self, count: usize) {
+        let what = format!("{count} live nodes");
+        eventually(&what, MEMBERSHIP_DEADLINE, async || {
+            let live = self
+                .status()
+                .await
+                .iter()
+                .filter(|node| is_live(node))
+                .count();
+            (live == count).then_some(())
+        })
+        .await;
+    }
+
+    /// The nodes as the gateway's `/status` shows them.
+    ///
+    /// # Panics
+    /// When the gateway does not answer as it should.
+    pub async fn status(&self) -> Vec<Value> {
+        let url = format!("{}/status", self.gateway.admin());
+        let request = reqwest::Client::new().get(url).bearer_auth(CLUSTER_SECRET);
+        let answer = request.send().await.expect("the gateway answers");
+        answer.json().await.expect("the status is a list of nodes")
+    }
+}
+
+fn is_live(node: &Value) -> bool {
+    node["state"] == "live" && node["writable"] == true
+}

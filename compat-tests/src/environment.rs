@@ -1,0 +1,52 @@
+//! What the harness takes from its surroundings: the servers' programs, the Python environment of
+//! the clients, the search path. The only file that reads the environment.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// The program `name` of this workspace, as built beside the running test.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn server_program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the running program has a path");
+    let built = test.parent().and_then(Path::parent);
+    let program = built
+        .expect("a test runs two directories below the build's")
+        .join(name);
+    assert!(
+        program.is_file(),
+        "{} is missing: run `make build` first",
+        program.display()
+    );
+    program
+}
+
+/// A file of this crate's sources, such as a Python script.
+#[must_use]
+pub fn own_source(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The program `name` of the Python environment with the aws cli and boto3.
+///
+/// # Panics
+/// When SEXTANT_TEST_VENV does not name such an environment.
+pub(crate) fn python_program(name: &str) -> PathBuf {
+    let venv =
+        std::env::var_os("SEXTANT_TEST_VENV").map_or_else(|| own_source("../.venv"), PathBuf::from);
+    let program = venv.join("bin").join(name);
+    assert!(
+        program.exists(),
+        "{} is missing: run `make test`, or scripts/install-test-clients.sh DIR and set \
+         SEXTANT_TEST_VENV=DIR",
+        program.display()
+    );
+    program
+}
+
+/// Where programs of the distribution are found.
+pub(crate) fn search_path() -> OsString {
+    std::env::var_os("PATH").unwrap_or_default()
+}

@@ -1,0 +1,72 @@
+//! The Rust SDK, set up for a test server.
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
+use http_body::{Frame, SizeHint};
+use http_body_util::StreamBody;
+
+use crate::endpoint::Endpoint;
+
+/// A client with the SDK's default settings, but path style and no retries: a failure is a finding.
+#[must_use]
+pub fn sdk(endpoint: &Endpoint) -> Client {
+    let credentials = Credentials::new(
+        &endpoint.access_key,
+        &endpoint.secret_key,
+        None,
+        None,
+        "tests",
+    );
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .endpoint_url(&endpoint.url)
+        .region(Region::new(Endpoint::REGION))
+        .credentials_provider(credentials)
+        .force_path_style(true)
+        .retry_config(RetryConfig::disabled())
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .build();
+    Client::from_conf(config)
+}
+
+/// A body of `length_bytes` that is sent as its pieces come.
+pub fn body_of_pieces(
+    length_bytes: u64,
+    pieces: impl Stream<Item = Bytes> + Send + Sync + 'static,
+) -> ByteStream {
+    // The SDK asks once more after the end, for trailers.
+    let frames = pieces
+        .fuse()
+        .map(|piece| Ok::<_, std::io::Error>(Frame::data(piece)));
+    let body = SizedBody {
+        body: StreamBody::new(Box::pin(frames)),
+        length_bytes,
+    };
+    ByteStream::new(SdkBody::from_body_1_x(body))
+}
+
+/// A body that knows its length, as the SDK wants it.
+struct SizedBody<B> {
+    body: B,
+    length_bytes: u64,
+}
+
+impl<B: http_body::Body + Unpin> http_body::Body for SizedBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        std::pin::Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.length_bytes)
+    }
+}

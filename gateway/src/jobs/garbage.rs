@@ -1,0 +1,115 @@
+//! Garbage collection: deletes chunks that a commit unlinked, once their grace has passed and no
+//! older read runs. The queue row goes after every node has deleted durably, so a crash at any point
+//! repeats work and loses none.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chunkproto::ChunkError;
+use metastore::{ChunkRef, GcEntry, GcItem, MetaResult, Metastore, Timestamp};
+use tokio::sync::watch;
+use tracing::{debug, warn};
+
+use crate::chunks::{ChunkTransport, RunningReads};
+
+/// Queue rows looked at in one unit.
+const BATCH: usize = 256;
+/// Part rows turned into queue rows in one unit.
+const PARTS_BATCH: usize = 256;
+/// Rest between two rounds through the queue.
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// Deletes what no row names any longer.
+pub struct GarbageCollector {
+    metastore: Arc<dyn Metastore>,
+    transport: Arc<dyn ChunkTransport>,
+    reads: RunningReads,
+    grace: Duration,
+}
+
+impl GarbageCollector {
+    /// A collector that spares what was unlinked less than `grace` ago.
+    #[must_use]
+    pub fn new(
+        metastore: Arc<dyn Metastore>,
+        transport: Arc<dyn ChunkTransport>,
+        reads: RunningReads,
+        grace: Duration,
+    ) -> Self {
+        Self {
+            metastore,
+            transport,
+            reads,
+            grace,
+        }
+    }
+
+    /// Goes through the queue again and again until `stop` closes.
+    pub async fn run(self, mut stop: watch::Receiver<()>) {
+        loop {
+            tokio::select! {
+                _ = stop.changed() => return,
+                () = tokio::time::sleep(PERIOD) => {}
+            }
+            if let Err(error) = self.round(&stop).await {
+                warn!(%error, "garbage collection could not read or write its queue");
+            }
+        }
+    }
+
+    /// Goes once through the rows that are due.
+    async fn round(&self, stop: &watch::Receiver<()>) -> MetaResult<()> {
+        let before = self.due_before(Timestamp::now());
+        let mut after = None;
+        loop {
+            let entries = self.metastore.gc_due(before, after, BATCH).await?;
+            let Some(last) = entries.last() else {
+                return Ok(());
+            };
+            after = Some((last.unlinked_at, last.id));
+            for entry in entries {
+                if stop.has_changed().is_err() {
+                    return Ok(());
+                }
+                self.collect(&entry).await?;
+            }
+        }
+    }
+
+    /// Rows unlinked before this moment are due (I3).
+    fn due_before(&self, now: Timestamp) -> Timestamp {
+        let grace_ms = u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX);
+        let grace_ended = Timestamp(now.0.saturating_sub(grace_ms));
+        self.reads
+            .oldest()
+            .map_or(grace_ended, |oldest| oldest.min(grace_ended))
+    }
+
+    async fn collect(&self, entry: &GcEntry) -> MetaResult<()> {
+        match &entry.item {
+            GcItem::Parts(_) => self.metastore.gc_expand(entry, PARTS_BATCH).await,
+            GcItem::Chunks(chunks) => {
+                for chunk in chunks {
+                    if !self.delete(chunk).await {
+                        return Ok(());
+                    }
+                }
+                self.metastore.gc_done(entry).await
+            }
+        }
+    }
+
+    /// Deletes a chunk on all its nodes; false when one of them must be asked again later.
+    async fn delete(&self, chunk: &ChunkRef) -> bool {
+        for &node in &chunk.replicas {
+            match self.transport.delete(node, chunk.id).await {
+                Ok(()) | Err(ChunkError::NotFound(_)) => {}
+                Err(error) => {
+                    debug!(chunk = %chunk.id, %node, %error, "a chunk could not be deleted yet");
+                    return false;
+                }
+            }
+        }
+        true
+    }
+}
