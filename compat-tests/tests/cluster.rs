@@ -6,8 +6,11 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
-use compat_tests::{ClientHome, Cluster, Payload, Standalone, body_of_pieces, eventually, sdk};
+use compat_tests::{
+    ChunkServer, ClientHome, Cluster, Payload, Standalone, body_of_pieces, eventually, sdk,
+};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 const MIB: u64 = 1024 * 1024;
 const PIECE_BYTES: u64 = 64 * 1024;

@@ -323,7 +323,8 @@ fn with_file(
     }
     Ok(command.mut_subcommand(chosen, |mut subcommand| {
         for (id, value) in defaults {
-            subcommand = subcommand.mut_arg(id, |argument| argument.default_value(value));
+            subcommand =
+                subcommand.mut_arg(id, |argument| argument.default_value(value).required(false));
         }
         subcommand
     }))
