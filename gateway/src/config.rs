@@ -133,6 +133,16 @@ pub struct GatewayConfig {
         default_value = "10GiB"
     )]
     pub max_object_size: ByteSize,
+    /// Longest object that is kept in the metadata instead of in chunks, in bytes or with a unit, at
+    /// most 64KiB; 0 for none. Applies with --replicas 1 only: the metadata is one copy
+    #[arg(
+        long,
+        env = "SEXTANT_INLINE_MAX_SIZE",
+        value_name = "SIZE",
+        default_value = "8KiB",
+        value_parser = parse_inline_size
+    )]
+    pub inline_max_size: ByteSize,
     /// Memory for object bytes on their way in, in bytes or with a unit; requests wait for their
     /// share
     #[arg(
@@ -190,6 +200,15 @@ fn parse_metadata(text: &str) -> Result<MetadataUrl, String> {
             Err("PostgreSQL is not built yet; use rocksdb:DIR".into())
         }
         _ => Err("expected rocksdb:DIR".into()),
+    }
+}
+
+fn parse_inline_size(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse()?;
+    if size <= ByteSize::kib(64) {
+        Ok(size)
+    } else {
+        Err("expected at most 64KiB".into())
     }
 }
 

@@ -171,9 +171,15 @@ fn s3_server(parts: Parts, reads: RunningReads, config: &GatewayConfig) -> S3Ser
         budget(config.read_budget),
         reads,
     );
+    // One copy of the metadata is as safe as one copy of the chunks, and no safer.
+    let inline_max_bytes = match parts.writer.replicas {
+        1 => config.inline_max_size.as_u64(),
+        _ => 0,
+    };
     let settings = S3Settings {
         region: config.region.clone(),
         object_max_bytes: config.max_object_size.as_u64(),
+        inline_max_bytes,
     };
     let gateway = S3Gateway::new(parts.metastore, writer, reader, settings);
     S3Server::new(

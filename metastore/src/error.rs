@@ -1,6 +1,6 @@
 //! Why a metadata operation failed, grouped by what the caller can do about it.
 
-use crate::{BucketName, ObjectKey, PartNumber, UploadId};
+use crate::{BodyId, BucketName, ObjectKey, PartNumber, UploadId};
 
 /// The result of a metadata operation.
 pub type MetaResult<T> = Result<T, MetaError>;
@@ -29,6 +29,9 @@ pub enum MetaError {
     /// No such upload, or it was completed or aborted. The client's business.
     #[error("there is no multipart upload {0}")]
     NoSuchUpload(UploadId),
+    /// No such inline body: its object was replaced since the caller looked. Look again.
+    #[error("the body {0} was replaced meanwhile")]
+    NoSuchBody(BodyId),
     /// A part is missing or was replaced since the caller looked. The client's business.
     #[error("part {} is missing or was uploaded again meanwhile", .0.get())]
     InvalidPart(PartNumber),

@@ -24,10 +24,11 @@ pub use metastore::{
     RepairRow, WriteCondition,
 };
 pub use model::{
-    Bucket, ChecksumAlgorithm, ChecksumKind, ChunkLayout, ChunkOwner, ChunkRef, ObjectChecksum,
-    ObjectData, ObjectVersion, Part, PartEntry, PartSet, Scheme, SystemHeaders, Timestamp, Upload,
+    Bucket, ChecksumAlgorithm, ChecksumKind, ChunkLayout, ChunkOwner, ChunkRef, InlineBody,
+    ObjectChecksum, ObjectData, ObjectVersion, Part, PartEntry, PartSet, Scheme, SystemHeaders,
+    Timestamp, Upload,
 };
 pub use names::{
-    BucketId, BucketName, InvalidName, ObjectKey, PartNumber, Sequence, UploadId, VersionId,
+    BodyId, BucketId, BucketName, InvalidName, ObjectKey, PartNumber, Sequence, UploadId, VersionId,
 };
 pub use rocks::{OpenError, RocksMetastore, RocksOptions};

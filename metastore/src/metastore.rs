@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    Bucket, BucketId, BucketName, BucketPage, ChunkOwner, ChunkRef, ListPage, ListQuery,
-    ListedObject, MetaResult, ObjectKey, ObjectVersion, Part, PartNumber, PartPage, PartSet,
-    Sequence, Timestamp, Upload, UploadId, UploadPage, UploadQuery,
+    BodyId, Bucket, BucketId, BucketName, BucketPage, ChunkOwner, ChunkRef, InlineBody, ListPage,
+    ListQuery, ListedObject, MetaResult, ObjectKey, ObjectVersion, Part, PartNumber, PartPage,
+    PartSet, Sequence, Timestamp, Upload, UploadId, UploadPage, UploadQuery,
 };
 
 /// What must be true of a key's current version for a write to happen. Checked in the commit (I5).
@@ -43,6 +43,8 @@ pub struct CommitObject {
     /// has queued for garbage collection).
     /// Data of `Parts` must equal the replaced row's; completing an upload makes new ones.
     pub object: ObjectVersion,
+    /// The bytes, where `data` is a new `Inline`; committed with the row.
+    pub inline_body: Option<InlineBody>,
     /// What must hold.
     pub condition: WriteCondition,
     /// Replicas that each chunk should have; chunks with fewer get a repair row in this commit.
@@ -169,6 +171,12 @@ pub trait Metastore: Send + Sync + 'static {
     /// # Errors
     /// `NoSuchKey`, also where the bucket has gone.
     async fn object(&self, bucket: BucketId, key: &ObjectKey) -> MetaResult<ObjectVersion>;
+
+    /// The bytes of an object whose data is `Inline`.
+    ///
+    /// # Errors
+    /// `NoSuchBody` once the object was replaced or deleted.
+    async fn inline_body(&self, body: BodyId) -> MetaResult<InlineBody>;
 
     /// Makes a version current: checks the condition, writes the row with its chunk and node rows,
     /// queues the replaced version's bytes for garbage collection and short chunks for repair.

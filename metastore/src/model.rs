@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use chunkproto::{ChunkId, Crc64, NodeId};
 use serde::{Deserialize, Serialize};
 
-use crate::{BucketId, BucketName, ObjectKey, PartNumber, Sequence, UploadId, VersionId};
+use crate::{BodyId, BucketId, BucketName, ObjectKey, PartNumber, Sequence, UploadId, VersionId};
 
 /// A moment, in milliseconds since 1970 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -72,7 +72,15 @@ pub enum ObjectData {
     Chunks(ChunkLayout),
     /// A completed multipart upload; its [`PartSet`] and [`Part`] rows stand under this id.
     Parts(UploadId),
+    /// One short body, kept in the metadata as an [`InlineBody`] of this id.
+    Inline(BodyId),
 }
+
+/// The bytes of a short object. They stand beside the rows, not in them, so that a listing does not
+/// read them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct InlineBody(#[serde(with = "serde_bytes")] pub Vec<u8>);
 
 /// How a body was made redundant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -177,6 +177,11 @@ uuid_name! {
     UploadId
 }
 
+uuid_name! {
+    /// One short body that is kept in the metadata.
+    BodyId
+}
+
 impl UploadId {
     /// Reads an id that this store gave out.
     ///

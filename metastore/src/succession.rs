@@ -1,7 +1,10 @@
 //! What a write means for the bytes of what it replaces, and for chunks with too few replicas.
 //! Decided the same way in every implementation.
 
-use crate::{ChunkRef, GcEntry, GcItem, ObjectData, ObjectVersion, RepairRow, Timestamp, UploadId};
+use crate::{
+    BodyId, ChunkRef, CommitObject, GcEntry, GcItem, ObjectData, ObjectVersion, RepairRow,
+    Timestamp, UploadId,
+};
 
 /// What becomes of a row's bytes when another takes its place.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,6 +15,20 @@ pub(crate) enum Unlinked {
     Chunks(Vec<ChunkRef>),
     /// All parts of a multipart object go, with its part set.
     Parts(UploadId),
+    /// This inline body goes, at once: whoever reads it has read all of it.
+    Body(BodyId),
+}
+
+impl CommitObject {
+    /// Whether the commit can stand without the bytes of the row before it: chunks are durable on
+    /// their nodes, an inline body comes along; parts are those of a completed upload.
+    pub(crate) fn brings_its_bytes(&self) -> bool {
+        match &self.object.data {
+            ObjectData::Chunks(_) => true,
+            ObjectData::Parts(_) => false,
+            ObjectData::Inline(_) => self.inline_body.is_some(),
+        }
+    }
 }
 
 impl ObjectVersion {
@@ -19,7 +36,7 @@ impl ObjectVersion {
     pub(crate) fn chunks(&self) -> &[ChunkRef] {
         match &self.data {
             ObjectData::Chunks(layout) => &layout.chunks,
-            ObjectData::Parts(_) => &[],
+            ObjectData::Parts(_) | ObjectData::Inline(_) => &[],
         }
     }
 
@@ -28,6 +45,7 @@ impl ObjectVersion {
         match &self.data {
             data if next.is_some_and(|next| next.data == *data) => Unlinked::Nothing,
             ObjectData::Parts(upload) => Unlinked::Parts(*upload),
+            ObjectData::Inline(body) => Unlinked::Body(*body),
             ObjectData::Chunks(layout) => {
                 let kept = next.map(Self::chunks).unwrap_or_default();
                 Unlinked::Chunks(chunks_without(&layout.chunks, kept))

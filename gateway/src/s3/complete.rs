@@ -18,6 +18,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use super::body_check::BodyCheck;
 use super::checksums::{self, kind_name, of_parts, parse_kind, set_checksum};
 use super::service::S3Gateway;
+use super::xml_text::xml_text;
 use super::{conditions, errors, headers};
 
 /// Shortest part but the last.
@@ -299,7 +300,7 @@ fn answer(
 ) -> S3Response<CompleteMultipartUploadOutput> {
     let mut output = CompleteMultipartUploadOutput {
         bucket: Some(bucket),
-        key: Some(key),
+        key: Some(xml_text(key)),
         location: Some(location),
         e_tag: Some(headers::to_etag(&object.etag)),
         ..CompleteMultipartUploadOutput::default()

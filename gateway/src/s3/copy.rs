@@ -1,19 +1,16 @@
 //! CopyObject: onto another key the bytes are written anew; onto itself only the row changes.
 
 use chunkproto::ByteRange;
-use futures::TryStreamExt as _;
 use http::HeaderMap;
-use http_body::Frame;
-use http_body_util::StreamBody;
 use metastore::{
-    Bucket, CommitObject, ObjectData, ObjectKey, ObjectVersion, Sequence, SystemHeaders, Timestamp,
-    VersionId, WriteCondition,
+    Bucket, CommitObject, ObjectKey, ObjectVersion, Sequence, SystemHeaders, Timestamp, VersionId,
+    WriteCondition,
 };
 use s3s::dto::{
     ChecksumType, CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, Metadata,
     MetadataDirective, StreamingBlob,
 };
-use s3s::{Body, S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::auth::Identity;
 use super::body_check::BodyCheck;
@@ -22,7 +19,6 @@ use super::conditions::{self, ReadConditions};
 use super::range::Selection;
 use super::service::S3Gateway;
 use super::{errors, headers};
-use crate::chunks::BodyOwner;
 
 /// Times that a copy of an object onto itself looks again after another write got in between.
 const SELF_COPY_ATTEMPTS: usize = 8;
@@ -90,17 +86,10 @@ impl S3Gateway {
         source: &ObjectVersion,
         range: ByteRange,
     ) -> S3Result<StreamingBlob> {
-        let slices = self.slices(source, range).await?;
-        let body = self
-            .reader
-            .open(slices, range.length_bytes())
-            .await
-            .map_err(errors::from_read)?
-            .map_ok(Frame::data)
-            .map_err(errors::from_read);
-        Ok(StreamingBlob::from(Body::http_body_unsync(
-            StreamBody::new(body),
-        )))
+        // A source that is replaced again and again while it is copied is the client's affair.
+        self.open_body(source, range)
+            .await?
+            .ok_or_else(|| s3_error!(ConditionalRequestConflict))
     }
 
     fn check_copy(&self, input: &CopyObjectInput, source: &ObjectVersion) -> S3Result<()> {
@@ -140,6 +129,7 @@ impl S3Gateway {
                 bucket: bucket.id,
                 key: key.clone(),
                 object: object.clone(),
+                inline_body: None,
                 condition,
                 replicas_wanted: self.writer.replicas_wanted(),
             };
@@ -168,24 +158,15 @@ impl S3Gateway {
             None => source.checksum.as_ref().map(|checksum| checksum.algorithm),
         };
         let sequence = Sequence::generate();
-        let chunk_owner = BodyOwner {
-            bucket_id: bucket.id.0,
-            bucket: bucket.name.as_str().to_owned(),
-            key: key.as_str().to_owned(),
-            sequence: sequence.0,
-            part: None,
-        };
         let body = self
             .copy_body(&source, Selection::whole(source.size_bytes).range)
             .await?;
         let check = BodyCheck::default();
         let (body, tally) = check.tally(body, algorithm);
-        let written = self
-            .writer
-            .write(chunk_owner, source.size_bytes, body)
-            .await
-            .map_err(errors::from_write)?;
-        let checked = check.verify(tally.finish(written.crc64), None)?;
+        let stored = self
+            .store_body(bucket, &key, sequence, source.size_bytes, body)
+            .await?;
+        let checked = check.verify(tally.finish(stored.crc64), None)?;
         let object = ObjectVersion {
             version: VersionId::Null,
             sequence,
@@ -196,7 +177,7 @@ impl S3Gateway {
             headers: description.headers,
             user_metadata: description.user_metadata,
             owner,
-            data: ObjectData::Chunks(written.layout),
+            data: stored.data,
         };
         let replicas_wanted = self.writer.replicas_wanted();
         let (bucket, row) = (bucket.id, object.clone());
@@ -204,6 +185,7 @@ impl S3Gateway {
             bucket,
             key,
             object: row,
+            inline_body: stored.inline_body,
             condition,
             replicas_wanted,
         })

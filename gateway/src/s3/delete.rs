@@ -10,6 +10,7 @@ use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
 use super::body_check::BodyCheck;
 use super::digested_body::RawBodyTally;
 use super::service::{S3Gateway, names_the_null_version};
+use super::xml_text::xml_text;
 use super::{conditions, errors};
 
 /// Most keys in one DeleteObjects.
@@ -60,7 +61,7 @@ impl S3Gateway {
             match self.delete_listed(&bucket, object).await {
                 Ok(()) if quiet => {}
                 Ok(()) => deleted.push(DeletedObject {
-                    key: Some(key),
+                    key: Some(xml_text(key)),
                     version_id,
                     ..DeletedObject::default()
                 }),
@@ -109,7 +110,7 @@ impl S3Gateway {
 
 fn listed_error(key: String, version_id: Option<String>, error: &S3Error) -> Error {
     Error {
-        key: Some(key),
+        key: Some(xml_text(key)),
         version_id,
         code: Some(error.code().as_str().to_owned()),
         message: error.message().map(str::to_owned),

@@ -37,7 +37,7 @@ pub fn from_metadata(error: MetaError) -> S3Error {
         MetaError::NoSuchUpload(_) => s3_error!(NoSuchUpload),
         MetaError::InvalidPart(_) => s3_error!(InvalidPart),
         MetaError::PreconditionFailed => s3_error!(PreconditionFailed),
-        MetaError::Conflict => s3_error!(ConditionalRequestConflict),
+        MetaError::Conflict | MetaError::NoSuchBody(_) => s3_error!(ConditionalRequestConflict),
         MetaError::Unavailable(_) => {
             warn!(%error, "the metadata store is unavailable");
             s3_error!(ServiceUnavailable)

@@ -13,6 +13,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use super::auth::owner;
 use super::checksums::{kind_name, name};
 use super::service::S3Gateway;
+use super::xml_text::xml_text;
 use super::{errors, headers};
 
 /// Most entries in one page.
@@ -54,7 +55,7 @@ impl NameEncoding {
         if self.url {
             utf8_percent_encode(name, URL_SAFE).to_string()
         } else {
-            name.to_owned()
+            xml_text(name.to_owned())
         }
     }
 }
@@ -162,7 +163,7 @@ impl S3Gateway {
         Ok(S3Response::new(ListObjectsOutput {
             name: Some(input.bucket),
             // Clients do not decode the prefix in this version, and AWS does not encode it.
-            prefix: Some(prefix.unwrap_or_default()),
+            prefix: Some(xml_text(prefix.unwrap_or_default())),
             marker: Some(encoding.encode(&input.marker.unwrap_or_default())),
             delimiter: delimiter.map(|delimiter| encoding.encode(&delimiter)),
             max_keys: Some(limit),

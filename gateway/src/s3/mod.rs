@@ -2,6 +2,7 @@
 //! sends each operation to its file. Operations that are not here answer `NotImplemented`.
 
 mod auth;
+mod bodies;
 mod body_check;
 mod buckets;
 mod checksums;
@@ -23,6 +24,7 @@ mod server;
 mod service;
 mod versions;
 mod virtual_host;
+mod xml_text;
 
 pub use auth::{Identity, RootKeys};
 pub use server::S3Server;

@@ -16,6 +16,7 @@ use super::checksums::{
 };
 use super::list::{ENTRIES_MAX, NameEncoding, common_prefix, given, page_limit};
 use super::service::S3Gateway;
+use super::xml_text::xml_text;
 use super::{errors, headers};
 
 impl S3Gateway {
@@ -60,7 +61,7 @@ impl S3Gateway {
             .map_err(errors::from_metadata)?;
         Ok(S3Response::new(CreateMultipartUploadOutput {
             bucket: Some(input.bucket),
-            key: Some(input.key),
+            key: Some(xml_text(input.key)),
             upload_id: Some(id.to_string()),
             checksum_algorithm: checksum
                 .map(|(algorithm, _)| ChecksumAlgorithm::from_static(checksums::name(algorithm))),
@@ -116,7 +117,7 @@ impl S3Gateway {
         };
         Ok(S3Response::new(ListPartsOutput {
             bucket: Some(input.bucket),
-            key: Some(input.key),
+            key: Some(xml_text(input.key)),
             upload_id: Some(input.upload_id),
             part_number_marker: Some(marker),
             next_part_number_marker: next,

@@ -2,7 +2,7 @@
 //! row.
 
 use metastore::{
-    CommitObject, MetaError, ObjectData, ObjectKey, ObjectVersion, Sequence, Timestamp, VersionId,
+    CommitObject, MetaError, ObjectKey, ObjectVersion, Sequence, Timestamp, VersionId,
 };
 use s3s::dto::{ChecksumType, PutObjectInput, PutObjectOutput, StreamingBlob};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
@@ -13,7 +13,6 @@ use super::body_check::BodyCheck;
 use super::checksums::{kind_name, set_checksum};
 use super::service::S3Gateway;
 use super::{conditions, errors, headers};
-use crate::chunks::BodyOwner;
 
 impl S3Gateway {
     /// `PUT /bucket/key`. On success the object is durable and current; on failure nothing changed.
@@ -39,20 +38,11 @@ impl S3Gateway {
             .body
             .unwrap_or_else(|| StreamingBlob::from_bytes(bytes::Bytes::new()));
         let (body, tally) = check.tally(body, None);
-        let chunk_owner = BodyOwner {
-            bucket_id: bucket.id.0,
-            bucket: input.bucket,
-            key: key.as_str().to_owned(),
-            sequence: sequence.0,
-            part: None,
-        };
-        let written = self
-            .writer
-            .write(chunk_owner, body_bytes, body)
-            .await
-            .map_err(errors::from_write)?;
+        let stored = self
+            .store_body(&bucket, &key, sequence, body_bytes, body)
+            .await?;
         let checked = check.verify(
-            tally.finish(written.crc64),
+            tally.finish(stored.crc64),
             request.trailing_headers.as_ref(),
         )?;
 
@@ -66,7 +56,7 @@ impl S3Gateway {
             headers: system_headers,
             user_metadata,
             owner,
-            data: ObjectData::Chunks(written.layout),
+            data: stored.data,
         };
         let mut output = PutObjectOutput {
             e_tag: Some(headers::to_etag(&object.etag)),
@@ -80,6 +70,7 @@ impl S3Gateway {
             bucket,
             key,
             object,
+            inline_body: stored.inline_body,
             condition,
             replicas_wanted,
         })

@@ -33,7 +33,7 @@ impl Selection {
     ///
     /// # Errors
     /// `InvalidRange` (416) with the object's size where no byte is in range.
-    pub fn of_range(range: Range, size_bytes: u64) -> S3Result<Self> {
+    pub fn of_range(range: &Range, size_bytes: u64) -> S3Result<Self> {
         match range.check(size_bytes) {
             Ok(range) if !range.is_empty() => Ok(Self {
                 range: ByteRange {
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     fn bytes(text: &str, size_bytes: u64) -> Option<(u64, u64)> {
-        let selection = Selection::of_range(Range::parse(text).unwrap(), size_bytes).ok()?;
+        let selection = Selection::of_range(&Range::parse(text).unwrap(), size_bytes).ok()?;
         Some((selection.range.start, selection.range.end))
     }
 

@@ -101,7 +101,9 @@ impl S3Server {
             }
         };
         envelope.put_headers(&mut response);
-        if !is_head {
+        if is_head {
+            mark_partial(&mut response);
+        } else {
             complete_error(&envelope, &mut response);
         }
         response
@@ -151,6 +153,14 @@ fn names_object(hosts: &VirtualHosts, uri: &Uri, headers: &HeaderMap) -> bool {
     match host.and_then(|host| hosts.bucket_in(host)) {
         Some(_) => !path.is_empty(),
         None => path.split_once('/').is_some_and(|(_, key)| !key.is_empty()),
+    }
+}
+
+/// A HEAD for a range is answered as the GET would be; s3s leaves it at 200.
+fn mark_partial(response: &mut HttpResponse) {
+    let names_range = response.headers().contains_key(http::header::CONTENT_RANGE);
+    if names_range && response.status() == StatusCode::OK {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
 }
 

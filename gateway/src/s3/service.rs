@@ -2,15 +2,11 @@
 
 use std::sync::Arc;
 
-use chunkproto::ByteRange;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
-use metastore::{
-    Bucket, BucketName, Metastore, ObjectData, ObjectKey, ObjectVersion, PartEntry, UploadId,
-};
+use metastore::{Bucket, BucketName, Metastore, ObjectKey, ObjectVersion};
 use s3s::{S3Error, S3Result, s3_error};
 
 use super::errors;
-use crate::chunks::{BodyReader, BodyWriter, ReadError, SliceSource, slices_of};
+use crate::chunks::{BodyReader, BodyWriter};
 
 /// Bounds and names that operators set.
 #[derive(Debug, Clone)]
@@ -19,6 +15,8 @@ pub struct S3Settings {
     pub region: String,
     /// Longest body of one PUT, copy or part.
     pub object_max_bytes: u64,
+    /// Longest body that is kept in the metadata; 0 where chunks would be safer.
+    pub inline_max_bytes: u64,
 }
 
 /// The S3 operations over one cluster. Cheap to clone.
@@ -79,62 +77,6 @@ impl S3Gateway {
         }
         Ok(())
     }
-
-    /// The slices of `object` that cover `range`, looked up part by part as they are needed.
-    pub(super) async fn slices(
-        &self,
-        object: &ObjectVersion,
-        range: ByteRange,
-    ) -> S3Result<SliceSource> {
-        match &object.data {
-            ObjectData::Chunks(layout) => {
-                Ok(stream::iter(slices_of(layout, range).into_iter().map(Ok)).boxed())
-            }
-            ObjectData::Parts(upload) => {
-                let set = self
-                    .metastore
-                    .part_set(*upload)
-                    .await
-                    .map_err(errors::from_metadata)?;
-                Ok(self.slices_of_parts(*upload, parts_in(&set.parts, range)))
-            }
-        }
-    }
-
-    fn slices_of_parts(&self, upload: UploadId, parts: Vec<(PartEntry, ByteRange)>) -> SliceSource {
-        let metastore = Arc::clone(&self.metastore);
-        stream::iter(parts)
-            .then(move |(entry, range)| {
-                let metastore = Arc::clone(&metastore);
-                async move {
-                    let part = metastore.part(upload, entry.number).await?;
-                    Ok::<_, ReadError>(stream::iter(
-                        slices_of(&part.layout, range).into_iter().map(Ok),
-                    ))
-                }
-            })
-            .try_flatten()
-            .boxed()
-    }
-}
-
-/// The parts that `range` of the object touches, each with the touched range inside the part.
-fn parts_in(parts: &[PartEntry], range: ByteRange) -> Vec<(PartEntry, ByteRange)> {
-    let mut touched = Vec::new();
-    let mut part_start = 0u64;
-    for entry in parts {
-        let part_end = part_start + entry.size_bytes;
-        let (start, end) = (range.start.max(part_start), range.end.min(part_end));
-        if start < end {
-            let inside = ByteRange {
-                start: start - part_start,
-                end: end - part_start,
-            };
-            touched.push((*entry, inside));
-        }
-        part_start = part_end;
-    }
-    touched
 }
 
 /// Whether a `versionId` means the version that an unversioned key has. An id of a well-formed

@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use super::state::State;
 use crate::{
-    Bucket, BucketId, BucketName, BucketPage, ChunkOwner, CommitObject, CompleteUpload, Completed,
-    DeleteOutcome, GcEntry, ListPage, ListQuery, ListedObject, MetaResult, Metastore, NodeRow,
-    ObjectKey, ObjectVersion, Part, PartNumber, PartPage, PartSet, RepairRow, Timestamp, Upload,
-    UploadId, UploadPage, UploadQuery, WriteCondition,
+    BodyId, Bucket, BucketId, BucketName, BucketPage, ChunkOwner, CommitObject, CompleteUpload,
+    Completed, DeleteOutcome, GcEntry, InlineBody, ListPage, ListQuery, ListedObject, MetaError,
+    MetaResult, Metastore, NodeRow, ObjectKey, ObjectVersion, Part, PartNumber, PartPage, PartSet,
+    RepairRow, Timestamp, Upload, UploadId, UploadPage, UploadQuery, WriteCondition,
 };
 
 /// The metadata in memory, for tests and simulation. Gone when dropped.
@@ -58,6 +58,11 @@ impl Metastore for MemoryMetastore {
 
     async fn object(&self, bucket: BucketId, key: &ObjectKey) -> MetaResult<ObjectVersion> {
         self.state().object(bucket, key)
+    }
+
+    async fn inline_body(&self, body: BodyId) -> MetaResult<InlineBody> {
+        let found = self.state().bodies.get(&body).cloned();
+        found.ok_or(MetaError::NoSuchBody(body))
     }
 
     async fn commit_object(&self, commit: CommitObject) -> MetaResult<()> {

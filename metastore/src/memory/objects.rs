@@ -48,10 +48,12 @@ impl State {
     }
 
     pub(super) fn commit_object(&mut self, commit: CommitObject) -> MetaResult<()> {
+        let brings_its_bytes = commit.brings_its_bytes();
         let CommitObject {
             bucket,
             key,
             object,
+            inline_body,
             condition,
             replicas_wanted,
         } = commit;
@@ -59,7 +61,7 @@ impl State {
         let current = self.current.get(&(bucket, key.clone())).cloned();
         condition.check(&key, current.as_ref())?;
         let same_bytes = current.is_some_and(|current| current.data == object.data);
-        if matches!(object.data, ObjectData::Parts(_)) && !same_bytes {
+        if !same_bytes && !brings_its_bytes {
             return Err(MetaError::Conflict);
         }
         if !same_bytes {
@@ -69,6 +71,9 @@ impl State {
                 version: object.version,
             };
             self.link(object.chunks(), &owner, replicas_wanted, object.modified_at);
+            if let (ObjectData::Inline(id), Some(body)) = (&object.data, inline_body) {
+                self.bodies.insert(*id, body);
+            }
         }
         self.make_current(bucket, key, object);
         Ok(())
@@ -104,6 +109,9 @@ impl State {
             Unlinked::Parts(upload) => {
                 self.part_sets.remove(&upload);
                 self.queue(GcItem::Parts(upload), unlinked_at);
+            }
+            Unlinked::Body(body) => {
+                self.bodies.remove(&body);
             }
         }
     }

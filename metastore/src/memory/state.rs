@@ -6,8 +6,9 @@ use chunkproto::{ChunkId, NodeId};
 use uuid::Uuid;
 
 use crate::{
-    Bucket, BucketId, BucketName, ChunkOwner, ChunkRef, GcItem, MetaError, MetaResult, NodeRow,
-    ObjectKey, ObjectVersion, Part, PartNumber, PartSet, RepairRow, Timestamp, Upload, UploadId,
+    BodyId, Bucket, BucketId, BucketName, ChunkOwner, ChunkRef, GcItem, InlineBody, MetaError,
+    MetaResult, NodeRow, ObjectKey, ObjectVersion, Part, PartNumber, PartSet, RepairRow, Timestamp,
+    Upload, UploadId,
 };
 
 /// Everything that is stored.
@@ -18,6 +19,7 @@ pub(super) struct State {
     pub(super) uploads: BTreeMap<(BucketId, ObjectKey, UploadId), Upload>,
     pub(super) parts: BTreeMap<(UploadId, PartNumber), Part>,
     pub(super) part_sets: BTreeMap<UploadId, PartSet>,
+    pub(super) bodies: BTreeMap<BodyId, InlineBody>,
     pub(super) chunks: BTreeMap<ChunkId, ChunkOwner>,
     pub(super) node_chunks: BTreeSet<(NodeId, ChunkId)>,
     pub(super) gc: BTreeMap<(Timestamp, Uuid), GcItem>,

@@ -14,12 +14,12 @@ use super::keys;
 use super::open::{self, OpenError};
 use super::options::RocksOptions;
 use super::read::{Cached, Store};
-use super::tables::{BUCKETS, CHUNKS, CURRENT, PART_SETS, PARTS, Table, UPLOADS};
+use super::tables::{BODIES, BUCKETS, CHUNKS, CURRENT, PART_SETS, PARTS, Table, UPLOADS};
 use crate::{
-    Bucket, BucketId, BucketName, BucketPage, ChunkOwner, CommitObject, CompleteUpload, Completed,
-    DeleteOutcome, GcEntry, ListPage, ListQuery, ListedObject, MetaError, MetaResult, Metastore,
-    NodeRow, ObjectKey, ObjectVersion, Part, PartNumber, PartPage, PartSet, RepairRow, Timestamp,
-    Upload, UploadId, UploadPage, UploadQuery, WriteCondition,
+    BodyId, Bucket, BucketId, BucketName, BucketPage, ChunkOwner, CommitObject, CompleteUpload,
+    Completed, DeleteOutcome, GcEntry, InlineBody, ListPage, ListQuery, ListedObject, MetaError,
+    MetaResult, Metastore, NodeRow, ObjectKey, ObjectVersion, Part, PartNumber, PartPage, PartSet,
+    RepairRow, Timestamp, Upload, UploadId, UploadPage, UploadQuery, WriteCondition,
 };
 
 /// The metadata in an embedded RocksDB. One process has the directory open at a time.
@@ -114,6 +114,12 @@ impl Metastore for RocksMetastore {
             .get(CURRENT, keys::object(bucket, key.as_str().as_bytes()))
             .await?;
         found.ok_or_else(|| MetaError::NoSuchKey(key.clone()))
+    }
+
+    async fn inline_body(&self, body: BodyId) -> MetaResult<InlineBody> {
+        self.get(BODIES, keys::id(body.0))
+            .await?
+            .ok_or(MetaError::NoSuchBody(body))
     }
 
     async fn commit_object(&self, commit: CommitObject) -> MetaResult<()> {

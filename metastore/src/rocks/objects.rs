@@ -3,7 +3,7 @@
 use super::commit::Batch;
 use super::keys;
 use super::read::Store;
-use super::tables::{CURRENT, PART_SETS};
+use super::tables::{BODIES, CURRENT, PART_SETS};
 use crate::succession::Unlinked;
 use crate::{
     BucketId, ChunkOwner, CommitObject, DeleteOutcome, GcItem, MetaError, MetaResult, ObjectData,
@@ -24,8 +24,8 @@ impl Store {
         let current = self.current(*bucket, key)?;
         commit.condition.check(key, current.as_ref())?;
         let same_bytes = current.as_ref().is_some_and(|row| row.data == object.data);
-        if matches!(object.data, ObjectData::Parts(_)) && !same_bytes {
-            // A change of metadata that lost against a write: its parts are garbage already.
+        if !same_bytes && !commit.brings_its_bytes() {
+            // A change of metadata that lost against a write: its bytes are garbage already.
             return Err(MetaError::Conflict);
         }
 
@@ -38,6 +38,9 @@ impl Store {
             };
             let since = object.modified_at;
             batch.link(object.chunks(), &owner, commit.replicas_wanted, since);
+            if let (ObjectData::Inline(id), Some(body)) = (&object.data, &commit.inline_body) {
+                batch.put(BODIES, &keys::id(id.0), body);
+            }
         }
         batch.make_current(*bucket, key, object, current.as_ref());
         batch.commit()
@@ -103,6 +106,7 @@ impl Batch<'_> {
                 self.delete(PART_SETS, &keys::id(upload.0));
                 self.queue(&GcItem::Parts(upload), unlinked_at);
             }
+            Unlinked::Body(body) => self.delete(BODIES, &keys::id(body.0)),
         }
     }
 }

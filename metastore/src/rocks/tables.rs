@@ -4,8 +4,8 @@
 use std::marker::PhantomData;
 
 use crate::{
-    Bucket, BucketName, ChunkOwner, GcItem, NodeRow, ObjectVersion, Part, PartSet, RepairRow,
-    Upload,
+    Bucket, BucketName, ChunkOwner, GcItem, InlineBody, NodeRow, ObjectVersion, Part, PartSet,
+    RepairRow, Upload,
 };
 
 /// A table whose rows are of type `R`.
@@ -53,6 +53,8 @@ pub(super) const NODE_CHUNKS: Table<()> = Table::named("node_chunks");
 pub(super) const GC: Table<GcItem> = Table::named("gc");
 /// Chunk id → a chunk with too few replicas.
 pub(super) const REPAIR: Table<RepairRow> = Table::named("repair");
+/// Body id → the bytes of a short object, for as long as it is current.
+pub(super) const BODIES: Table<InlineBody> = Table::named("bodies");
 /// Node id → node.
 pub(super) const NODES: Table<NodeRow> = Table::named("nodes");
 
@@ -66,7 +68,7 @@ pub(super) enum Access {
 }
 
 /// Every table with how it is read.
-pub(super) const ALL: [(&str, Access); 11] = [
+pub(super) const ALL: [(&str, Access); 12] = [
     (BUCKETS.name, Access::Range),
     (BUCKET_IDS.name, Access::Point),
     (CURRENT.name, Access::Point),
@@ -77,5 +79,6 @@ pub(super) const ALL: [(&str, Access); 11] = [
     (NODE_CHUNKS.name, Access::Range),
     (GC.name, Access::Range),
     (REPAIR.name, Access::Range),
+    (BODIES.name, Access::Point),
     (NODES.name, Access::Range),
 ];

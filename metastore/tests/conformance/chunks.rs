@@ -87,6 +87,7 @@ async fn chunks_with_too_few_replicas_are_queued_for_repair(store: Store) {
     let unconditional = commit(id, "cat", object_at(10, &[short.clone(), whole]));
     store
         .commit_object(CommitObject {
+            inline_body: None,
             replicas_wanted: 3,
             ..unconditional
         })
@@ -124,6 +125,7 @@ async fn the_repair_queue_is_read_page_by_page(store: Store) {
     let unconditional = commit(id, "cat", object(&chunks));
     store
         .commit_object(CommitObject {
+            inline_body: None,
             replicas_wanted: 2,
             ..unconditional
         })
@@ -143,6 +145,7 @@ async fn what_was_collected_needs_no_repair(store: Store) {
     let unconditional = commit(id, "cat", object(&[chunk()]));
     store
         .commit_object(CommitObject {
+            inline_body: None,
             replicas_wanted: 2,
             ..unconditional
         })

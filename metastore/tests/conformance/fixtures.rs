@@ -105,6 +105,7 @@ pub fn commit(bucket: BucketId, text: &str, object: ObjectVersion) -> CommitObje
         key: key(text),
         object,
         condition,
+        inline_body: None,
         replicas_wanted: 1,
     }
 }

@@ -8,6 +8,7 @@ mod chunks;
 mod conditions;
 mod fixtures;
 mod garbage;
+mod inline_bodies;
 mod listing;
 mod listing_model;
 mod multipart;

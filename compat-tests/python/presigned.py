@@ -1,0 +1,72 @@
+"""Presigned URLs in both styles, used without boto3."""
+
+import os
+import unittest
+import urllib.error
+import urllib.request
+
+from server import BucketCase, client
+
+
+class Presigned(BucketCase):
+    def fetch(self, url, method="GET", body=None, headers=None):
+        request = urllib.request.Request(url, data=body, method=method, headers=headers or {})
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.read()
+
+    def signer(self, **settings):
+        return client(signature_version="s3v4", **settings)
+
+    def arguments(self, key):
+        return {"Params": {"Bucket": self.bucket, "Key": key}, "ExpiresIn": 60}
+
+    def test_a_url_uploads_and_another_downloads(self):
+        key = "ü a+b//c"
+        put = self.signer().generate_presigned_url("put_object", **self.arguments(key))
+        self.fetch(put, "PUT", b"through a link")
+        self.assertEqual(self.read(key), b"through a link")
+        get = self.signer().generate_presigned_url("get_object", **self.arguments(key))
+        self.assertEqual(self.fetch(get), b"through a link")
+
+    def test_the_default_kind_of_url_works_too(self):
+        self.put("k", b"x")
+        url = self.s3.generate_presigned_url("get_object", **self.arguments("k"))
+        self.assertEqual(self.fetch(url), b"x")
+
+    def test_a_url_is_for_its_method_and_its_key_alone(self):
+        self.put("k", b"x")
+        url = self.signer().generate_presigned_url("get_object", **self.arguments("k"))
+        for method, wrong in [("PUT", url), ("DELETE", url), ("GET", url.replace("/k?", "/l?"))]:
+            with self.assertRaises(urllib.error.HTTPError) as caught:
+                self.fetch(wrong, method, b"y" if method == "PUT" else None)
+            self.assertEqual(caught.exception.code, 403)
+            caught.exception.close()
+        self.assertEqual(self.read("k"), b"x")
+
+    def test_a_header_that_was_not_signed_is_not_obeyed(self):
+        self.put("secret", b"secret")
+        url = self.signer().generate_presigned_url("put_object", **self.arguments("target"))
+        copy = {"x-amz-copy-source": f"/{self.bucket}/secret"}
+        with self.assertRaises(urllib.error.HTTPError) as caught:
+            self.fetch(url, "PUT", b"", copy)
+        self.assertEqual(caught.exception.code, 403)
+        caught.exception.close()
+        self.assertFalse(self.exists("target"))
+
+    def test_a_bucket_may_stand_in_the_host_name(self):
+        address = os.environ["AWS_ENDPOINT_URL"].replace("127.0.0.1", "localhost")
+        os.environ["AWS_ENDPOINT_URL"] = address
+        self.addCleanup(os.environ.update, AWS_ENDPOINT_URL=address.replace("localhost", "127.0.0.1"))
+        virtual = self.signer(s3={"addressing_style": "virtual"})
+        host = f"{self.bucket}.localhost"
+        url = virtual.generate_presigned_url("put_object", **self.arguments("a b"))
+        self.assertIn(f"http://{host}:", url)
+        # Not every resolver knows names below localhost: the name goes into the header alone.
+        direct = url.replace(host, "127.0.0.1")
+        port = address.rsplit(":", 1)[1]
+        self.fetch(direct, "PUT", b"virtual", {"Host": f"{host}:{port}"})
+        self.assertEqual(self.read("a b"), b"virtual")
+
+
+if __name__ == "__main__":
+    unittest.main()

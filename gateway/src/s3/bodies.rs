@@ -1,0 +1,219 @@
+//! The bytes of objects, in and out: short bodies stand in the metadata where that is as safe as the
+//! chunks would be, all others in chunks.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chunkproto::{ByteRange, Crc64};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use metastore::{
+    BodyId, Bucket, InlineBody, MetaError, ObjectData, ObjectKey, ObjectVersion, PartEntry,
+    Sequence, UploadId,
+};
+use s3s::dto::StreamingBlob;
+use s3s::{Body, S3Result};
+
+use super::errors;
+use super::service::S3Gateway;
+use crate::chunks::{BodyOwner, BodyStream, ReadError, SliceSource, WriteError, slices_of};
+
+/// A body that is durable, or comes along with the commit of its row.
+pub struct StoredBody {
+    /// What the row says of it.
+    pub data: ObjectData,
+    /// The bytes for the commit, where the metadata keeps them.
+    pub inline_body: Option<InlineBody>,
+    /// Checksum of the bytes.
+    pub crc64: Crc64,
+}
+
+impl S3Gateway {
+    /// Reads `body` to its end and stores it for revision `sequence` of a key.
+    ///
+    /// # Errors
+    /// As [`BodyWriter::write`](crate::chunks::BodyWriter::write).
+    pub(super) async fn store_body(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        sequence: Sequence,
+        body_bytes: u64,
+        body: BodyStream,
+    ) -> S3Result<StoredBody> {
+        if (1..=self.settings.inline_max_bytes).contains(&body_bytes) {
+            return gather(body_bytes, body)
+                .await
+                .map(stored_inline)
+                .map_err(errors::from_write);
+        }
+        let owner = BodyOwner {
+            bucket_id: bucket.id.0,
+            bucket: bucket.name.as_str().to_owned(),
+            key: key.as_str().to_owned(),
+            sequence: sequence.0,
+            part: None,
+        };
+        let written = self
+            .writer
+            .write(owner, body_bytes, body)
+            .await
+            .map_err(errors::from_write)?;
+        Ok(StoredBody {
+            data: ObjectData::Chunks(written.layout),
+            inline_body: None,
+            crc64: written.crc64,
+        })
+    }
+
+    /// Opens `range` of an object. None when the object was replaced since its row was read: look
+    /// again. Chunks outlive that by their grace; what stands in the metadata goes at once.
+    pub(super) async fn open_body(
+        &self,
+        object: &ObjectVersion,
+        range: ByteRange,
+    ) -> S3Result<Option<StreamingBlob>> {
+        let slices = match &object.data {
+            ObjectData::Inline(body) => {
+                let found = self.metastore.inline_body(*body).await;
+                let body = unless_replaced(found)?;
+                return Ok(body.map(|body| StreamingBlob::from_bytes(cut(body, range))));
+            }
+            ObjectData::Chunks(layout) => {
+                stream::iter(slices_of(layout, range).into_iter().map(Ok)).boxed()
+            }
+            ObjectData::Parts(upload) => {
+                match unless_replaced(self.metastore.part_set(*upload).await)? {
+                    Some(set) => self.slices_of_parts(*upload, parts_in(&set.parts, range)),
+                    None => return Ok(None),
+                }
+            }
+        };
+        let body = self
+            .reader
+            .open(slices, range.length_bytes())
+            .await
+            .map_err(errors::from_read)?
+            .map_ok(Frame::data)
+            .map_err(errors::from_read);
+        let body = Body::http_body_unsync(StreamBody::new(body));
+        Ok(Some(StreamingBlob::from(body)))
+    }
+
+    /// The slices of parts, looked up part by part as they are needed.
+    fn slices_of_parts(&self, upload: UploadId, parts: Vec<(PartEntry, ByteRange)>) -> SliceSource {
+        let metastore = Arc::clone(&self.metastore);
+        stream::iter(parts)
+            .then(move |(entry, range)| {
+                let metastore = Arc::clone(&metastore);
+                async move {
+                    let part = metastore.part(upload, entry.number).await?;
+                    Ok::<_, ReadError>(stream::iter(
+                        slices_of(&part.layout, range).into_iter().map(Ok),
+                    ))
+                }
+            })
+            .try_flatten()
+            .boxed()
+    }
+}
+
+/// All bytes of a short body.
+async fn gather(body_bytes: u64, mut body: BodyStream) -> Result<Vec<u8>, WriteError> {
+    let wrong_length = WriteError::Length {
+        declared_bytes: body_bytes,
+    };
+    let mut bytes = Vec::with_capacity(usize::try_from(body_bytes).unwrap_or_default());
+    while let Some(piece) = body.next().await {
+        let piece = piece.map_err(WriteError::Body)?;
+        if (bytes.len() + piece.len()) as u64 > body_bytes {
+            return Err(wrong_length);
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    if bytes.len() as u64 == body_bytes {
+        Ok(bytes)
+    } else {
+        Err(wrong_length)
+    }
+}
+
+fn stored_inline(bytes: Vec<u8>) -> StoredBody {
+    StoredBody {
+        data: ObjectData::Inline(BodyId::generate()),
+        crc64: Crc64::of(&bytes),
+        inline_body: Some(InlineBody(bytes)),
+    }
+}
+
+/// None for what went with its object.
+fn unless_replaced<T>(found: Result<T, MetaError>) -> S3Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(MetaError::NoSuchBody(_) | MetaError::NoSuchUpload(_)) => Ok(None),
+        Err(error) => Err(errors::from_metadata(error)),
+    }
+}
+
+fn cut(body: InlineBody, range: ByteRange) -> Bytes {
+    let body = Bytes::from(body.0);
+    let bound = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(body.len());
+    body.slice(bound(range.start)..bound(range.end))
+}
+
+/// The parts that `range` of the object touches, each with the touched range inside the part.
+fn parts_in(parts: &[PartEntry], range: ByteRange) -> Vec<(PartEntry, ByteRange)> {
+    let mut touched = Vec::new();
+    let mut part_start = 0u64;
+    for entry in parts {
+        let part_end = part_start + entry.size_bytes;
+        let (start, end) = (range.start.max(part_start), range.end.min(part_end));
+        if start < end {
+            let inside = ByteRange {
+                start: start - part_start,
+                end: end - part_start,
+            };
+            touched.push((*entry, inside));
+        }
+        part_start = part_end;
+    }
+    touched
+}
+
+#[cfg(test)]
+mod tests {
+    use metastore::PartNumber;
+
+    use super::*;
+
+    fn body(pieces: &'static [&'static str]) -> BodyStream {
+        stream::iter(
+            pieces
+                .iter()
+                .map(|piece| Ok(Bytes::from_static(piece.as_bytes()))),
+        )
+        .boxed()
+    }
+
+    #[tokio::test]
+    async fn a_short_body_is_taken_only_at_its_declared_length() {
+        assert_eq!(gather(4, body(&["ab", "cd"])).await.unwrap(), b"abcd");
+        assert!(gather(5, body(&["ab", "cd"])).await.is_err());
+        assert!(gather(3, body(&["ab", "cd"])).await.is_err());
+    }
+
+    #[test]
+    fn a_range_touches_only_the_parts_it_covers() {
+        let entry = |number, size_bytes| PartEntry {
+            number: PartNumber::parse(number).unwrap(),
+            size_bytes,
+        };
+        let parts = [entry(1, 5), entry(2, 5), entry(3, 5)];
+        let touched: Vec<_> = parts_in(&parts, ByteRange { start: 4, end: 10 })
+            .into_iter()
+            .map(|(part, range)| (part.number.get(), range.start, range.end))
+            .collect();
+        assert_eq!(touched, [(1, 4, 5), (2, 0, 5)]);
+    }
+}
