@@ -9,6 +9,7 @@ pub mod admin;
 pub mod chunks;
 pub mod cluster;
 pub mod config;
+mod data_dir;
 pub mod http;
 pub mod jobs;
 mod keys;

@@ -57,14 +57,9 @@ pub enum StartError {
     /// An embedded chunk store cannot be opened.
     #[error(transparent)]
     Store(#[from] chunkd::OpenError),
-    /// The data directory cannot be prepared.
-    #[error("cannot prepare {}: {source}", path.display())]
-    Directory {
-        /// The directory.
-        path: std::path::PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    /// The data directory is not ours to use.
+    #[error(transparent)]
+    Directory(#[from] crate::data_dir::DirectoryError),
     /// What the data directory holds does not fit the settings.
     #[error("{0}")]
     Unfit(String),

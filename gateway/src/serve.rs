@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::chunks::{HttpTransport, WriterSettings};
 use crate::cluster::{Membership, SUSPECT_AFTER};
 use crate::config::{MetadataUrl, ServeConfig};
+use crate::data_dir::{self, Purpose};
 use crate::keys;
 pub use crate::process::StartError;
 use crate::process::{self, Listeners, Parts};
@@ -25,7 +26,7 @@ pub(crate) const DATABASE_DIR: &str = "metadata";
 pub async fn run(config: ServeConfig) -> Result<(), StartError> {
     let listeners = Listeners::bind(&config.gateway).await?;
     let MetadataUrl::RocksDb(dir) = &config.metadata;
-    prepare(dir)?;
+    data_dir::claim(dir, Purpose::Metadata)?;
     let metastore: Arc<dyn Metastore> = Arc::new(RocksMetastore::open(&dir.join(DATABASE_DIR))?);
     let keys = keys::root_keys(dir, process::given_keys(&config.gateway))?;
     let secret = keys::cluster_secret(dir, config.cluster_secret.clone())?;
@@ -65,19 +66,6 @@ fn announce(listeners: &Listeners, dir: &Path, keys: &RootKeys) {
         keys.access_key,
         dir.display(),
     );
-}
-
-/// Makes the directory that holds database and keys, readable by its owner only.
-pub(crate) fn prepare(dir: &Path) -> Result<(), StartError> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(|source| StartError::Directory {
-            path: dir.to_owned(),
-            source,
-        })
 }
 
 /// A node as its row remembers it, before it was heard from.

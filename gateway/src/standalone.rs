@@ -19,10 +19,11 @@ use uuid::Uuid;
 use crate::chunks::{ChunkTransport, WriterSettings};
 use crate::cluster::{Membership, SUSPECT_AFTER};
 use crate::config::StandaloneConfig;
+use crate::data_dir::{self, DirectoryError, Purpose};
 use crate::keys;
 use crate::process::{self, Listeners, Parts, StartError};
 use crate::s3::RootKeys;
-use crate::serve::{DATABASE_DIR, prepare};
+use crate::serve::DATABASE_DIR;
 
 /// Directory of the chunk stores inside the data directory.
 const NODES_DIR: &str = "nodes";
@@ -35,7 +36,7 @@ const STATE_PERIOD: Duration = Duration::from_secs(1);
 /// Whatever keeps it from starting, in a sentence that says what to do.
 pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
     let listeners = Listeners::bind(&config.gateway).await?;
-    prepare(&config.data)?;
+    data_dir::claim(&config.data, Purpose::Standalone)?;
     let keys = keys::root_keys(&config.data, process::given_keys(&config.gateway))?;
     let secret = keys::cluster_secret(&config.data, None)?;
     let metastore: Arc<dyn Metastore> =
@@ -80,7 +81,10 @@ pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
 /// Opens `count` stores, and any further ones that hold data from an earlier start.
 fn open_stores(data: &Path, count: u8) -> Result<Vec<ChunkStore>, StartError> {
     let nodes = data.join(NODES_DIR);
-    prepare(&nodes)?;
+    data_dir::create(&nodes).map_err(|source| DirectoryError::Io {
+        path: nodes.clone(),
+        source,
+    })?;
     if nodes.join(count.to_string()).exists() {
         return Err(StartError::Unfit(format!(
             "{} holds more than {count} chunk stores; start with at least as many --nodes as before, \

@@ -87,14 +87,23 @@ const POST_OBJECT: &[&str] = &[
     "versionId",
 ];
 
-/// A query key that the request's method does not know.
+/// Sub-resources of an object that a `versionId` may go with.
+const VERSIONED: [&str; 4] = ["acl", "legal-hold", "retention", "tagging"];
+
+/// Why a request is refused before anything else is looked at.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("The query parameter '{0}' is not implemented for this request.")]
-pub struct Refusal(pub String);
+pub enum Refusal {
+    /// A query key that is unknown for the request's method.
+    #[error("The query parameter '{0}' is not implemented for this request.")]
+    Unknown(String),
+    /// A query key that means nothing without another one.
+    #[error("This operation does not accept the query parameter '{0}' alone.")]
+    Alone(&'static str),
+}
 
 /// Lets a request pass unless it changes something and carries a query key that is unknown for its
-/// method. `names_object` tells whether the request's path names an object (else a bucket). Reads
-/// pass with any key, as on AWS.
+/// method, or half of a pair. `names_object` tells whether the request's path names an object (else
+/// a bucket). Reads pass with any key, as on AWS.
 ///
 /// # Errors
 /// [`Refusal`] with the key.
@@ -112,16 +121,33 @@ pub fn refuse_unknown_subresource(
         (&Method::POST, true) => POST_OBJECT,
         _ => return Ok(()),
     };
-    for pair in query
+    let keys: Vec<_> = query
         .unwrap_or_default()
         .split('&')
         .filter(|pair| !pair.is_empty())
-    {
-        let key = pair.split_once('=').map_or(pair, |(key, _)| key);
-        let key = percent_decode_str(key).decode_utf8_lossy();
-        if !known.contains(&&*key) && !ANYWHERE.contains(&&*key) && !is_amz_parameter(&key) {
-            return Err(Refusal(key.chars().take(100).collect()));
+        .map(|pair| pair.split_once('=').map_or(pair, |(key, _)| key))
+        .map(|key| percent_decode_str(key).decode_utf8_lossy())
+        .collect();
+    for key in &keys {
+        if !known.contains(&&**key) && !ANYWHERE.contains(&&**key) && !is_amz_parameter(key) {
+            return Err(Refusal::Unknown(key.chars().take(100).collect()));
         }
+    }
+    if *method == Method::PUT && names_object {
+        return refuse_half_of_a_pair(|key| keys.iter().any(|given| given == key));
+    }
+    Ok(())
+}
+
+/// Without its other half, such a key would let a PUT fall through to PutObject.
+fn refuse_half_of_a_pair(has: impl Fn(&str) -> bool) -> Result<(), Refusal> {
+    match (has("partNumber"), has("uploadId")) {
+        (true, false) => return Err(Refusal::Alone("partNumber")),
+        (false, true) => return Err(Refusal::Alone("uploadId")),
+        _ => {}
+    }
+    if has("versionId") && !VERSIONED.into_iter().any(has) {
+        return Err(Refusal::Alone("versionId"));
     }
     Ok(())
 }
@@ -145,11 +171,8 @@ mod tests {
         for method in [Method::PUT, Method::DELETE, Method::POST] {
             for names_object in [false, true] {
                 let refused = check(method.clone(), names_object, "torrent");
-                assert_eq!(
-                    refused,
-                    Err(Refusal("torrent".into())),
-                    "{method} {names_object}"
-                );
+                let unknown = Err(Refusal::Unknown("torrent".into()));
+                assert_eq!(refused, unknown, "{method} {names_object}");
             }
         }
         assert!(check(Method::PUT, true, "partNumber=1&uploadId=x&restore").is_err());
@@ -169,6 +192,18 @@ mod tests {
             .is_ok()
         );
         assert!(refuse_unknown_subresource(&Method::PUT, true, None).is_ok());
+    }
+
+    #[test]
+    fn half_of_a_pair_never_falls_through_to_a_put() {
+        for (query, key) in [
+            ("partNumber=1", "partNumber"),
+            ("uploadId=x", "uploadId"),
+            ("versionId=x", "versionId"),
+        ] {
+            assert_eq!(check(Method::PUT, true, query), Err(Refusal::Alone(key)));
+        }
+        assert!(check(Method::PUT, true, "tagging&versionId=x").is_ok());
     }
 
     #[test]

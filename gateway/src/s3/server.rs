@@ -15,7 +15,7 @@ use super::digested_body::{DigestedBody, RawBodyTally};
 use super::malformed_range::MalformedRange;
 use super::service::S3Gateway;
 use super::virtual_host::VirtualHosts;
-use crate::http::{DrainingBody, Envelope, RequestId, refuse_unknown_subresource};
+use crate::http::{DrainingBody, Envelope, Refusal, RequestId, refuse_unknown_subresource};
 
 /// Longest XML document that is read: 10,000 parts with checksums take about 3 MiB.
 const XML_MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -74,9 +74,12 @@ impl S3Server {
         let names_object = names_object(&self.hosts, request.uri(), request.headers());
         let query = request.uri().query();
         if let Err(refusal) = refuse_unknown_subresource(request.method(), names_object, query) {
-            let message = refusal.to_string();
+            let (status, code) = match refusal {
+                Refusal::Unknown(_) => (StatusCode::NOT_IMPLEMENTED, "NotImplemented"),
+                Refusal::Alone(_) => (StatusCode::BAD_REQUEST, "InvalidArgument"),
+            };
             return envelope
-                .error(StatusCode::NOT_IMPLEMENTED, "NotImplemented", &message)
+                .error(status, code, &refusal.to_string())
                 .map(Body::from);
         }
         if !self.sigv2_headers && is_signed_by_sigv2_header(request.headers()) {
