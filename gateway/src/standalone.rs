@@ -54,13 +54,9 @@ pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
     ));
 
     announce(&listeners, &config.gateway.region, &keys);
-    let by_node = stores
-        .iter()
-        .map(|store| (store.node_id(), store.clone()))
-        .collect();
     let parts = Parts {
         metastore,
-        transport: Arc::new(EmbeddedTransport { stores: by_node }),
+        transport: Arc::new(EmbeddedTransport::new(&stores)),
         membership,
         keys,
         secret,
@@ -173,11 +169,20 @@ fn announce(listeners: &Listeners, region: &str, keys: &RootKeys) {
 }
 
 /// The chunk transport to stores inside this process.
-struct EmbeddedTransport {
+pub struct EmbeddedTransport {
     stores: HashMap<NodeId, ChunkStore>,
 }
 
 impl EmbeddedTransport {
+    /// A transport to these stores, each under its own node id.
+    #[must_use]
+    pub fn new(stores: &[ChunkStore]) -> Self {
+        let by_node = |store: &ChunkStore| (store.node_id(), store.clone());
+        Self {
+            stores: stores.iter().map(by_node).collect(),
+        }
+    }
+
     fn store(&self, node: NodeId) -> ChunkResult<&ChunkStore> {
         self.stores
             .get(&node)

@@ -1,6 +1,7 @@
 //! One chunk on its way to its nodes: steps 2 to 4 of the write protocol. A node that fails is
 //! replaced, from the retained pieces while the chunk is short, else by a copy from a replica.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -89,14 +90,20 @@ impl ChunkWrite {
             self.retained = None;
         }
 
-        let mut kept = Vec::with_capacity(self.replicas.len());
-        for replica in std::mem::take(&mut self.replicas) {
+        let mut pending = VecDeque::from(std::mem::take(&mut self.replicas));
+        let mut kept = Vec::with_capacity(pending.len());
+        while let Some(replica) = pending.pop_front() {
             if replica.send(piece.clone()).await.is_ok() {
                 kept.push(replica);
-            } else {
-                self.note_failure(replica.finish().await);
-                kept.extend(self.replace_from_retained(&kept, &piece).await);
+                continue;
             }
+            self.note_failure(replica.finish().await);
+            let holding: Vec<_> = kept
+                .iter()
+                .chain(&pending)
+                .map(ReplicaWrite::node)
+                .collect();
+            kept.extend(self.replace_from_retained(&holding, &piece).await);
         }
         self.replicas = kept;
         if let Some(retained) = &mut self.retained {
@@ -165,20 +172,16 @@ impl ChunkWrite {
         }
     }
 
-    /// Begins the chunk again on another node with the pieces so far and the present one.
+    /// Begins the chunk again on a node that is not among `holding`, with the pieces so far and the
+    /// present one.
     async fn replace_from_retained(
         &mut self,
-        others: &[ReplicaWrite],
+        holding: &[NodeId],
         piece: &Bytes,
     ) -> Option<ReplicaWrite> {
         let pieces = self.retained.clone()?;
         for _ in 0..REPLACEMENTS_MAX {
-            let taken: Vec<_> = others
-                .iter()
-                .chain(&self.replicas)
-                .map(ReplicaWrite::node)
-                .collect();
-            let node = self.choose(1, &taken).pop()?;
+            let node = self.choose(1, holding).pop()?;
             let replica = self.begin_replica(node);
             let mut sent = true;
             for piece in pieces.iter().chain([piece]) {

@@ -1,0 +1,281 @@
+//! Nodes in memory behind the chunk transport, each with a fault of its own choosing.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chunkproto::{
+    ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult,
+    ChunkStream, Crc64, Heartbeat, NodeId, Registration,
+};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use gateway::chunks::{
+    BodyOwner, BodyReader, BodyStream, BodyWriter, ByteBudget, ChunkTransport, RunningReads,
+    WriterSettings,
+};
+use gateway::cluster::{Membership, SUSPECT_AFTER};
+use uuid::Uuid;
+
+/// How a node misbehaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It does not.
+    None,
+    /// It refuses every connection.
+    Gone,
+    /// It takes this many bytes of a body and then breaks the connection.
+    DiesAfter(u64),
+    /// It takes the whole body and never says that it is durable.
+    DiesAtSync,
+    /// It stores something else than was sent.
+    StoresGarbage,
+    /// It yields this many bytes of a chunk and then reports damage.
+    RotsAfter(u64),
+    /// It yields wrong bytes as if they were right.
+    SendsGarbage,
+}
+
+#[derive(Default)]
+struct Node {
+    chunks: BTreeMap<ChunkId, Bytes>,
+    reads: usize,
+}
+
+/// A cluster of nodes in memory. Cheap to clone.
+#[derive(Clone)]
+pub struct Nodes {
+    pub membership: Arc<Membership>,
+    nodes: Arc<Mutex<HashMap<NodeId, (Fault, Node)>>>,
+}
+
+/// Length of the pieces that nodes send.
+const PIECE_BYTES: usize = 10_000;
+
+impl Nodes {
+    /// `count` healthy nodes.
+    pub fn new(count: u8) -> Self {
+        let membership = Arc::new(Membership::new(SUSPECT_AFTER));
+        let mut nodes = HashMap::new();
+        for number in 1..=count {
+            let node_id = NodeId::from_bytes([number; 16]);
+            membership.register(registration(node_id)).unwrap();
+            nodes.insert(node_id, (Fault::None, Node::default()));
+        }
+        Self {
+            membership,
+            nodes: Arc::new(Mutex::new(nodes)),
+        }
+    }
+
+    pub fn all(&self) -> Vec<NodeId> {
+        let mut all: Vec<_> = self.nodes.lock().unwrap().keys().copied().collect();
+        all.sort();
+        all
+    }
+
+    pub fn set_fault(&self, node: NodeId, fault: Fault) {
+        self.nodes.lock().unwrap().get_mut(&node).unwrap().0 = fault;
+    }
+
+    pub fn fault_everywhere(&self, fault: Fault) {
+        self.all()
+            .into_iter()
+            .for_each(|node| self.set_fault(node, fault));
+    }
+
+    pub fn chunks_on(&self, node: NodeId) -> usize {
+        self.nodes.lock().unwrap()[&node].1.chunks.len()
+    }
+
+    /// How many reads the node has answered.
+    pub fn reads_on(&self, node: NodeId) -> usize {
+        self.nodes.lock().unwrap()[&node].1.reads
+    }
+
+    pub fn writer(&self, replicas: u8) -> BodyWriter {
+        let settings = WriterSettings {
+            replicas,
+            write_quorum: None,
+        };
+        let membership = Arc::clone(&self.membership);
+        BodyWriter::new(Arc::new(self.clone()), membership, budget(), settings)
+    }
+
+    pub fn reader(&self) -> BodyReader {
+        let membership = Arc::clone(&self.membership);
+        let running = RunningReads::default();
+        BodyReader::new(Arc::new(self.clone()), membership, budget(), running)
+    }
+
+    fn fault(&self, node: NodeId) -> ChunkResult<Fault> {
+        match self.nodes.lock().unwrap()[&node].0 {
+            Fault::Gone => Err(ChunkError::Unreachable("connection refused".into())),
+            fault => Ok(fault),
+        }
+    }
+}
+
+fn budget() -> ByteBudget {
+    ByteBudget::new(64 << 20, Duration::from_secs(5))
+}
+
+fn registration(node_id: NodeId) -> Registration {
+    let incarnation = Uuid::now_v7();
+    Registration {
+        node_id,
+        incarnation,
+        address: String::new(),
+        zone: String::new(),
+        state: Heartbeat {
+            incarnation,
+            capacity_bytes: 1 << 40,
+            used_bytes: 0,
+            free_bytes: 1 << 40,
+            chunk_count: 0,
+            in_flight: 0,
+            disk_errors: 0,
+            writable: true,
+        },
+    }
+}
+
+pub fn owner() -> BodyOwner {
+    BodyOwner {
+        bucket_id: Uuid::now_v7(),
+        bucket: "photos".into(),
+        key: "cat".into(),
+        sequence: Uuid::now_v7(),
+        part: None,
+    }
+}
+
+/// `length` bytes that repeat at no power of two.
+pub fn payload(length: usize) -> Bytes {
+    (0..length)
+        .map(|at| u8::try_from(at % 251).unwrap())
+        .collect()
+}
+
+/// A client's body that comes in pieces.
+pub fn body_of(bytes: &Bytes) -> BodyStream {
+    let pieces: Vec<_> = bytes.chunks(65_536).map(Bytes::copy_from_slice).collect();
+    stream::iter(pieces.into_iter().map(Ok)).boxed()
+}
+
+#[async_trait]
+impl ChunkTransport for Nodes {
+    async fn put(
+        &self,
+        node: NodeId,
+        put: ChunkPut,
+        mut body: ChunkStream,
+    ) -> ChunkResult<ChunkReceipt> {
+        let fault = self.fault(node)?;
+        let mut stored = Vec::new();
+        while let Some(piece) = body.try_next().await? {
+            stored.extend_from_slice(&piece);
+            if matches!(fault, Fault::DiesAfter(limit) if stored.len() as u64 >= limit) {
+                return Err(ChunkError::Unreachable("connection reset".into()));
+            }
+        }
+        if stored.len() as u64 != put.length_bytes {
+            return Err(ChunkError::BadBody("too short".into()));
+        }
+        if fault == Fault::DiesAtSync {
+            return Err(ChunkError::Unreachable("connection reset".into()));
+        }
+        if fault == Fault::StoresGarbage {
+            stored[0] ^= 1;
+        }
+        let receipt = ChunkReceipt {
+            length_bytes: stored.len() as u64,
+            crc64: Crc64::of(&stored),
+        };
+        let mut nodes = self.nodes.lock().unwrap();
+        let (_, state) = nodes.get_mut(&node).unwrap();
+        state.chunks.insert(put.id, stored.into());
+        Ok(receipt)
+    }
+
+    async fn get(
+        &self,
+        node: NodeId,
+        chunk: ChunkId,
+        range: Option<ByteRange>,
+    ) -> ChunkResult<ChunkRead> {
+        let fault = self.fault(node)?;
+        let info = self.head(node, chunk).await?;
+        let mut bytes = {
+            let mut nodes = self.nodes.lock().unwrap();
+            let (_, state) = nodes.get_mut(&node).unwrap();
+            state.reads += 1;
+            state.chunks[&chunk].to_vec()
+        };
+        if fault == Fault::SendsGarbage {
+            bytes[0] ^= 1;
+        }
+        if let Some(ByteRange { start, end }) = range {
+            bytes = bytes[usize::try_from(start).unwrap()..usize::try_from(end).unwrap()].to_vec();
+        }
+        let mut pieces = Vec::new();
+        let mut sent = 0;
+        for piece in bytes.chunks(PIECE_BYTES) {
+            if matches!(fault, Fault::RotsAfter(limit) if sent >= limit) {
+                let detail = "a block has another checksum".into();
+                pieces.push(Err(ChunkError::Corrupt { chunk, detail }));
+                break;
+            }
+            sent += piece.len() as u64;
+            pieces.push(Ok(Bytes::copy_from_slice(piece)));
+        }
+        Ok(ChunkRead {
+            info,
+            stream: stream::iter(pieces).boxed(),
+        })
+    }
+
+    async fn head(&self, node: NodeId, chunk: ChunkId) -> ChunkResult<ChunkInfo> {
+        self.fault(node)?;
+        let nodes = self.nodes.lock().unwrap();
+        let bytes = nodes[&node].1.chunks.get(&chunk);
+        let bytes = bytes.ok_or(ChunkError::NotFound(chunk))?;
+        Ok(ChunkInfo {
+            id: chunk,
+            length_bytes: bytes.len() as u64,
+            crc64: Crc64::of(bytes),
+        })
+    }
+
+    async fn delete(&self, node: NodeId, chunk: ChunkId) -> ChunkResult<()> {
+        self.fault(node)?;
+        let mut nodes = self.nodes.lock().unwrap();
+        nodes.get_mut(&node).unwrap().1.chunks.remove(&chunk);
+        Ok(())
+    }
+
+    async fn copy(
+        &self,
+        target: NodeId,
+        chunk: ChunkId,
+        source: NodeId,
+    ) -> ChunkResult<ChunkReceipt> {
+        let read = self.get(source, chunk, None).await?;
+        let put = ChunkPut {
+            id: chunk,
+            length_bytes: read.info.length_bytes,
+            owner: chunkproto::OwnerHint {
+                bucket_id: Uuid::nil(),
+                bucket: String::new(),
+                key: String::new(),
+                sequence: Uuid::nil(),
+                part: None,
+                index: 0,
+                offset_bytes: 0,
+                body_bytes: None,
+            },
+        };
+        self.put(target, put, read.stream).await
+    }
+}

@@ -1,0 +1,141 @@
+//! Steps 2 to 4 of the write protocol, with a node failing at every moment.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use chunkproto::Crc64;
+use futures::{StreamExt as _, stream};
+use gateway::chunks::{WriteError, WrittenBody};
+
+use crate::nodes::{Fault, Nodes, body_of, owner, payload};
+
+const MIB: usize = 1 << 20;
+
+async fn write(nodes: &Nodes, replicas: u8, bytes: &Bytes) -> Result<WrittenBody, WriteError> {
+    let length = bytes.len() as u64;
+    nodes
+        .writer(replicas)
+        .write(owner(), length, body_of(bytes))
+        .await
+}
+
+fn assert_durable(nodes: &Nodes, written: &WrittenBody, replicas: usize) {
+    for chunk in &written.layout.chunks {
+        let distinct: HashSet<_> = chunk.replicas.iter().collect();
+        assert_eq!(distinct.len(), replicas, "{chunk:?}");
+        assert!(chunk.replicas.iter().all(|node| nodes.chunks_on(*node) > 0));
+    }
+}
+
+#[tokio::test]
+async fn three_mebibytes_become_three_chunks_on_three_nodes() {
+    let nodes = Nodes::new(6);
+    let bytes = payload(3 * MIB);
+    let written = write(&nodes, 1, &bytes).await.unwrap();
+    let used: HashSet<_> = written
+        .layout
+        .chunks
+        .iter()
+        .map(|chunk| chunk.replicas[0])
+        .collect();
+    assert_eq!((written.layout.chunks.len(), used.len()), (3, 3));
+    assert_eq!(written.crc64, Crc64::of(&bytes));
+}
+
+#[tokio::test]
+async fn an_empty_body_needs_no_node() {
+    let nodes = Nodes::new(0);
+    let written = write(&nodes, 3, &Bytes::new()).await.unwrap();
+    assert!(written.layout.chunks.is_empty());
+}
+
+#[tokio::test]
+async fn a_node_that_fails_at_any_moment_is_replaced() {
+    let faults = [
+        Fault::Gone,
+        Fault::DiesAfter(1),
+        Fault::DiesAfter(999),
+        Fault::DiesAtSync,
+        Fault::StoresGarbage,
+    ];
+    // One chunk that is retained, six, and six that are too long to be.
+    for length in [1000, 3 * MIB, 13 * MIB] {
+        for fault in faults {
+            let nodes = Nodes::new(6);
+            let failing = nodes.all()[0];
+            nodes.set_fault(failing, fault);
+            let written = write(&nodes, 2, &payload(length)).await.unwrap();
+            assert_durable(&nodes, &written, 2);
+            let named: Vec<_> = written
+                .layout
+                .chunks
+                .iter()
+                .flat_map(|c| &c.replicas)
+                .collect();
+            assert!(!named.contains(&&failing), "{fault:?} at {length}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_single_replica_moves_while_its_pieces_are_retained() {
+    let nodes = Nodes::new(2);
+    let failing = nodes.all()[0];
+    nodes.set_fault(failing, Fault::DiesAfter(200_000));
+    for _ in 0..4 {
+        let written = write(&nodes, 1, &payload(MIB)).await.unwrap();
+        assert_durable(&nodes, &written, 1);
+    }
+}
+
+#[tokio::test]
+async fn without_a_replacement_a_majority_decides_once_nodes_are_down() {
+    let nodes = Nodes::new(3);
+    nodes.set_fault(nodes.all()[0], Fault::Gone);
+    let written = write(&nodes, 3, &payload(1000)).await.unwrap();
+    assert_durable(&nodes, &written, 2);
+
+    nodes.set_fault(nodes.all()[1], Fault::Gone);
+    let refused = write(&nodes, 3, &payload(1000)).await;
+    assert!(matches!(
+        refused,
+        Err(WriteError::NoQuorum { .. } | WriteError::NoNodes { .. })
+    ));
+}
+
+#[tokio::test]
+async fn when_every_node_fails_the_write_fails() {
+    let nodes = Nodes::new(6);
+    nodes.fault_everywhere(Fault::DiesAfter(1));
+    let refused = write(&nodes, 2, &payload(3 * MIB)).await;
+    assert!(matches!(
+        refused,
+        Err(WriteError::NoQuorum { .. } | WriteError::NoNodes { .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_body_of_another_length_is_refused() {
+    let nodes = Nodes::new(6);
+    let bytes = payload(2 * MIB);
+    for declared in [bytes.len() as u64 - 1, bytes.len() as u64 + 1] {
+        let written = nodes
+            .writer(1)
+            .write(owner(), declared, body_of(&bytes))
+            .await;
+        assert!(
+            matches!(written, Err(WriteError::Length { .. })),
+            "{declared}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_breaks_off_ends_the_write() {
+    let nodes = Nodes::new(6);
+    let pieces = [Ok(payload(1000)), Err("the connection broke".into())];
+    let body = stream::iter(pieces).boxed();
+    let written = nodes.writer(2).write(owner(), 5000, body).await;
+    assert!(matches!(written, Err(WriteError::Body(_))));
+    assert!(nodes.all().iter().all(|node| nodes.chunks_on(*node) == 0));
+}

@@ -1,0 +1,236 @@
+//! One suite for every chunk transport: over HTTP to a chunk server, and into stores of this process.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chunkd::{ChunkStore, StoreOptions};
+use chunkproto::{
+    ByteRange, ChunkError, ChunkId, ChunkPut, ChunkStream, ClusterSecret, Crc64, NodeId, OwnerHint,
+    Registration,
+};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use gateway::chunks::{ChunkTransport, HttpTransport};
+use gateway::cluster::{Membership, SUSPECT_AFTER};
+use gateway::standalone::EmbeddedTransport;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+/// Two nodes behind a transport; gone when dropped.
+struct Fixture {
+    transport: Box<dyn ChunkTransport>,
+    nodes: [NodeId; 2],
+    _servers: JoinSet<()>,
+    _dirs: [TempDir; 2],
+}
+
+fn stores() -> ([TempDir; 2], [ChunkStore; 2]) {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let stores = [0, 1].map(|at| {
+        let dir: &TempDir = &dirs[at];
+        ChunkStore::open(StoreOptions::new(dir.path().join("data"))).unwrap()
+    });
+    (dirs, stores)
+}
+
+async fn embedded() -> Fixture {
+    let (dirs, stores) = stores();
+    Fixture {
+        nodes: [stores[0].node_id(), stores[1].node_id()],
+        transport: Box::new(EmbeddedTransport::new(&stores)),
+        _servers: JoinSet::new(),
+        _dirs: dirs,
+    }
+}
+
+async fn http() -> Fixture {
+    let (dirs, stores) = stores();
+    let secret = ClusterSecret::parse("0123456789abcdef").unwrap();
+    let membership = Arc::new(Membership::new(SUSPECT_AFTER));
+    let mut servers = JoinSet::new();
+    let nodes = [stores[0].node_id(), stores[1].node_id()];
+    for store in stores {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let incarnation = Uuid::now_v7();
+        membership
+            .register(Registration {
+                node_id: store.node_id(),
+                incarnation,
+                address: format!("http://{}", listener.local_addr().unwrap()),
+                zone: String::new(),
+                state: store.state().heartbeat(incarnation),
+            })
+            .unwrap();
+        let never = std::future::pending();
+        servers.spawn(chunkd::serve(listener, store, secret.clone(), never));
+    }
+    Fixture {
+        transport: Box::new(HttpTransport::new(membership, &secret).unwrap()),
+        nodes,
+        _servers: servers,
+        _dirs: dirs,
+    }
+}
+
+fn put_of(length: usize) -> ChunkPut {
+    ChunkPut {
+        id: ChunkId::generate(),
+        length_bytes: length as u64,
+        owner: OwnerHint {
+            bucket_id: Uuid::now_v7(),
+            bucket: "photos".into(),
+            key: "cät/\u{1}".into(),
+            sequence: Uuid::now_v7(),
+            part: Some((Uuid::now_v7(), 7)),
+            index: 0,
+            offset_bytes: 0,
+            body_bytes: Some(length as u64),
+        },
+    }
+}
+
+fn payload(length: usize) -> Bytes {
+    (0..length)
+        .map(|at| u8::try_from(at % 249).unwrap())
+        .collect()
+}
+
+fn body(bytes: &Bytes) -> ChunkStream {
+    let pieces: Vec<_> = bytes.chunks(50_000).map(Bytes::copy_from_slice).collect();
+    stream::iter(pieces.into_iter().map(Ok)).boxed()
+}
+
+impl Fixture {
+    async fn store(&self, bytes: &Bytes) -> ChunkPut {
+        let put = put_of(bytes.len());
+        let stored = self
+            .transport
+            .put(self.nodes[0], put.clone(), body(bytes))
+            .await;
+        assert_eq!(stored.unwrap().crc64, Crc64::of(bytes));
+        put
+    }
+
+    async fn read(&self, node: NodeId, chunk: ChunkId, range: Option<ByteRange>) -> Vec<u8> {
+        let read = self.transport.get(node, chunk, range).await.unwrap();
+        read.stream.try_collect::<Vec<_>>().await.unwrap().concat()
+    }
+}
+
+macro_rules! on_every_transport {
+    ($($scenario:ident),+ $(,)?) => {
+        mod over_http {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $scenario() { super::$scenario(super::http().await).await; })+
+        }
+        mod embedded_in_the_process {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $scenario() { super::$scenario(super::embedded().await).await; })+
+        }
+    };
+}
+
+on_every_transport! {
+    a_chunk_comes_back_as_it_was_put,
+    a_range_comes_back,
+    the_same_bytes_again_are_welcome_and_others_a_conflict,
+    a_body_of_another_length_keeps_nothing,
+    what_is_not_there_is_not_found,
+    a_deleted_chunk_is_gone_and_may_be_deleted_again,
+    a_chunk_is_copied_from_node_to_node,
+}
+
+async fn a_chunk_comes_back_as_it_was_put(fixture: Fixture) {
+    for length in [1, 65_536, 3_000_001, 9_000_000] {
+        let bytes = payload(length);
+        let put = fixture.store(&bytes).await;
+        let head = fixture
+            .transport
+            .head(fixture.nodes[0], put.id)
+            .await
+            .unwrap();
+        assert_eq!(
+            (head.length_bytes, head.crc64),
+            (length as u64, Crc64::of(&bytes))
+        );
+        assert!(fixture.read(fixture.nodes[0], put.id, None).await == bytes);
+    }
+}
+
+async fn a_range_comes_back(fixture: Fixture) {
+    let bytes = payload(300_000);
+    let put = fixture.store(&bytes).await;
+    let range = ByteRange {
+        start: 65_530,
+        end: 200_001,
+    };
+    let read = fixture.read(fixture.nodes[0], put.id, Some(range)).await;
+    assert!(read == bytes[65_530..200_001]);
+}
+
+async fn the_same_bytes_again_are_welcome_and_others_a_conflict(fixture: Fixture) {
+    let bytes = payload(1000);
+    let put = fixture.store(&bytes).await;
+    let again = fixture
+        .transport
+        .put(fixture.nodes[0], put.clone(), body(&bytes))
+        .await;
+    assert!(again.is_ok());
+    let others = Bytes::from(vec![9; 1000]);
+    let refused = fixture
+        .transport
+        .put(fixture.nodes[0], put, body(&others))
+        .await;
+    assert!(
+        matches!(refused, Err(ChunkError::Conflict(_))),
+        "{refused:?}"
+    );
+}
+
+async fn a_body_of_another_length_keeps_nothing(fixture: Fixture) {
+    let put = put_of(1000);
+    let refused = fixture
+        .transport
+        .put(fixture.nodes[0], put.clone(), body(&payload(999)))
+        .await;
+    assert!(refused.is_err());
+    let head = fixture.transport.head(fixture.nodes[0], put.id).await;
+    assert!(matches!(head, Err(ChunkError::NotFound(_))), "{head:?}");
+}
+
+async fn what_is_not_there_is_not_found(fixture: Fixture) {
+    let missing = ChunkId::generate();
+    let read = fixture.transport.get(fixture.nodes[0], missing, None).await;
+    assert!(matches!(read, Err(ChunkError::NotFound(id)) if id == missing));
+    let nowhere = fixture.transport.head(NodeId::generate(), missing).await;
+    assert!(matches!(nowhere, Err(ChunkError::Unreachable(_))));
+}
+
+async fn a_deleted_chunk_is_gone_and_may_be_deleted_again(fixture: Fixture) {
+    let put = fixture.store(&payload(1000)).await;
+    for _ in 0..2 {
+        fixture
+            .transport
+            .delete(fixture.nodes[0], put.id)
+            .await
+            .unwrap();
+    }
+    let head = fixture.transport.head(fixture.nodes[0], put.id).await;
+    assert!(matches!(head, Err(ChunkError::NotFound(_))));
+}
+
+async fn a_chunk_is_copied_from_node_to_node(fixture: Fixture) {
+    let bytes = payload(2_000_000);
+    let put = fixture.store(&bytes).await;
+    let [source, target] = fixture.nodes;
+    let copied = fixture
+        .transport
+        .copy(target, put.id, source)
+        .await
+        .unwrap();
+    assert_eq!(copied.crc64, Crc64::of(&bytes));
+    assert!(fixture.read(target, put.id, None).await == bytes);
+}
