@@ -9,7 +9,7 @@ use metastore::Metastore;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::admin::AdminServer;
 use crate::chunks::{
@@ -117,6 +117,7 @@ pub async fn run(listeners: Listeners, parts: Parts, config: &GatewayConfig) {
     let collector = GarbageCollector::new(
         Arc::clone(&parts.metastore),
         Arc::clone(&parts.transport),
+        Arc::clone(&parts.membership),
         reads.clone(),
         Duration::from_secs(config.gc_grace),
     );
@@ -146,8 +147,15 @@ pub async fn run(listeners: Listeners, parts: Parts, config: &GatewayConfig) {
     );
     let announce_stop = async move {
         wait_for_signal().await;
-        info!("stopping: no new requests; waiting for those under way");
+        info!(
+            "stopping: no new requests; waiting for those under way; a second signal ends it now"
+        );
         drop(stop);
+        tokio::spawn(async {
+            wait_for_signal().await;
+            warn!("stopped by a second signal");
+            std::process::exit(1);
+        });
     };
     tokio::join!(serve_s3, serve_admin, collect, announce_stop);
 }

@@ -12,13 +12,14 @@ use chunkproto::{
     ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult,
     ChunkStream, Heartbeat, NodeId, Registration,
 };
+use futures::future::join_all;
 use metastore::{Metastore, NodeRow, RocksMetastore, Timestamp};
 use tracing::warn;
 use uuid::Uuid;
 
 use crate::chunks::{ChunkTransport, WriterSettings};
 use crate::cluster::{Membership, SUSPECT_AFTER};
-use crate::config::StandaloneConfig;
+use crate::config::{GatewayConfig, StandaloneConfig};
 use crate::data_dir::{self, DirectoryError, Purpose};
 use crate::keys;
 use crate::process::{self, Listeners, Parts, StartError};
@@ -29,6 +30,9 @@ use crate::serve::DATABASE_DIR;
 const NODES_DIR: &str = "nodes";
 /// How often the stores' state is looked at for placement.
 const STATE_PERIOD: Duration = Duration::from_secs(1);
+
+/// At shutdown, the stores may take so long to close.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
 
 /// Runs everything until SIGINT or SIGTERM.
 ///
@@ -53,7 +57,7 @@ pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
         Arc::clone(&membership),
     ));
 
-    announce(&listeners, &config.gateway.region, &keys);
+    announce(&listeners, &config.gateway, &keys);
     let parts = Parts {
         metastore,
         transport: Arc::new(EmbeddedTransport::new(&stores)),
@@ -66,12 +70,23 @@ pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
         },
     };
     process::run(listeners, parts, &config.gateway).await;
-    for store in stores {
-        if let Err(error) = store.close().await {
-            warn!(node = %store.node_id(), %error, "a store was not closed cleanly; its next start takes longer");
+    close(stores).await;
+    Ok(())
+}
+
+/// Leaves the mark in each store that spares its next start a walk, if that does not take long.
+async fn close(stores: Vec<ChunkStore>) {
+    let closing = join_all(stores.iter().map(ChunkStore::close));
+    match tokio::time::timeout(CLOSE_MAX, closing).await {
+        Ok(outcomes) => {
+            for error in outcomes.into_iter().filter_map(Result::err) {
+                warn!(%error, "a store was not closed cleanly; its next start takes longer");
+            }
+        }
+        Err(_) => {
+            warn!("the stores still wrote after {CLOSE_MAX:?}; their next start takes longer")
         }
     }
-    Ok(())
 }
 
 /// Opens `count` stores, and any further ones that hold data from an earlier start.
@@ -148,8 +163,13 @@ fn state_of(store: &ChunkStore, incarnation: Uuid) -> Heartbeat {
     clippy::print_stdout,
     reason = "the welcome is for the person at the terminal"
 )]
-fn announce(listeners: &Listeners, region: &str, keys: &RootKeys) {
+fn announce(listeners: &Listeners, config: &GatewayConfig, keys: &RootKeys) {
     let endpoint = listeners.endpoint();
+    // A secret that was given is known to whoever gave it, and has no place in their logs.
+    let secret = match config.secret_key {
+        Some(_) => "<the secret key that you set>",
+        None => &keys.secret_key,
+    };
     println!(
         "Sextant is ready at {endpoint} (admin: {admin})\n\n\
          Paste into another terminal:\n\n  \
@@ -164,7 +184,7 @@ fn announce(listeners: &Listeners, region: &str, keys: &RootKeys) {
          Stop with Ctrl-C.\n",
         admin = listeners.admin_endpoint(),
         access = keys.access_key,
-        secret = keys.secret_key,
+        region = config.region,
     );
 }
 

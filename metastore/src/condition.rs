@@ -9,7 +9,7 @@ impl WriteCondition {
     /// # Errors
     /// `PreconditionFailed`; `NoSuchKey` where a version is asked for and there is none;
     /// `Conflict` for a revision that is not current.
-    pub(crate) fn check(&self, key: &ObjectKey, current: Option<&ObjectVersion>) -> MetaResult<()> {
+    pub fn check(&self, key: &ObjectKey, current: Option<&ObjectVersion>) -> MetaResult<()> {
         let missing = || MetaError::NoSuchKey(key.clone());
         match self {
             Self::Always => Ok(()),

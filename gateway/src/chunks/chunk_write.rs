@@ -1,7 +1,6 @@
 //! One chunk on its way to its nodes: steps 2 to 4 of the write protocol. A node that fails is
 //! replaced, from the retained pieces while the chunk is short, else by a copy from a replica.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -90,19 +89,20 @@ impl ChunkWrite {
             self.retained = None;
         }
 
-        let mut pending = VecDeque::from(std::mem::take(&mut self.replicas));
-        let mut kept = Vec::with_capacity(pending.len());
-        while let Some(replica) = pending.pop_front() {
-            if replica.send(piece.clone()).await.is_ok() {
-                kept.push(replica);
-                continue;
+        let sends = std::mem::take(&mut self.replicas)
+            .into_iter()
+            .map(|replica| replica.send(piece.clone()));
+        let mut kept = Vec::new();
+        let mut failures = Vec::new();
+        for sent in join_all(sends).await {
+            match sent {
+                Ok(replica) => kept.push(replica),
+                Err(failure) => failures.push(failure),
             }
-            self.note_failure(replica.finish().await);
-            let holding: Vec<_> = kept
-                .iter()
-                .chain(&pending)
-                .map(ReplicaWrite::node)
-                .collect();
+        }
+        for failure in failures {
+            self.note_failure(failure);
+            let holding: Vec<_> = kept.iter().map(ReplicaWrite::node).collect();
             kept.extend(self.replace_from_retained(&holding, &piece).await);
         }
         self.replicas = kept;
@@ -127,7 +127,7 @@ impl ChunkWrite {
         let outcomes = join_all(
             std::mem::take(&mut self.replicas)
                 .into_iter()
-                .map(ReplicaWrite::finish),
+                .map(|replica| replica.finish(self.put.length_bytes)),
         )
         .await;
         let mut replicas = Vec::with_capacity(outcomes.len());
@@ -182,17 +182,24 @@ impl ChunkWrite {
         let pieces = self.retained.clone()?;
         for _ in 0..REPLACEMENTS_MAX {
             let node = self.choose(1, holding).pop()?;
-            let replica = self.begin_replica(node);
-            let mut sent = true;
-            for piece in pieces.iter().chain([piece]) {
-                sent = sent && replica.send(piece.clone()).await.is_ok();
+            match self.resend(node, pieces.iter().chain([piece])).await {
+                Ok(replica) => return Some(replica),
+                Err(failure) => self.note_failure(failure),
             }
-            if sent {
-                return Some(replica);
-            }
-            self.note_failure(replica.finish().await);
         }
         None
+    }
+
+    async fn resend(
+        &self,
+        node: NodeId,
+        pieces: impl Iterator<Item = &Bytes>,
+    ) -> Result<ReplicaWrite, ReplicaFailure> {
+        let mut replica = self.begin_replica(node);
+        for piece in pieces {
+            replica = replica.send(piece.clone()).await?;
+        }
+        Ok(replica)
     }
 
     fn begin_replica(&self, node: NodeId) -> ReplicaWrite {
@@ -229,24 +236,17 @@ impl ChunkWrite {
                     chunk: self.put.id,
                     detail,
                 };
-                self.note_failure(Err(ReplicaFailure { node, error }));
+                self.note_failure(ReplicaFailure { node, error });
                 None
             }
-            failed @ Err(_) => {
-                self.note_failure(failed);
+            Err(failure) => {
+                self.note_failure(failure);
                 None
             }
         }
     }
 
-    fn note_failure(&mut self, outcome: Result<(NodeId, ChunkReceipt), ReplicaFailure>) {
-        let failure = match outcome {
-            Err(failure) => failure,
-            Ok((node, _)) => {
-                let error = ChunkError::BadBody("acknowledged before the end of the body".into());
-                ReplicaFailure { node, error }
-            }
-        };
+    fn note_failure(&mut self, failure: ReplicaFailure) {
         let ReplicaFailure { node, error } = failure;
         warn!(chunk = %self.put.id, %node, %error, "a replica failed; choosing another node");
         if matches!(error, ChunkError::Unreachable(_)) {

@@ -21,8 +21,11 @@ use crate::cluster::Membership;
 
 /// A node that does not accept a connection in this time is unreachable.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
-/// A node that sends no header or no byte for so long is unreachable.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// A node answers a short call in this time. (A PUT is timed by its writer, piece by piece; a GET by
+/// its reader.)
+const SHORT_CALL_MAX: Duration = Duration::from_secs(30);
+/// A node copies a chunk from another one in this time: 5 GiB at 6 MiB/s.
+const COPY_MAX: Duration = Duration::from_secs(900);
 /// Idle connections kept to each node.
 const IDLE_PER_NODE_MAX: usize = 64;
 /// An idle connection is closed after this, well before the node closes it (75 s).
@@ -51,7 +54,6 @@ impl HttpTransport {
             .tcp_nodelay(true)
             .no_proxy()
             .connect_timeout(CONNECT_MAX)
-            .read_timeout(SILENCE_MAX)
             .pool_max_idle_per_host(IDLE_PER_NODE_MAX)
             .pool_idle_timeout(IDLE_MAX)
             .build()?;
@@ -113,16 +115,14 @@ impl ChunkTransport for HttpTransport {
     }
 
     async fn head(&self, node: NodeId, chunk: ChunkId) -> ChunkResult<ChunkInfo> {
-        let response = send(chunk, self.request(Method::HEAD, node, &chunk.to_string())?).await?;
+        let request = self.request(Method::HEAD, node, &chunk.to_string())?;
+        let response = send(chunk, request.timeout(SHORT_CALL_MAX)).await?;
         info_of(chunk, &response)
     }
 
     async fn delete(&self, node: NodeId, chunk: ChunkId) -> ChunkResult<()> {
-        send(
-            chunk,
-            self.request(Method::DELETE, node, &chunk.to_string())?,
-        )
-        .await?;
+        let request = self.request(Method::DELETE, node, &chunk.to_string())?;
+        send(chunk, request.timeout(SHORT_CALL_MAX)).await?;
         Ok(())
     }
 
@@ -137,6 +137,7 @@ impl ChunkTransport for HttpTransport {
         };
         let request = self
             .request(Method::POST, target, &format!("{chunk}/copy"))?
+            .timeout(COPY_MAX)
             .json(&body);
         let response = send(chunk, request).await?;
         response.json().await.map_err(unreachable)

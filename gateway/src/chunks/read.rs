@@ -25,6 +25,9 @@ const READER_BYTES: u64 = 512 * 1024;
 /// A node that sends nothing for so long has failed.
 const STALL_MAX: Duration = Duration::from_secs(20);
 
+/// A node opens a chunk in this time while another one could be asked.
+const OPEN_MAX: Duration = Duration::from_secs(3);
+
 /// A run of bytes out of one chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChunkSlice {
@@ -311,10 +314,20 @@ async fn open_replica(
     while let Some(node) = untried.pop() {
         let in_flight = nodes.membership.begin_request(node);
         let whole = range.start == 0 && range.end == chunk.length_bytes;
-        let opened = nodes
+        let patience = if untried.is_empty() {
+            STALL_MAX
+        } else {
+            OPEN_MAX
+        };
+        let get = nodes
             .transport
-            .get(node, chunk.id, (!whole).then_some(range))
-            .await;
+            .get(node, chunk.id, (!whole).then_some(range));
+        let opened = tokio::time::timeout(patience, get)
+            .await
+            .unwrap_or_else(|_| {
+                let detail = format!("it did not open the chunk in {patience:?}");
+                Err(ChunkError::Unreachable(detail))
+            });
         match opened {
             Ok(read) if read.info.length_bytes == chunk.length_bytes => {
                 return Ok((node, read.stream, in_flight));

@@ -16,10 +16,13 @@ use crate::cluster::Membership;
 
 /// Pieces that wait for a slow node before the client is slowed down.
 const QUEUE_PIECES: usize = 4;
-/// A node that takes no piece for so long has failed.
-const STALL_MAX: Duration = Duration::from_secs(20);
-/// A node that does not acknowledge a whole chunk for so long has failed.
-const ACK_MAX: Duration = Duration::from_secs(60);
+/// A node that takes no piece for so long has failed. Well below the 30 s after which the others
+/// give up on a gateway that sends them nothing meanwhile.
+const STALL_MAX: Duration = Duration::from_secs(10);
+/// A node acknowledges the shortest chunk in this time …
+const ACK_MIN: Duration = Duration::from_secs(10);
+/// … and longer ones as if its disk still had to take all of it at this rate.
+const SYNC_BYTES_PER_S: u64 = 16 * 1024 * 1024;
 
 /// A replica under way. Dropped before `finish`, it is given up: the node sees the body end too soon
 /// and keeps nothing.
@@ -63,27 +66,44 @@ impl ReplicaWrite {
         self.node
     }
 
-    /// Queues the next piece. An error means that the replica has failed; `finish` says how.
-    pub async fn send(&self, piece: Bytes) -> Result<(), ()> {
+    /// Queues the next piece; gives the replica back while it takes pieces.
+    ///
+    /// # Errors
+    /// The node has failed, or took no piece for [`STALL_MAX`]; its PUT has ended.
+    pub async fn send(self, piece: Bytes) -> Result<Self, ReplicaFailure> {
         match tokio::time::timeout(STALL_MAX, self.pieces.send(piece)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(()),
+            Ok(Ok(())) => Ok(self),
+            Ok(Err(_)) => match self.finish(0).await {
+                Err(failure) => Err(failure),
+                Ok((node, _)) => {
+                    let detail = "it acknowledged the chunk before the end of its body";
+                    let error = ChunkError::Invalid(detail.into());
+                    Err(ReplicaFailure { node, error })
+                }
+            },
+            Err(_) => {
+                let error = ChunkError::Unreachable(format!("it took no byte for {STALL_MAX:?}"));
+                Err(ReplicaFailure {
+                    node: self.node,
+                    error,
+                })
+            }
         }
     }
 
-    /// Ends the body and waits until the node says that the chunk is durable.
-    pub async fn finish(self) -> Result<(NodeId, ChunkReceipt), ReplicaFailure> {
-        let Self {
-            node,
-            pieces,
-            mut put,
-        } = self;
+    /// Ends the body and waits until the node says that the chunk of `length_bytes` is durable.
+    ///
+    /// # Errors
+    /// What the node said, or that it said nothing in time.
+    pub async fn finish(self, length_bytes: u64) -> Result<(NodeId, ChunkReceipt), ReplicaFailure> {
+        let Self { node, pieces, put } = self;
         drop(pieces);
-        let outcome = match tokio::time::timeout(ACK_MAX, &mut put).await {
+        let patience = ACK_MIN + Duration::from_secs(length_bytes / SYNC_BYTES_PER_S);
+        let outcome = match tokio::time::timeout(patience, put).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(panicked)) => Err(ChunkError::Io(panicked.to_string())),
             Err(_) => Err(ChunkError::Unreachable(format!(
-                "no acknowledgement in {ACK_MAX:?}"
+                "no acknowledgement in {patience:?}"
             ))),
         };
         outcome

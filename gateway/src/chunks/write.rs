@@ -6,7 +6,7 @@ use std::error::Error;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use chunkproto::{ChunkId, ChunkPut, Crc64, NodeId, OwnerHint};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
@@ -20,6 +20,11 @@ use crate::cluster::Membership;
 
 /// Chunks of one body that wait for their nodes' acknowledgements while the next one is read.
 const FINISHING_MAX: usize = 1;
+
+/// A piece shorter than this is joined with the next ones …
+const SHORT_PIECE_BYTES: usize = 16 * 1024;
+/// … up to this length.
+const JOINED_PIECE_BYTES: usize = 64 * 1024;
 
 /// A client's body. Its errors are the client's or the connection's.
 pub type BodyStream = BoxStream<'static, Result<Bytes, Box<dyn Error + Send + Sync>>>;
@@ -257,7 +262,7 @@ fn crc64_of(chunks: &[ChunkRef]) -> Crc64 {
     })
 }
 
-/// The client's body, cut where a chunk ends.
+/// The client's body, cut where a chunk ends, with small pieces joined.
 struct Pieces {
     body: BodyStream,
     rest: Bytes,
@@ -265,8 +270,26 @@ struct Pieces {
 }
 
 impl Pieces {
-    /// The next bytes, at least one and at most `most_bytes`.
+    /// The next bytes, at least one and at most `most_bytes`. A piece costs the same memory however
+    /// short it is, so short ones are copied together.
     async fn next(&mut self, most_bytes: u64) -> Result<Bytes, WriteError> {
+        let most = usize::try_from(most_bytes).unwrap_or(usize::MAX);
+        let first = self.take(most).await?;
+        if first.len() >= SHORT_PIECE_BYTES || first.len() == most {
+            return Ok(first);
+        }
+        let most = most.min(JOINED_PIECE_BYTES);
+        let mut joined = BytesMut::with_capacity(most);
+        joined.extend_from_slice(&first);
+        while joined.len() < most {
+            let piece = self.take(most - joined.len()).await?;
+            joined.extend_from_slice(&piece);
+        }
+        Ok(joined.freeze())
+    }
+
+    /// The next bytes as the client's connection yields them.
+    async fn take(&mut self, most: usize) -> Result<Bytes, WriteError> {
         while self.rest.is_empty() {
             self.rest = match self.body.next().await {
                 Some(piece) => piece.map_err(WriteError::Body)?,
@@ -277,7 +300,6 @@ impl Pieces {
                 }
             };
         }
-        let most = usize::try_from(most_bytes).unwrap_or(usize::MAX);
         Ok(self.rest.split_to(self.rest.len().min(most)))
     }
 

@@ -53,7 +53,7 @@ pub struct NodeStatus {
 /// Why a node was not taken in.
 #[derive(Debug, thiserror::Error)]
 pub enum RegisterError {
-    /// A later run with the same identity is known: two processes use one identity.
+    /// A later run with the same identity is alive: two processes use one identity.
     #[error(
         "node {0} is already served by a later process; stop one of the two, and never copy a data directory"
     )]
@@ -83,7 +83,7 @@ impl Membership {
     /// Takes a node in, or brings what is known of it up to date.
     ///
     /// # Errors
-    /// [`RegisterError::Superseded`] for an older run of a known node.
+    /// [`RegisterError::Superseded`] for an older run of a node that is heard from.
     pub fn register(&self, registration: Registration) -> Result<(), RegisterError> {
         self.insert(registration, Some(Instant::now()), false)
     }
@@ -113,7 +113,11 @@ impl Membership {
         let mut members = self.write();
         let id = registration.node_id;
         match members.get_mut(&id) {
-            Some(member) if registration.incarnation < member.registration.incarnation => {
+            // A clock that went back makes an honest restart look older; the run before it is silent.
+            Some(member)
+                if registration.incarnation < member.registration.incarnation
+                    && member.is_live(self.suspect_after) =>
+            {
                 Err(RegisterError::Superseded(id))
             }
             Some(member) => {
@@ -176,6 +180,15 @@ impl Membership {
             .values()
             .filter(|member| member.is_writable(self.suspect_after))
             .count()
+    }
+
+    /// Whether the node is heard from.
+    #[must_use]
+    pub fn is_live(&self, node: NodeId) -> bool {
+        let members = self.read();
+        members
+            .get(&node)
+            .is_some_and(|member| member.is_live(self.suspect_after))
     }
 
     /// Base URL of a node's chunk API.
@@ -319,6 +332,14 @@ mod tests {
         membership.register(registration(newer)).unwrap();
         assert!(membership.register(registration(older)).is_err());
         assert!(!membership.heartbeat(registration(older).node_id, registration(older).state));
+    }
+
+    #[tokio::test]
+    async fn an_older_run_takes_over_from_a_silent_one() {
+        let membership = Membership::new(Duration::ZERO);
+        let (older, newer) = (Uuid::now_v7(), Uuid::now_v7());
+        membership.register(registration(newer)).unwrap();
+        assert!(membership.register(registration(older)).is_ok());
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! A request body that is read on for a little when the server answers before its end. Closing a
+//! A request body that ends when its client goes silent, and that is read on for a little when the server answers before its end. Closing a
 //! connection with unread bytes resets it, and the client would never see the answer.
 
 use std::pin::Pin;
@@ -9,15 +9,34 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use tokio::time::Sleep;
 
 /// Bytes read on behalf of an early answer before the connection is closed.
 const DRAIN_MAX_BYTES: u64 = 4 * 1024 * 1024;
 /// Time spent on that.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
-/// An incoming body that drains itself in the background when dropped before its end.
+/// A client that sends no byte of its body for so long has gone; shorter than a chunk server's
+/// patience with the gateway (30 s), so that the chunk servers are not blamed.
+const SILENCE_MAX: Duration = Duration::from_secs(25);
+
+/// Why a request body ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestBodyError {
+    /// The connection broke, or the body was malformed.
+    #[error(transparent)]
+    Connection(#[from] hyper::Error),
+    /// The client went silent.
+    #[error("no byte of the body came for {SILENCE_MAX:?}")]
+    Silent,
+}
+
+/// An incoming body that ends when its client goes silent, and that drains itself in the background
+/// when dropped before its end.
 pub struct DrainingBody {
     body: Option<Incoming>,
+    /// Runs while the next bytes are waited for.
+    silence: Option<Pin<Box<Sleep>>>,
     /// A client that waits for `100 Continue` has sent nothing; reading would invite the body.
     may_drain: bool,
 }
@@ -28,6 +47,7 @@ impl DrainingBody {
     pub fn new(body: Incoming, expects_continue: bool) -> Self {
         Self {
             body: Some(body),
+            silence: None,
             may_drain: !expects_continue,
         }
     }
@@ -35,16 +55,30 @@ impl DrainingBody {
 
 impl Body for DrainingBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = RequestBodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         self.may_drain = true;
-        match &mut self.body {
-            Some(body) => Pin::new(body).poll_frame(cx),
-            None => Poll::Ready(None),
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
+            self.silence = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(RequestBodyError::from)));
+        }
+        let silence = self
+            .silence
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(SILENCE_MAX)));
+        match silence.as_mut().poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) => {
+                // Nothing is left to drain from a client that sends nothing.
+                self.body = None;
+                Poll::Ready(Some(Err(RequestBodyError::Silent)))
+            }
         }
     }
 

@@ -90,6 +90,9 @@ const POST_OBJECT: &[&str] = &[
 /// Sub-resources of an object that a `versionId` may go with.
 const VERSIONED: [&str; 4] = ["acl", "legal-hold", "retention", "tagging"];
 
+/// Sub-resources of a bucket that have an `id`.
+const IDENTIFIED: [&str; 4] = ["analytics", "intelligent-tiering", "inventory", "metrics"];
+
 /// Why a request is refused before anything else is looked at.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Refusal {
@@ -133,8 +136,12 @@ pub fn refuse_unknown_subresource(
             return Err(Refusal::Unknown(key.chars().take(100).collect()));
         }
     }
+    let has = |key: &str| keys.iter().any(|given| given == key);
     if *method == Method::PUT && names_object {
-        return refuse_half_of_a_pair(|key| keys.iter().any(|given| given == key));
+        return refuse_half_of_a_pair(has);
+    }
+    if !names_object && has("id") && !IDENTIFIED.into_iter().any(has) {
+        return Err(Refusal::Alone("id"));
     }
     Ok(())
 }
@@ -204,6 +211,11 @@ mod tests {
             assert_eq!(check(Method::PUT, true, query), Err(Refusal::Alone(key)));
         }
         assert!(check(Method::PUT, true, "tagging&versionId=x").is_ok());
+        assert_eq!(
+            check(Method::DELETE, false, "id=x"),
+            Err(Refusal::Alone("id"))
+        );
+        assert!(check(Method::DELETE, false, "metrics&id=x").is_ok());
     }
 
     #[test]

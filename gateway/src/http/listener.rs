@@ -1,5 +1,5 @@
-//! Accepts connections and serves HTTP/1.1 and HTTP/2 on them, within limits, until told to stop;
-//! then drains under a deadline.
+//! Accepts connections and serves HTTP/1.1 on them, within limits, until told to stop; then drains
+//! under a deadline and cuts off what is left.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -8,20 +8,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tracing::{debug, info, warn};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
 
 /// Bounds on what clients may hold open.
 #[derive(Debug, Clone, Copy)]
 pub struct ListenerLimits {
     /// Connections served at a time; further ones wait in the kernel's queue.
     pub connections_max: usize,
-    /// A client has so long to send a request's headers.
+    /// A client has so long to send a request's headers; an idle connection is closed after it.
     pub header_read_max: Duration,
     /// Bytes buffered for reading on one connection, and so the longest header block.
     pub read_buffer_max_bytes: usize,
@@ -31,6 +33,8 @@ pub struct ListenerLimits {
 
 /// Headers of one request; s3-tests and SDKs stay under 60.
 const HEADERS_MAX: usize = 200;
+/// A connection is closed when what was sent on it stays unacknowledged or unread for so long.
+const UNREAD_MAX: Duration = Duration::from_secs(120);
 /// Wait after a failed accept (out of file descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -38,7 +42,7 @@ impl Default for ListenerLimits {
     fn default() -> Self {
         Self {
             connections_max: 4096,
-            header_read_max: Duration::from_secs(30),
+            header_read_max: Duration::from_secs(60),
             read_buffer_max_bytes: 64 * 1024,
             drain_max: Duration::from_secs(20),
         }
@@ -59,6 +63,7 @@ pub async fn serve_connections<H, F, B>(
 {
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     let connections = GracefulShutdown::new();
+    let cut_off = CancellationToken::new();
     let builder = builder(limits);
     tokio::pin!(shutdown);
     loop {
@@ -74,13 +79,15 @@ pub async fn serve_connections<H, F, B>(
             let response = handle(request);
             async move { Ok::<_, Infallible>(response.await) }
         });
-        let connection = builder
-            .serve_connection_with_upgrades(TokioIo::new(stream), service)
-            .into_owned();
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
         let connection = connections.watch(connection);
+        let cut_off = cut_off.clone();
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                debug!(error, "connection ended");
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    debug!(%error, "connection ended");
+                },
+                () = cut_off.cancelled() => {}
             }
             drop(slot);
         });
@@ -90,21 +97,18 @@ pub async fn serve_connections<H, F, B>(
         .await
         .is_err()
     {
-        warn!(waited = ?limits.drain_max, "requests were still under way when the drain ended");
-    } else {
-        info!("all requests ended");
+        warn!(waited = ?limits.drain_max, "requests were still under way and are cut off");
     }
+    cut_off.cancel();
 }
 
-fn builder(limits: ListenerLimits) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+fn builder(limits: ListenerLimits) -> Builder {
+    let mut builder = Builder::new();
     builder
-        .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_read_max)
         .max_headers(HEADERS_MAX)
         .max_buf_size(limits.read_buffer_max_bytes);
-    builder.http2().timer(TokioTimer::new());
     builder
 }
 
@@ -115,9 +119,8 @@ async fn accept(
     let slot = Arc::clone(slots).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, _)) => {
-            // Small answers must not wait for the client's delayed acknowledgement (Nagle).
-            if let Err(error) = stream.set_nodelay(true) {
-                debug!(%error, "TCP_NODELAY was refused");
+            if let Err(error) = prepare(&stream) {
+                debug!(%error, "a socket option was refused");
             }
             Some((stream, slot))
         }
@@ -127,4 +130,14 @@ async fn accept(
             None
         }
     }
+}
+
+fn prepare(stream: &TcpStream) -> std::io::Result<()> {
+    // Small answers must not wait for the client's delayed acknowledgement (Nagle).
+    stream.set_nodelay(true)?;
+    // A client that is gone, or that stops reading its answer, must not hold memory for ever.
+    sockopt::set_socket_keepalive(stream, true)?;
+    let unread_ms = u32::try_from(UNREAD_MAX.as_millis()).unwrap_or(u32::MAX);
+    sockopt::set_tcp_user_timeout(stream, unread_ms)?;
+    Ok(())
 }

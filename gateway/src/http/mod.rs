@@ -6,7 +6,7 @@ mod envelope;
 mod guard;
 mod listener;
 
-pub use drain::DrainingBody;
+pub use drain::{DrainingBody, RequestBodyError};
 pub use envelope::{Envelope, RequestId};
 pub use guard::{Refusal, refuse_unknown_subresource};
 pub use listener::{ListenerLimits, serve_connections};

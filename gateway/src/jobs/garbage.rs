@@ -6,16 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chunkproto::ChunkError;
+use futures::{TryStreamExt as _, stream};
 use metastore::{ChunkRef, GcEntry, GcItem, MetaResult, Metastore, Timestamp};
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use crate::chunks::{ChunkTransport, RunningReads};
+use crate::cluster::Membership;
 
 /// Queue rows looked at in one unit.
 const BATCH: usize = 256;
 /// Part rows turned into queue rows in one unit.
 const PARTS_BATCH: usize = 256;
+/// Queue rows worked on at the same time.
+const PARALLEL_MAX: usize = 16;
 /// Rest between two rounds through the queue.
 const PERIOD: Duration = Duration::from_secs(5);
 
@@ -23,6 +27,7 @@ const PERIOD: Duration = Duration::from_secs(5);
 pub struct GarbageCollector {
     metastore: Arc<dyn Metastore>,
     transport: Arc<dyn ChunkTransport>,
+    membership: Arc<Membership>,
     reads: RunningReads,
     grace: Duration,
 }
@@ -33,12 +38,14 @@ impl GarbageCollector {
     pub fn new(
         metastore: Arc<dyn Metastore>,
         transport: Arc<dyn ChunkTransport>,
+        membership: Arc<Membership>,
         reads: RunningReads,
         grace: Duration,
     ) -> Self {
         Self {
             metastore,
             transport,
+            membership,
             reads,
             grace,
         }
@@ -67,27 +74,34 @@ impl GarbageCollector {
                 return Ok(());
             };
             after = Some((last.unlinked_at, last.id));
-            for entry in entries {
-                if stop.has_changed().is_err() {
-                    return Ok(());
-                }
-                self.collect(&entry).await?;
+            stream::iter(entries.into_iter().map(Ok))
+                .try_for_each_concurrent(PARALLEL_MAX, async |entry| {
+                    if stop.has_changed().is_err() {
+                        return Ok(());
+                    }
+                    self.collect(&entry).await
+                })
+                .await?;
+            if stop.has_changed().is_err() {
+                return Ok(());
             }
         }
     }
 
-    /// Rows unlinked before this moment are due (I3).
+    /// Rows unlinked before this moment are due (I3). The grace counts from the oldest running read
+    /// too: it covers the time between a read's look at the row and its begin, between a commit's
+    /// stamp and its commit, and small steps of the clock.
     fn due_before(&self, now: Timestamp) -> Timestamp {
         let grace_ms = u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX);
-        let grace_ended = Timestamp(now.0.saturating_sub(grace_ms));
-        self.reads
-            .oldest()
-            .map_or(grace_ended, |oldest| oldest.min(grace_ended))
+        let oldest = self.reads.oldest().map_or(now, |oldest| oldest.min(now));
+        Timestamp(oldest.0.saturating_sub(grace_ms))
     }
 
     async fn collect(&self, entry: &GcEntry) -> MetaResult<()> {
         match &entry.item {
             GcItem::Parts(_) => self.metastore.gc_expand(entry, PARTS_BATCH).await,
+            // Nodes that are away keep their copies, and nothing waits for them here.
+            GcItem::Chunks(chunks) if !self.all_live(chunks) => Ok(()),
             GcItem::Chunks(chunks) => {
                 for chunk in chunks {
                     if !self.delete(chunk).await {
@@ -97,6 +111,13 @@ impl GarbageCollector {
                 self.metastore.gc_done(entry).await
             }
         }
+    }
+
+    fn all_live(&self, chunks: &[ChunkRef]) -> bool {
+        chunks
+            .iter()
+            .flat_map(|chunk| &chunk.replicas)
+            .all(|node| self.membership.is_live(*node))
     }
 
     /// Deletes a chunk on all its nodes; false when one of them must be asked again later.

@@ -148,7 +148,7 @@ fn stored_inline(bytes: Vec<u8>) -> StoredBody {
 }
 
 /// None for what went with its object.
-fn unless_replaced<T>(found: Result<T, MetaError>) -> S3Result<Option<T>> {
+pub(super) fn unless_replaced<T>(found: Result<T, MetaError>) -> S3Result<Option<T>> {
     match found {
         Ok(found) => Ok(Some(found)),
         Err(MetaError::NoSuchBody(_) | MetaError::NoSuchUpload(_)) => Ok(None),

@@ -81,9 +81,11 @@ impl S3Gateway {
         };
         let object = match self.metastore.complete_upload(complete).await {
             Ok(Completed::Now) => object,
-            Ok(Completed::Before(_)) | Err(MetaError::OutcomeUnknown(_)) => {
-                self.completed_before(&bucket, &key, id).await?
-            }
+            Ok(Completed::Before(_)) => self.completed_before(&bucket, &key, id).await?,
+            Err(MetaError::OutcomeUnknown(detail)) => self
+                .completed_before(&bucket, &key, id)
+                .await
+                .map_err(|_| errors::from_metadata(MetaError::OutcomeUnknown(detail)))?,
             Err(error) => return Err(errors::from_metadata(error)),
         };
         Ok(answer(&object, input.bucket, input.key, location))

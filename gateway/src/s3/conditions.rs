@@ -1,9 +1,9 @@
 //! Conditional requests: the four headers on reads, and the preconditions of writes that the
 //! metastore checks inside the commit.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use metastore::{ObjectVersion, WriteCondition};
-use s3s::dto::{ETagCondition, Timestamp};
+use s3s::dto::{ETagCondition, Timestamp, TimestampFormat};
 use s3s::{S3Error, S3Result, s3_error};
 use time::OffsetDateTime;
 
@@ -84,20 +84,32 @@ fn matches(condition: &ETagCondition, etag: &str) -> bool {
         .is_none_or(|wanted| wanted.value() == etag)
 }
 
+/// Whether a `Range` applies under `If-Range` (RFC 9110, 13.1.5): only to the very object that the
+/// client has a part of.
+pub fn range_applies(if_range: Option<&HeaderValue>, object: &ObjectVersion) -> bool {
+    let Some(validator) = if_range else {
+        return true;
+    };
+    let etag = headers::to_etag(&object.etag).to_http_header().ok();
+    Some(validator) == etag.as_ref() || Some(validator) == last_modified(object).as_ref()
+}
+
+fn last_modified(object: &ObjectVersion) -> Option<HeaderValue> {
+    let mut moment = Vec::new();
+    headers::to_timestamp(object.modified_at)
+        .format(TimestampFormat::HttpDate, &mut moment)
+        .ok()?;
+    HeaderValue::from_bytes(&moment).ok()
+}
+
 fn not_modified(object: &ObjectVersion) -> S3Error {
     let mut error = s3_error!(NotModified);
     let mut answer = HeaderMap::new();
     if let Ok(etag) = headers::to_etag(&object.etag).to_http_header() {
         answer.insert(http::header::ETAG, etag);
     }
-    let mut moment = Vec::new();
-    let format = s3s::dto::TimestampFormat::HttpDate;
-    if headers::to_timestamp(object.modified_at)
-        .format(format, &mut moment)
-        .is_ok()
-        && let Ok(value) = http::HeaderValue::from_bytes(&moment)
-    {
-        answer.insert(http::header::LAST_MODIFIED, value);
+    if let Some(moment) = last_modified(object) {
+        answer.insert(http::header::LAST_MODIFIED, moment);
     }
     error.set_headers(answer);
     error
@@ -240,6 +252,18 @@ mod tests {
         ] {
             assert_eq!(conditions.failure(&object()), expected, "{conditions:?}");
         }
+    }
+
+    #[test]
+    fn a_range_applies_only_to_the_object_that_the_client_knows() {
+        let applies = |validator: &'static str| {
+            range_applies(Some(&HeaderValue::from_static(validator)), &object())
+        };
+        assert!(range_applies(None, &object()));
+        assert!(applies("\"abc\""));
+        assert!(applies("Thu, 01 Jan 1970 00:16:40 GMT"));
+        assert!(!applies("\"other\""));
+        assert!(!applies("Thu, 01 Jan 1970 00:16:41 GMT"));
     }
 
     #[test]

@@ -50,7 +50,9 @@ impl S3Gateway {
             ));
         }
         let bucket = self.bucket(&input.bucket).await?;
-        let object = if onto_itself && condition == WriteCondition::Always {
+        // A new checksum needs the bytes to be read.
+        let row_alone = onto_itself && input.checksum_algorithm.is_none();
+        let object = if row_alone && condition == WriteCondition::Always {
             self.rewrite_row(&request, &bucket, &key, replace).await?
         } else {
             let source = self.copy_source(&input.copy_source).await?;

@@ -11,6 +11,7 @@ use s3s::{S3Error, S3ErrorCode, s3_error};
 use tracing::{error, warn};
 
 use crate::chunks::{ReadError, WriteError};
+use crate::http::RequestBodyError;
 
 /// A name that breaks S3's rules.
 pub fn from_name(error: InvalidName) -> S3Error {
@@ -83,21 +84,21 @@ fn from_body(error: &(dyn Error + 'static)) -> S3Error {
         let message = s3.message().unwrap_or_default().to_owned();
         return S3Error::with_message(s3.code().clone(), message);
     }
-    let code = if let Some(error) = error.downcast_ref::<UploadStreamError>() {
-        match error {
-            UploadStreamError::Sha256Mismatch => return payload_mismatch(),
-            UploadStreamError::Underlying(_) => S3ErrorCode::IncompleteBody,
-            other => other.to_s3_error_code(),
+    let code = match (
+        error.downcast_ref::<UploadStreamError>(),
+        error.downcast_ref::<AwsChunkedStreamError>(),
+        error.downcast_ref::<RequestBodyError>(),
+    ) {
+        (Some(UploadStreamError::Underlying(cause)), ..)
+        | (_, Some(AwsChunkedStreamError::Underlying(cause)), _) => {
+            return from_body(cause.as_ref());
         }
-    } else if let Some(error) = error.downcast_ref::<AwsChunkedStreamError>() {
-        match error {
-            AwsChunkedStreamError::Underlying(_) => S3ErrorCode::IncompleteBody,
-            other => other.to_s3_error_code(),
-        }
-    } else if error.is::<s3s::BodySizeLimitExceeded>() {
-        S3ErrorCode::EntityTooLarge
-    } else {
-        S3ErrorCode::IncompleteBody
+        (Some(UploadStreamError::Sha256Mismatch), ..) => return payload_mismatch(),
+        (Some(error), ..) => error.to_s3_error_code(),
+        (_, Some(error), _) => error.to_s3_error_code(),
+        (.., Some(RequestBodyError::Silent)) => S3ErrorCode::RequestTimeout,
+        _ if error.is::<s3s::BodySizeLimitExceeded>() => S3ErrorCode::EntityTooLarge,
+        _ => S3ErrorCode::IncompleteBody,
     };
     S3Error::new(code)
 }

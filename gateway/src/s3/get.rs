@@ -1,14 +1,16 @@
 //! GetObject and HeadObject: one lookup, conditions, the range, then the bytes as a stream.
 
-use metastore::{ObjectData, ObjectKey, ObjectVersion, PartSet};
+use http::HeaderValue;
+use metastore::{ObjectData, ObjectKey, ObjectVersion, PartEntry};
 use s3s::dto::{
     ChecksumMode, ChecksumType, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput,
     Range, StorageClass, StreamingBlob,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
+use super::bodies::unless_replaced;
 use super::checksums::{kind_name, set_checksum};
-use super::conditions::ReadConditions;
+use super::conditions::{self, ReadConditions};
 use super::headers::DEFAULT_CONTENT_TYPE;
 use super::range::Selection;
 use super::service::S3Gateway;
@@ -24,6 +26,7 @@ struct Wanted {
     version: Option<String>,
     conditions: ReadConditions,
     range: Option<Range>,
+    if_range: Option<HeaderValue>,
     part_number: Option<i32>,
     checksum: bool,
 }
@@ -38,7 +41,7 @@ struct Found {
 
 /// What a GET or HEAD asks for, out of its input.
 macro_rules! wanted {
-    ($input:expr) => {
+    ($input:expr, $headers:expr) => {
         Wanted {
             bucket: $input.bucket,
             key: ObjectKey::parse($input.key).map_err(errors::from_name)?,
@@ -50,6 +53,7 @@ macro_rules! wanted {
                 if_unmodified_since: $input.if_unmodified_since,
             },
             range: $input.range,
+            if_range: $headers.get(http::header::IF_RANGE).cloned(),
             part_number: $input.part_number,
             checksum: $input
                 .checksum_mode
@@ -107,7 +111,7 @@ impl S3Gateway {
         request: S3Request<GetObjectInput>,
     ) -> S3Result<S3Response<GetObjectOutput>> {
         headers::refuse_not_built(&request.headers)?;
-        let wanted = wanted!(request.input);
+        let wanted = wanted!(request.input, request.headers);
         let (found, body) = self.find_and_open(&wanted).await?;
         let mut output = description!(GetObjectOutput, found, wanted.checksum);
         output.body = Some(body);
@@ -120,7 +124,7 @@ impl S3Gateway {
         request: S3Request<HeadObjectInput>,
     ) -> S3Result<S3Response<HeadObjectOutput>> {
         headers::refuse_not_built(&request.headers)?;
-        let wanted = wanted!(request.input);
+        let wanted = wanted!(request.input, request.headers);
         let found = self.find(&wanted).await?;
         let output = description!(HeadObjectOutput, found, wanted.checksum);
         Ok(S3Response::new(output))
@@ -128,8 +132,9 @@ impl S3Gateway {
 
     async fn find_and_open(&self, wanted: &Wanted) -> S3Result<(Found, StreamingBlob)> {
         for _ in 0..LOOKUPS_MAX {
-            let found = self.find(wanted).await?;
-            if let Some(body) = self.open_body(&found.object, found.selection.range).await? {
+            if let Some(found) = self.try_find(wanted).await?
+                && let Some(body) = self.open_body(&found.object, found.selection.range).await?
+            {
                 return Ok((found, body));
             }
         }
@@ -137,21 +142,35 @@ impl S3Gateway {
     }
 
     async fn find(&self, wanted: &Wanted) -> S3Result<Found> {
+        for _ in 0..LOOKUPS_MAX {
+            if let Some(found) = self.try_find(wanted).await? {
+                return Ok(found);
+            }
+        }
+        Err(s3_error!(SlowDown))
+    }
+
+    /// Looks once; None when the object was replaced while its rows were read.
+    async fn try_find(&self, wanted: &Wanted) -> S3Result<Option<Found>> {
         let bucket = self.bucket(&wanted.bucket).await?;
         let version = wanted.version.as_deref();
         let object = self.object(&bucket, &wanted.key, version).await?;
         wanted.conditions.check(&object)?;
         let size_bytes = object.size_bytes;
-        let (selection, parts_count) = match (&wanted.range, wanted.part_number) {
+        let range = wanted
+            .range
+            .as_ref()
+            .filter(|_| conditions::range_applies(wanted.if_range.as_ref(), &object));
+        let (selection, parts_count) = match (range, wanted.part_number) {
             (None, None) => (Selection::whole(size_bytes), None),
             (Some(range), None) => (Selection::of_range(range, size_bytes)?, None),
             (None, Some(number)) => {
-                let set = self.part_set(&object).await?;
-                let parts = set.as_ref().map_or(&[][..], |set| &set.parts);
-                let count = set
-                    .as_ref()
-                    .and_then(|set| i32::try_from(set.parts.len()).ok());
-                (Selection::of_part(number, parts, size_bytes)?, count)
+                let Some(parts) = self.parts(&object).await? else {
+                    return Ok(None);
+                };
+                let selection = Selection::of_part(number, &parts, size_bytes)?;
+                let count = i32::try_from(parts.len()).ok().filter(|count| *count > 0);
+                (selection, count)
             }
             (Some(_), Some(_)) => {
                 return Err(s3_error!(
@@ -160,22 +179,22 @@ impl S3Gateway {
                 ));
             }
         };
-        Ok(Found {
+        Ok(Some(Found {
             object,
             selection,
             parts_count,
-        })
+        }))
     }
 
-    async fn part_set(&self, object: &ObjectVersion) -> S3Result<Option<PartSet>> {
+    /// The parts of an object: none for one that was not uploaded in parts, None when it was
+    /// replaced meanwhile.
+    async fn parts(&self, object: &ObjectVersion) -> S3Result<Option<Vec<PartEntry>>> {
         match &object.data {
-            ObjectData::Chunks(_) | ObjectData::Inline(_) => Ok(None),
-            ObjectData::Parts(upload) => self
-                .metastore
-                .part_set(*upload)
-                .await
-                .map(Some)
-                .map_err(errors::from_metadata),
+            ObjectData::Chunks(_) | ObjectData::Inline(_) => Ok(Some(Vec::new())),
+            ObjectData::Parts(upload) => {
+                let set = unless_replaced(self.metastore.part_set(*upload).await)?;
+                Ok(set.map(|set| set.parts))
+            }
         }
     }
 }

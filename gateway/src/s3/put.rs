@@ -2,7 +2,8 @@
 //! row.
 
 use metastore::{
-    CommitObject, MetaError, ObjectKey, ObjectVersion, Sequence, Timestamp, VersionId,
+    Bucket, CommitObject, MetaError, ObjectKey, ObjectVersion, Sequence, Timestamp, VersionId,
+    WriteCondition,
 };
 use s3s::dto::{ChecksumType, PutObjectInput, PutObjectOutput, StreamingBlob};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
@@ -32,6 +33,7 @@ impl S3Gateway {
         let body_bytes = declared_length(input.content_length)?;
         self.check_size(body_bytes)?;
         let bucket = self.bucket(&input.bucket).await?;
+        self.expect_condition(&bucket, &key, &condition).await?;
 
         let sequence = Sequence::generate();
         let body = input
@@ -76,6 +78,27 @@ impl S3Gateway {
         })
         .await?;
         Ok(S3Response::new(output))
+    }
+
+    /// Refuses a write whose condition does not hold now, before its body is read. The commit checks
+    /// it again; this spares the client the upload and the nodes the bytes.
+    pub(super) async fn expect_condition(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        condition: &WriteCondition,
+    ) -> S3Result<()> {
+        if *condition == WriteCondition::Always {
+            return Ok(());
+        }
+        let current = match self.metastore.object(bucket.id, key).await {
+            Ok(current) => Some(current),
+            Err(MetaError::NoSuchKey(_)) => None,
+            Err(error) => return Err(errors::from_metadata(error)),
+        };
+        condition
+            .check(key, current.as_ref())
+            .map_err(errors::from_metadata)
     }
 
     /// Commits a version. An unknown outcome is read back: the client hears of success only if the

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, HttpResponse};
@@ -19,6 +20,10 @@ use crate::http::{DrainingBody, Envelope, Refusal, RequestId, refuse_unknown_sub
 
 /// Longest XML document that is read: 10,000 parts with checksums take about 3 MiB.
 const XML_MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// Longest signed aws-chunked chunk: it is held whole until its signature is checked. SDKs send
+/// 64 KiB to 1 MiB.
+const SIGNED_CHUNK_MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// Answers S3 requests. Cheap to clone.
 #[derive(Clone)]
@@ -71,25 +76,14 @@ impl S3Server {
             path = request.uri().path(),
             "request"
         );
-        let names_object = names_object(&self.hosts, request.uri(), request.headers());
-        let query = request.uri().query();
-        if let Err(refusal) = refuse_unknown_subresource(request.method(), names_object, query) {
-            let (status, code) = match refusal {
-                Refusal::Unknown(_) => (StatusCode::NOT_IMPLEMENTED, "NotImplemented"),
-                Refusal::Alone(_) => (StatusCode::BAD_REQUEST, "InvalidArgument"),
-            };
-            return envelope
-                .error(status, code, &refusal.to_string())
-                .map(Body::from);
-        }
-        if !self.sigv2_headers && is_signed_by_sigv2_header(request.headers()) {
-            let message = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
-            return envelope
-                .error(StatusCode::BAD_REQUEST, "InvalidRequest", message)
-                .map(Body::from);
+        // Wrapped first, so that a refusal drains what the client is sending.
+        let request = with_body(request);
+        if let Err(refusal) = self.admit(&request) {
+            let (status, code, message) = refusal;
+            return envelope.error(status, code, &message).map(Body::from);
         }
         let is_head = request.method() == Method::HEAD;
-        let mut response = match self.service.call(with_body(request)).await {
+        let mut response = match self.service.call(request).await {
             Ok(response) => response,
             Err(failure) => {
                 error!(
@@ -111,6 +105,46 @@ impl S3Server {
         }
         response
     }
+
+    /// Refuses what s3s would take for something else, or would read before it knows the caller.
+    fn admit(&self, request: &Request<Body>) -> Result<(), (StatusCode, &'static str, String)> {
+        let (method, headers) = (request.method(), request.headers());
+        let names_object = names_object(&self.hosts, request.uri(), headers);
+        match refuse_unknown_subresource(method, names_object, request.uri().query()) {
+            Ok(()) => {}
+            Err(refusal @ Refusal::Unknown(_)) => {
+                return Err((
+                    StatusCode::NOT_IMPLEMENTED,
+                    "NotImplemented",
+                    refusal.to_string(),
+                ));
+            }
+            Err(refusal @ Refusal::Alone(_)) => {
+                return Err((
+                    StatusCode::BAD_REQUEST,
+                    "InvalidArgument",
+                    refusal.to_string(),
+                ));
+            }
+        }
+        if *method == Method::POST && is_form(headers) {
+            let message = "Uploads by POST form are not implemented.";
+            return Err((
+                StatusCode::NOT_IMPLEMENTED,
+                "NotImplemented",
+                message.to_owned(),
+            ));
+        }
+        if !self.sigv2_headers && is_signed_by_sigv2_header(headers) {
+            let message = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
+            return Err((
+                StatusCode::BAD_REQUEST,
+                "InvalidRequest",
+                message.to_owned(),
+            ));
+        }
+        Ok(())
+    }
 }
 
 fn config() -> S3Config {
@@ -118,7 +152,7 @@ fn config() -> S3Config {
     config.xml_max_body_size = XML_MAX_BYTES;
     // The operations check sizes against the operator's setting before they read a body.
     config.put_object_max_size = None;
-    config.aws_chunked_stream_max_chunk_size = usize::MAX;
+    config.aws_chunked_stream_max_chunk_size = SIGNED_CHUNK_MAX_BYTES;
     // A request is what its method, path and query make it, whatever `x-id` claims.
     config.operation_id_routing = false;
     // boto3 and the first aws cli presign with SigV2 unless told otherwise.
@@ -146,13 +180,28 @@ fn is_signed_by_sigv2_header(headers: &HeaderMap) -> bool {
         .is_some_and(|value| value.as_bytes().starts_with(b"AWS "))
 }
 
-/// Whether the request's path names an object, in path style or under a virtual host.
+/// Whether the body is an HTML form.
+fn is_form(headers: &HeaderMap) -> bool {
+    headers
+        .get(http::header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| {
+            value
+                .trim_start()
+                .to_ascii_lowercase()
+                .starts_with("multipart/")
+        })
+}
+
+/// Whether the request's path names an object, in path style or under a virtual host. Decodes and
+/// splits the path as s3s does, so that both mean the same request.
 fn names_object(hosts: &VirtualHosts, uri: &Uri, headers: &HeaderMap) -> bool {
     let host = headers
         .get(http::header::HOST)
         .and_then(|host| host.to_str().ok())
         .or_else(|| uri.authority().map(http::uri::Authority::as_str));
-    let path = uri.path().trim_start_matches('/');
+    let path = percent_decode_str(uri.path()).decode_utf8_lossy();
+    let path = path.strip_prefix('/').unwrap_or(&path);
     match host.and_then(|host| hosts.bucket_in(host)) {
         Some(_) => !path.is_empty(),
         None => path.split_once('/').is_some_and(|(_, key)| !key.is_empty()),
@@ -177,5 +226,31 @@ fn complete_error(envelope: &Envelope, response: &mut HttpResponse) {
         let body = envelope.complete_error_body(body);
         response.headers_mut().remove(http::header::CONTENT_LENGTH);
         *response.body_mut() = Body::from(body);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_names_an_object_as_s3s_reads_it() {
+        let hosts = VirtualHosts::new(vec!["localhost".into()]);
+        for (host, path, expected) in [
+            ("127.0.0.1", "/", false),
+            ("127.0.0.1", "/bucket", false),
+            ("127.0.0.1", "/bucket/", false),
+            ("127.0.0.1", "/bucket/key", true),
+            ("127.0.0.1", "/bucket%2Fkey", true),
+            ("127.0.0.1", "/bucket//", true),
+            ("bucket.localhost", "/", false),
+            ("bucket.localhost", "//", true),
+            ("bucket.localhost", "/key", true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(http::header::HOST, host.parse().unwrap());
+            let named = names_object(&hosts, &path.parse().unwrap(), &headers);
+            assert_eq!(named, expected, "{host}{path}");
+        }
     }
 }
