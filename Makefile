@@ -46,3 +46,8 @@ lint: deps ## Check format, lints and docs
 .PHONY: memory-test
 memory-test: build ## Measure the gateway's peak memory under 32 uploads and 32 downloads of 1 GiB (15 min)
 	scripts/measure-memory.sh "$(TARGET_DIR)/release"
+
+.PHONY: power-cut
+power-cut: build test-clients ## Cut the power under both set-ups 20 times each and read everything back (root, 10 min)
+	"$(VENV)/bin/python" compat-tests/python/power_cut.py --layout standalone --bin "$(TARGET_DIR)/release"
+	"$(VENV)/bin/python" compat-tests/python/power_cut.py --layout cluster --bin "$(TARGET_DIR)/release"

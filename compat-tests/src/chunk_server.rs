@@ -39,7 +39,7 @@ impl ChunkServer {
     /// When it does not become ready in time.
     pub async fn start_again(&mut self) {
         self.process = None;
-        let data = self.dir.join(&self.name).into_os_string();
+        let data = self.data().into_os_string();
         let flags = ["--listen", "127.0.0.1:0", "--gateway", &self.gateway_admin];
         let mut arguments: Vec<OsString> = vec!["--data".into(), data];
         arguments.extend(flags.map(OsString::from));
@@ -58,6 +58,12 @@ impl ChunkServer {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.dir.join(&self.name)
     }
 
     /// Whether it was started and not stopped since.

@@ -114,6 +114,24 @@ impl ClientHome {
             .expect_success("python")
     }
 
+    /// Runs lines as a person would paste them into a shell that has the aws cli; each must succeed.
+    /// Returns what they print.
+    pub async fn shell(&self, lines: &str) -> String {
+        let mut command = self.command(Path::new("bash"));
+        let programs = python_program("aws");
+        let mut path = programs
+            .parent()
+            .unwrap_or(Path::new("/"))
+            .as_os_str()
+            .to_owned();
+        path.push(":");
+        path.push(search_path());
+        command.env("PATH", path);
+        self.finish(command.args(["-e", "-o", "pipefail", "-c", lines]))
+            .await
+            .expect_success("bash")
+    }
+
     /// Runs any other program, which must succeed; returns what it prints.
     pub async fn run<A: AsRef<OsStr>>(&self, program: &str, arguments: &[A]) -> String {
         let mut command = self.command(Path::new(program));

@@ -23,7 +23,7 @@ pub struct Cluster {
     gateway: GatewayProcess,
     nodes: Vec<ChunkServer>,
     // After the processes, so that nothing writes into it while it is removed.
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Cluster {
@@ -48,10 +48,10 @@ impl Cluster {
         let mut cluster = Self {
             gateway,
             nodes: Vec::new(),
-            _dir: dir,
+            dir,
         };
         for number in 0..nodes {
-            let (name, dir) = (format!("chunkd-{number}"), cluster._dir.path());
+            let (name, dir) = (format!("chunkd-{number}"), cluster.dir.path());
             let node = ChunkServer::start(name, dir, cluster.gateway.admin()).await;
             cluster.nodes.push(node);
         }

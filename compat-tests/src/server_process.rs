@@ -69,7 +69,7 @@ impl ServerProcess {
     pub async fn ready_line(&mut self, start: &str) -> String {
         let what = format!("'{start}…' from {}", self.name);
         eventually(&what, START_DEADLINE, async || {
-            let output = fs::read_to_string(&self.announced).unwrap_or_default();
+            let output = self.output();
             let complete = output.rsplit_once('\n').map_or("", |(lines, _)| lines);
             let line = complete.lines().find_map(|line| line.strip_prefix(start));
             if line.is_none() {
@@ -85,6 +85,12 @@ impl ServerProcess {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What this run has written to its standard output.
+    #[must_use]
+    pub fn output(&self) -> String {
+        fs::read_to_string(&self.announced).unwrap_or_default()
     }
 
     /// Everything it has logged, in all runs.
@@ -113,11 +119,23 @@ impl ServerProcess {
         self.end().await;
     }
 
-    /// Waits for a process that ends by itself.
+    /// Waits for a process that refuses to start; returns what it says about that.
     ///
     /// # Panics
-    /// When it does not end in time.
-    pub async fn end(&mut self) -> ExitStatus {
+    /// When it starts after all, or ends as if all were well.
+    pub async fn refusal(mut self) -> String {
+        let what = format!("the end of {}", self.name);
+        let status = eventually(&what, START_DEADLINE, async || {
+            let output = self.output();
+            assert!(!output.contains(" is ready at "), "it started: {output}");
+            self.child.try_wait().expect("a child can be waited for")
+        });
+        let status = status.await;
+        assert!(!status.success(), "it ended well: {}", self.log());
+        self.log()
+    }
+
+    async fn end(&mut self) -> ExitStatus {
         let what = format!("the end of {}", self.name);
         eventually(&what, STOP_DEADLINE, async || {
             self.child.try_wait().expect("a child can be waited for")

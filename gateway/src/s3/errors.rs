@@ -3,6 +3,7 @@
 
 use std::error::Error;
 
+use chunkproto::ChunkError;
 use http::StatusCode;
 use metastore::{InvalidName, MetaError};
 use s3s::stream::aws_chunked_stream::AwsChunkedStreamError;
@@ -71,6 +72,13 @@ pub fn from_read(error: ReadError) -> S3Error {
     match error {
         ReadError::Metadata(error) => from_metadata(error),
         ReadError::Busy(_) => slow_down(&error),
+        ReadError::NoReplica {
+            last: ChunkError::Unreachable(_) | ChunkError::Refused(_),
+            ..
+        } => {
+            warn!(%error, "an object cannot be read now");
+            s3_error!(ServiceUnavailable)
+        }
         ReadError::NoReplica { .. } => {
             error!(%error, "an object cannot be read");
             s3_error!(InternalError)

@@ -1,12 +1,14 @@
-//! s3cmd against a standalone server.
+//! s3cmd.
 
-use compat_tests::{ClientHome, Payload, Standalone};
+use compat_tests::{ClientHome, Payload};
+
+use crate::start_server;
 
 const MIB: u64 = 1024 * 1024;
 
 #[tokio::test]
 async fn a_bucket_lives_from_mb_to_rb() {
-    let server = Standalone::start().await;
+    let server = start_server().await;
     let home = ClientHome::new(server.endpoint());
     home.s3cmd(&["mb", "s3://bucket"]).await;
     assert!(home.s3cmd(&["ls"]).await.contains("s3://bucket"));
@@ -31,7 +33,7 @@ async fn a_bucket_lives_from_mb_to_rb() {
 
 #[tokio::test]
 async fn an_object_is_copied_and_moved_on_the_server() {
-    let server = Standalone::start().await;
+    let server = start_server().await;
     let home = ClientHome::new(server.endpoint());
     home.s3cmd(&["mb", "s3://bucket"]).await;
     home.write("up", b"hello");
@@ -50,7 +52,7 @@ async fn an_object_is_copied_and_moved_on_the_server() {
 
 #[tokio::test]
 async fn a_large_file_goes_up_in_parts_and_comes_back() {
-    let server = Standalone::start().await;
+    let server = start_server().await;
     let home = ClientHome::new(server.endpoint());
     home.s3cmd(&["mb", "s3://bucket"]).await;
     let payload = Payload::new(1, 22 * MIB);
@@ -68,7 +70,7 @@ async fn a_large_file_goes_up_in_parts_and_comes_back() {
 
 #[tokio::test]
 async fn sync_carries_a_tree_both_ways() {
-    let server = Standalone::start().await;
+    let server = start_server().await;
     let home = ClientHome::new(server.endpoint());
     home.s3cmd(&["mb", "s3://bucket"]).await;
     for name in ["a", "deep/b c", "deep/er/\u{65e5}\u{672c}"] {

@@ -1,14 +1,16 @@
-//! rclone against a standalone server: copies, comparisons, times, and a mount.
+//! rclone: copies, comparisons, times, and a mount.
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use compat_tests::{ClientHome, Payload, Standalone, eventually};
+use compat_tests::{ClientHome, Payload, eventually};
+
+use crate::{TestServer, start_server};
 
 const MIB: u64 = 1024 * 1024;
 
-async fn home_with_bucket(server: &Standalone) -> ClientHome {
+async fn home_with_bucket(server: &TestServer) -> ClientHome {
     let home = ClientHome::new(server.endpoint());
     home.rclone(&["mkdir", "sx:bucket"]).await;
     home
@@ -23,7 +25,7 @@ fn write_tree(home: &ClientHome) {
 
 #[tokio::test]
 async fn a_copied_tree_passes_check_in_both_directions() {
-    let server = Standalone::start().await;
+    let server = start_server().await;
     let home = home_with_bucket(&server).await;
     write_tree(&home);
     // Above the cut-off a file goes up in parts, so that both ways of storing are compared.
@@ -42,7 +44,7 @@ async fn a_copied_tree_passes_check_in_both_directions() {
 
 #[tokio::test]
 async fn sync_removes_what_the_source_no_longer_has() {
-    let server = Standalone::start().await;
+    let server = start_server().await;
     let home = home_with_bucket(&server).await;
     write_tree(&home);
     home.rclone(&["sync", "tree", "sx:bucket/tree"]).await;
@@ -60,7 +62,7 @@ async fn sync_removes_what_the_source_no_longer_has() {
 
 #[tokio::test]
 async fn modification_times_travel_and_change_without_the_bytes() {
-    let server = Standalone::start().await;
+    let server = start_server().await;
     let home = home_with_bucket(&server).await;
     home.write("file", b"content");
     home.rclone(&["touch", "-t", "2020-01-02T03:04:05", "file"])
@@ -80,7 +82,7 @@ async fn modification_times_travel_and_change_without_the_bytes() {
 
 #[tokio::test]
 async fn a_file_moves_on_the_server() {
-    let server = Standalone::start().await;
+    let server = start_server().await;
     let home = home_with_bucket(&server).await;
     home.write("file", b"content");
     home.rclone(&["copyto", "file", "sx:bucket/from"]).await;
@@ -94,7 +96,7 @@ async fn a_file_moves_on_the_server() {
 
 #[tokio::test]
 async fn a_range_is_read_alone() {
-    let server = Standalone::start().await;
+    let server = start_server().await;
     let home = home_with_bucket(&server).await;
     home.write("file", b"0123456789");
     home.rclone(&["copyto", "file", "sx:bucket/file"]).await;
@@ -110,7 +112,7 @@ async fn a_mount_reads_and_writes_like_a_disk() {
         println!("skipped: this machine has no /dev/fuse");
         return;
     }
-    let server = Standalone::start().await;
+    let server = start_server().await;
     let home = home_with_bucket(&server).await;
     let large = Payload::new(1, 8 * MIB);
     large.write_to(&home.path("large"));

@@ -1,10 +1,12 @@
-//! boto3 against a standalone server; the scenarios are in `compat-tests/python`.
+//! boto3; the scenarios are in `compat-tests/python`.
 
-use compat_tests::{ClientHome, Standalone, own_source};
+use compat_tests::{ClientHome, own_source};
+
+use crate::start_server;
 
 /// Runs a file of scenarios; unittest names those that fail.
 async fn run(script: &str) {
-    let server = Standalone::start().await;
+    let server = start_server().await;
     let home = ClientHome::new(server.endpoint());
     let script = own_source("python").join(script);
     let script = script.to_str().expect("the checkout's path is UTF-8");

@@ -1,15 +1,17 @@
-//! The Rust SDK against a standalone server.
+//! The Rust SDK.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, CompletedMultipartUpload, CompletedPart};
-use compat_tests::{Payload, Standalone, body_of_pieces, sdk};
+use compat_tests::{Payload, body_of_pieces, sdk};
+
+use crate::{TestServer, start_server};
 
 const MIB: u64 = 1024 * 1024;
 
-async fn server_and_client() -> (Standalone, Client) {
-    let server = Standalone::start().await;
+async fn server_and_client() -> (TestServer, Client) {
+    let server = start_server().await;
     let client = sdk(server.endpoint());
     let created = client.create_bucket().bucket("bucket").send().await;
     created.expect("a bucket can be made");
@@ -156,4 +158,56 @@ async fn a_deleted_object_is_gone_and_may_be_deleted_again() {
     }
     let got = client.get_object().bucket("bucket").key("k").send().await;
     assert_eq!(got.unwrap_err().code(), Some("NoSuchKey"));
+}
+
+#[tokio::test]
+async fn of_many_conditional_puts_at_a_time_one_wins() {
+    let (_server, client) = server_and_client().await;
+    let puts = (0..16u64).map(|seed| {
+        let put = client.put_object().bucket("bucket").key("k");
+        let put = put.if_none_match("*");
+        put.body(ByteStream::from(Payload::new(seed, 2 * MIB).bytes()))
+            .send()
+    });
+    let outcomes = futures::future::join_all(puts).await;
+    let mut winners = Vec::new();
+    for (seed, outcome) in (0u64..).zip(outcomes) {
+        match outcome {
+            Ok(_) => winners.push(seed),
+            Err(error) => {
+                let status = error.raw_response().map(|answer| answer.status().as_u16());
+                assert!(matches!(status, Some(409 | 412)), "{error:?}");
+            }
+        }
+    }
+    assert_eq!(winners.len(), 1, "{winners:?}");
+    let got = client.get_object().bucket("bucket").key("k").send().await;
+    let body = got.unwrap().body.collect().await.unwrap().into_bytes();
+    assert!(body == Payload::new(winners[0], 2 * MIB).bytes());
+}
+
+#[tokio::test]
+async fn a_running_read_outlives_overwriting_and_deletion() {
+    let (_server, client) = server_and_client().await;
+    let payload = Payload::new(1, 30 * MIB);
+    let put = client.put_object().bucket("bucket").key("k");
+    put.body(ByteStream::from(payload.bytes()))
+        .send()
+        .await
+        .unwrap();
+    let got = client.get_object().bucket("bucket").key("k").send().await;
+    let mut body = got.unwrap().body;
+    let first = body.next().await.unwrap().unwrap();
+
+    let put = client.put_object().bucket("bucket").key("k");
+    put.body(ByteStream::from_static(b"new"))
+        .send()
+        .await
+        .unwrap();
+    let delete = client.delete_object().bucket("bucket").key("k");
+    delete.send().await.unwrap();
+    let rest = body.collect().await.unwrap().into_bytes();
+    let first_bytes = first.len() as u64;
+    assert!(first == payload.slice(0, first_bytes));
+    assert!(rest == payload.slice(first_bytes, payload.length_bytes));
 }

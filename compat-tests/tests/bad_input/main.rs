@@ -1,0 +1,7 @@
+//! Bad input gets S3's own error and changes nothing.
+
+mod bodies;
+mod kit;
+mod names;
+mod requests;
+mod signatures;

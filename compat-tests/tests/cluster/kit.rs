@@ -1,0 +1,57 @@
+//! Objects in the bucket `big`, and uploads that wait to be fed.
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::primitives::ByteStream;
+use bytes::Bytes;
+use compat_tests::{Cluster, Endpoint, Payload, body_of_pieces, sdk};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+pub(crate) const MIB: u64 = 1024 * 1024;
+/// How an upload is fed.
+pub(crate) const PIECE_BYTES: u64 = 64 * 1024;
+
+/// A client, and the bucket for it.
+pub(crate) async fn client_with_bucket(endpoint: &Endpoint) -> Client {
+    let client = sdk(endpoint);
+    let created = client.create_bucket().bucket("big").send().await;
+    created.expect("a bucket can be made");
+    client
+}
+
+pub(crate) async fn put(client: &Client, key: &str, payload: Payload) {
+    let put = client.put_object().bucket("big").key(key);
+    let put = put.body(ByteStream::from(payload.bytes()));
+    put.send().await.expect("the object is stored");
+}
+
+pub(crate) async fn assert_stored(client: &Client, key: &str, payload: Payload) {
+    let got = client.get_object().bucket("big").key(key).send().await;
+    let body = got.expect("the object is there").body.collect().await;
+    let body = body.expect("the object arrives whole").into_bytes();
+    assert!(body == payload.bytes(), "{key} differs");
+}
+
+/// An upload of `payload` to the key `k` that goes on as pieces are sent, and the way to send them.
+pub(crate) fn start_upload(
+    client: &Client,
+    payload: Payload,
+) -> (mpsc::Sender<Bytes>, JoinHandle<bool>) {
+    let (pieces, body) = mpsc::channel::<Bytes>(1);
+    let body = futures::stream::unfold(body, async |mut body| {
+        body.recv().await.map(|piece| (piece, body))
+    });
+    let put = client.put_object().bucket("big").key("k");
+    let put = put.body(body_of_pieces(payload.length_bytes, body));
+    let upload = tokio::spawn(async move { put.send().await.is_ok() });
+    (pieces, upload)
+}
+
+/// Chunks per node, by number of the node.
+pub(crate) async fn chunks_per_node(cluster: &Cluster) -> Vec<usize> {
+    let mut counts = Vec::new();
+    for node in cluster.nodes() {
+        counts.push(node.chunks().await.len());
+    }
+    counts
+}

@@ -1,0 +1,7 @@
+//! `gateway serve` over chunk servers that are processes of their own, some of which die, and what
+//! lies where; restarts and crashes of `gateway standalone` too.
+
+mod deaths;
+mod kit;
+mod placement;
+mod restarts;
