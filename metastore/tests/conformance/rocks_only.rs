@@ -3,11 +3,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use metastore::{MetaError, OpenError, RocksMetastore, RocksOptions};
 
 use crate::fixtures::{
-    begin, bucket, completed, garbage, key, name, put, put_part, query, rocks, shown,
+    Store, begin, bucket, completed, garbage, key, name, put, put_part, query, rocks, shown,
 };
 
 fn refusal(path: &Path) -> OpenError {
@@ -121,6 +122,70 @@ fn a_store_whose_database_is_gone_is_not_begun_anew() {
         refusal(directory.path()),
         OpenError::Damaged { .. }
     ));
+}
+
+/// What `format` says while a first start is under way.
+const BEING_MADE: &str = "sextant metastore 1, being made\n";
+
+/// A step at which a first start may be cut off: what it left in the directory.
+type Step = fn(&Path);
+
+const STEPS_OF_A_FIRST_START: [(&str, Step); 6] = [
+    ("locked", |path| {
+        fs::write(path.join("lock"), "").unwrap();
+    }),
+    ("half a marker", |path| {
+        fs::write(path.join("lock"), "").unwrap();
+        fs::write(path.join("format.new"), &BEING_MADE[..7]).unwrap();
+    }),
+    ("marked", |path| {
+        fs::write(path.join("format"), BEING_MADE).unwrap();
+    }),
+    ("half a database", |path| {
+        drop(rocks(path));
+        fs::write(path.join("format"), BEING_MADE).unwrap();
+        fs::remove_file(path.join("db/CURRENT")).unwrap();
+        fs::write(path.join("db/MANIFEST-000001"), "torn").unwrap();
+    }),
+    ("a database", |path| {
+        drop(rocks(path));
+        fs::write(path.join("format"), BEING_MADE).unwrap();
+    }),
+    ("half a second marker", |path| {
+        drop(rocks(path));
+        fs::write(path.join("format"), BEING_MADE).unwrap();
+        fs::write(path.join("format.new"), "sext").unwrap();
+    }),
+];
+
+#[tokio::test]
+async fn a_first_start_that_was_cut_off_is_done_again() {
+    for (step, leave) in STEPS_OF_A_FIRST_START {
+        let directory = tempfile::tempdir().unwrap();
+        leave(directory.path());
+        let store = RocksMetastore::open(directory.path());
+        let store: Store = Arc::new(store.unwrap_or_else(|error| panic!("{step}: {error}")));
+        let id = bucket(&store, "photos").await;
+        drop(store);
+        let store = rocks(directory.path());
+        assert_eq!(
+            store.bucket(&name("photos")).await.unwrap().id,
+            id,
+            "{step}"
+        );
+    }
+}
+
+#[test]
+fn a_database_without_a_marker_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(rocks(directory.path()));
+    fs::remove_file(directory.path().join("format")).unwrap();
+    assert!(matches!(
+        refusal(directory.path()),
+        OpenError::Foreign { .. }
+    ));
+    assert!(directory.path().join("db/CURRENT").exists());
 }
 
 #[test]
