@@ -11,8 +11,6 @@ use std::path::{Path, PathBuf};
 
 use rocksdb::{DB, ErrorKind};
 
-use super::commit::Health;
-use super::locks::Locks;
 use super::options::{self, RocksOptions};
 use super::read::Store;
 
@@ -139,8 +137,6 @@ pub(super) fn open(path: &Path, given: &RocksOptions) -> Result<Store, OpenError
     }
     Ok(Store {
         db,
-        locks: Locks::new(),
-        health: Health::new(),
         _directory_lock: lock,
     })
 }

@@ -3,12 +3,15 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
-use metastore::{MetaError, OpenError, RocksMetastore, RocksOptions};
+use metastore::{
+    CommitObject, DeleteOutcome, MetaError, OpenError, RocksMetastore, RocksOptions, WriteCondition,
+};
 
 use crate::fixtures::{
-    Store, begin, bucket, completed, garbage, key, name, put, put_part, query, rocks, shown,
+    LATER, Store, begin, bucket, commit, completed, garbage, key, name, object, put, put_part,
+    query, rocks, shown,
 };
 
 fn refusal(path: &Path) -> OpenError {
@@ -70,6 +73,72 @@ async fn a_cold_row_is_read_from_disk() {
         assert_eq!(store.object(id, &key(&format!("{n}"))).await.unwrap(), *row);
     }
     assert!(store.object(id, &key("missing")).await.is_err());
+}
+
+#[tokio::test]
+async fn a_cold_row_is_seen_by_the_condition_of_a_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = rocks(directory.path());
+    let id = bucket(&store, "photos").await;
+    put(&store, id, "cat").await;
+    drop(store);
+    let store = rocks(directory.path());
+    let absent = CommitObject {
+        condition: WriteCondition::Absent,
+        ..commit(id, "cat", object(&[]))
+    };
+    assert!(matches!(
+        store.commit_object(absent).await,
+        Err(MetaError::PreconditionFailed)
+    ));
+}
+
+#[test]
+fn writes_of_warm_rows_need_no_thread_but_the_committers() {
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    let (release, occupied) = mpsc::channel::<()>();
+    runtime.block_on(async {
+        let store = rocks(directory.path());
+        let id = bucket(&store, "photos").await;
+        let blocked = tokio::task::spawn_blocking(move || occupied.recv());
+        let (cat, dog) = (key("cat"), key("dog"));
+        put(&store, id, "cat").await;
+        let upload = begin(&store, id, "dog").await;
+        put_part(&store, id, "dog", upload, 1).await;
+        store.abort_upload(id, &dog, upload, LATER).await.unwrap();
+        let delete = store.delete_object(id, &cat, WriteCondition::Present, LATER);
+        assert_eq!(delete.await.unwrap(), DeleteOutcome::Deleted);
+        drop(release);
+        assert!(blocked.await.unwrap().is_err());
+    });
+}
+
+#[test]
+fn a_store_outlives_its_runtime_and_closes() {
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let store = rocks(directory.path());
+    let id = runtime.block_on(bucket(&store, "photos"));
+    let (first, acknowledged) = mpsc::channel();
+    for task in 0..16 {
+        let (store, first) = (store.clone(), first.clone());
+        runtime.spawn(async move {
+            for n in 0.. {
+                put(&store, id, &format!("{task}/{n}")).await;
+                first.send(()).ok();
+            }
+        });
+    }
+    acknowledged.recv().unwrap();
+    // Commits are under way; the last of the tasks may drop the store on a thread of the runtime.
+    drop(store);
+    drop(runtime);
+    let store = RocksMetastore::open(directory.path());
+    assert!(store.is_ok(), "{:?}", store.err());
 }
 
 #[test]
