@@ -19,7 +19,7 @@ use crate::{MetaError, MetaResult};
 const QUEUE_COMMITS_MAX: usize = 512;
 /// Commits that share one sync: more would not be cheaper, and the first would wait for them.
 const GROUP_COMMITS_MAX: usize = 256;
-/// A group that has so many bytes takes no more: about what a disk syncs as fast as one block.
+/// A group of so many bytes takes no more: beyond this the bytes take the time, not the sync.
 const GROUP_BYTES_MAX: usize = 1024 * 1024;
 
 /// The way to the thread. Dropping it waits until everything in the queue is written and the
