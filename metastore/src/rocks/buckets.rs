@@ -1,7 +1,9 @@
 //! Buckets: made, deleted, listed.
 
+use super::batch::Batch;
+use super::engine::Engine;
 use super::keys;
-use super::read::Store;
+use super::read::{Looked, Reader, Store};
 use super::tables::{BUCKET_IDS, BUCKETS, CURRENT};
 use crate::{
     Bucket, BucketId, BucketName, BucketPage, MetaError, MetaResult, Timestamp, UploadEntry,
@@ -11,56 +13,85 @@ use crate::{
 /// Uploads aborted between two looks at what is left, when a bucket is deleted.
 const UPLOADS_PAGE: usize = 256;
 
-impl Store {
-    pub(super) fn create_bucket(&self, bucket: &Bucket) -> MetaResult<()> {
-        let _name = self.locks.name(&bucket.name);
-        if let Some(existing) = self.get(BUCKETS, &keys::bucket_name(&bucket.name))? {
+impl Engine {
+    pub(super) async fn create_bucket(&self, bucket: &Bucket) -> MetaResult<()> {
+        let held = vec![self.locks.name(&bucket.name).await];
+        let existing = self.get(BUCKETS, keys::bucket_name(&bucket.name)).await?;
+        if let Some(existing) = existing {
             return Err(MetaError::BucketExists {
                 name: existing.name,
                 owner: existing.owner,
             });
         }
-        let mut batch = self.batch();
-        batch.put(BUCKETS, &keys::bucket_name(&bucket.name), bucket);
-        batch.put(BUCKET_IDS, &keys::id(bucket.id.0), &bucket.name);
-        batch.commit()
+        let mut batch = Batch::default();
+        batch.put(BUCKETS, keys::bucket_name(&bucket.name), bucket);
+        batch.put(BUCKET_IDS, keys::id(bucket.id.0), &bucket.name);
+        self.commit(batch, held).await
     }
 
-    pub(super) fn delete_bucket(&self, name: &BucketName, now: Timestamp) -> MetaResult<()> {
-        let _name = self.locks.name(name);
-        let bucket = self.get(BUCKETS, &keys::bucket_name(name))?;
+    pub(super) async fn delete_bucket(&self, name: &BucketName, now: Timestamp) -> MetaResult<()> {
+        let name_lock = self.locks.name(name).await;
+        let bucket = self.get(BUCKETS, keys::bucket_name(name)).await?;
         let id = bucket.ok_or(MetaError::NoSuchBucket)?.id;
-        let _bucket = self.locks.bucket_ends(id);
-        let (start, end) = (keys::id(id.0), keys::past(id.0.as_bytes()));
-        if self.has_any(CURRENT, start, end)? {
+        let bucket_lock = self.locks.bucket_ends(id).await;
+        if self.blocking(move |store| store.has_objects(id)).await? {
             return Err(MetaError::BucketNotEmpty);
         }
-        self.abort_uploads(id, now)?;
-        let mut batch = self.batch();
-        batch.delete(BUCKETS, &keys::bucket_name(name));
-        batch.delete(BUCKET_IDS, &keys::id(id.0));
-        batch.commit()
+        self.abort_uploads(id, now).await?;
+        let mut batch = Batch::default();
+        batch.delete(BUCKETS, keys::bucket_name(name));
+        batch.delete(BUCKET_IDS, keys::id(id.0));
+        self.commit(batch, vec![name_lock, bucket_lock]).await
     }
 
     /// Aborts every upload under way. The caller holds the bucket's lock, so that no other begins.
-    fn abort_uploads(&self, bucket: BucketId, now: Timestamp) -> MetaResult<()> {
+    async fn abort_uploads(&self, bucket: BucketId, now: Timestamp) -> MetaResult<()> {
+        let left = UploadQuery {
+            bucket,
+            prefix: String::new(),
+            delimiter: None,
+            after: None,
+            limit: UPLOADS_PAGE,
+        };
         loop {
-            let page = self.list_uploads(&UploadQuery {
-                bucket,
-                prefix: String::new(),
-                delimiter: None,
-                after: None,
-                limit: UPLOADS_PAGE,
-            })?;
+            let query = left.clone();
+            let page = self
+                .blocking(move |store| store.list_uploads(&query))
+                .await?;
             for entry in page.entries {
                 if let UploadEntry::Item(listed) = entry {
-                    self.abort_upload(bucket, &listed.key, listed.upload.id, now)?;
+                    let upload = listed.upload.id;
+                    match self.abort_upload(bucket, &listed.key, upload, now).await {
+                        // Its client was faster.
+                        Ok(()) | Err(MetaError::NoSuchUpload(_)) => {}
+                        Err(error) => return Err(error),
+                    }
                 }
             }
             if !page.truncated {
                 return Ok(());
             }
         }
+    }
+}
+
+impl Reader<'_> {
+    /// The caller holds the bucket's lock, so that the answer stays true.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`.
+    pub(super) fn expect_bucket(&self, bucket: BucketId) -> Looked<()> {
+        match self.get(BUCKET_IDS, &keys::id(bucket.0))? {
+            Some(_) => Ok(()),
+            None => Err(MetaError::NoSuchBucket.into()),
+        }
+    }
+}
+
+impl Store {
+    fn has_objects(&self, bucket: BucketId) -> MetaResult<bool> {
+        let (start, end) = (keys::id(bucket.0), keys::past(bucket.0.as_bytes()));
+        self.has_any(CURRENT, start, end)
     }
 
     pub(super) fn list_buckets(
@@ -79,16 +110,5 @@ impl Store {
         found.truncate(limit);
         let buckets = found.into_iter().map(|(_, bucket)| bucket).collect();
         Ok(BucketPage { buckets, truncated })
-    }
-
-    /// The caller holds the bucket's lock, so that the answer stays true.
-    ///
-    /// # Errors
-    /// `NoSuchBucket`.
-    pub(super) fn expect_bucket(&self, bucket: BucketId) -> MetaResult<()> {
-        match self.get(BUCKET_IDS, &keys::id(bucket.0))? {
-            Some(_) => Ok(()),
-            None => Err(MetaError::NoSuchBucket),
-        }
     }
 }

@@ -1,13 +1,13 @@
 //! The rows that name chunks: written when an object or a part comes, turned into garbage when it
 //! goes, always in the same batch as the row that holds the chunks.
 
-use super::commit::Batch;
+use super::batch::Batch;
 use super::keys;
 use super::tables::{CHUNKS, GC, NODE_CHUNKS, REPAIR};
 use crate::{ChunkOwner, ChunkRef, GcItem, RepairRow, Timestamp};
 use uuid::Uuid;
 
-impl Batch<'_> {
+impl Batch {
     /// Names `chunks` as `owner`'s, places them on their nodes, and queues those with fewer than
     /// `replicas_wanted` replicas for repair.
     pub(super) fn link(
@@ -18,12 +18,12 @@ impl Batch<'_> {
         since: Timestamp,
     ) {
         for chunk in chunks {
-            self.put(CHUNKS, &keys::chunk(chunk.id), owner);
+            self.put(CHUNKS, keys::chunk(chunk.id), owner);
             for &node in &chunk.replicas {
-                self.put(NODE_CHUNKS, &keys::node_chunk(node, chunk.id), &());
+                self.put(NODE_CHUNKS, keys::node_chunk(node, chunk.id), &());
             }
             if let Some(repair) = RepairRow::for_short(chunk, replicas_wanted, since) {
-                self.put(REPAIR, &keys::chunk(chunk.id), &repair);
+                self.put(REPAIR, keys::chunk(chunk.id), &repair);
             }
         }
     }
@@ -35,23 +35,23 @@ impl Batch<'_> {
             return;
         }
         for chunk in &chunks {
-            self.delete(CHUNKS, &keys::chunk(chunk.id));
+            self.delete(CHUNKS, keys::chunk(chunk.id));
         }
         self.queue(&GcItem::Chunks(chunks), unlinked_at);
     }
 
     /// Queues an item for garbage collection.
     pub(super) fn queue(&mut self, item: &GcItem, unlinked_at: Timestamp) {
-        self.put(GC, &keys::gc(unlinked_at, Uuid::now_v7()), item);
+        self.put(GC, keys::gc(unlinked_at, Uuid::now_v7()), item);
     }
 
     /// Removes the last traces of chunks that were deleted on every node.
     pub(super) fn forget(&mut self, chunks: &[ChunkRef]) {
         for chunk in chunks {
             for &node in &chunk.replicas {
-                self.delete(NODE_CHUNKS, &keys::node_chunk(node, chunk.id));
+                self.delete(NODE_CHUNKS, keys::node_chunk(node, chunk.id));
             }
-            self.delete(REPAIR, &keys::chunk(chunk.id));
+            self.delete(REPAIR, keys::chunk(chunk.id));
         }
     }
 }

@@ -2,18 +2,22 @@
 
 use chunkproto::{ChunkId, NodeId};
 
+use super::batch::Batch;
+use super::engine::Engine;
 use super::keys;
 use super::read::Store;
 use super::tables::{NODE_CHUNKS, NODES, REPAIR};
 use crate::{MetaResult, NodeRow, RepairRow};
 
-impl Store {
-    pub(super) fn put_node(&self, node: &NodeRow) -> MetaResult<()> {
-        let mut batch = self.batch();
-        batch.put(NODES, &keys::id(node.id.into()), node);
-        batch.commit()
+impl Engine {
+    pub(super) async fn put_node(&self, node: &NodeRow) -> MetaResult<()> {
+        let mut batch = Batch::default();
+        batch.put(NODES, keys::id(node.id.into()), node);
+        self.commit(batch, Vec::new()).await
     }
+}
 
+impl Store {
     pub(super) fn nodes(&self) -> MetaResult<Vec<NodeRow>> {
         let found = self.range(NODES, Vec::new(), keys::past(&[]), usize::MAX)?;
         Ok(found.into_iter().map(|(_, node)| node).collect())

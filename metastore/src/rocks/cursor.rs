@@ -23,7 +23,9 @@ impl<'s, R: DeserializeOwned> Cursor<'s, R> {
         let mut options = ReadOptions::default();
         options.set_iterate_lower_bound(start);
         options.set_iterate_upper_bound(end);
-        let mut rows = store.db.raw_iterator_cf_opt(store.family(table), options);
+        let mut rows = store
+            .db
+            .raw_iterator_cf_opt(store.family(table.name), options);
         rows.seek_to_first();
         Self {
             table,

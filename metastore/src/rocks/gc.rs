@@ -2,10 +2,32 @@
 
 use uuid::Uuid;
 
+use super::batch::Batch;
+use super::engine::Engine;
 use super::keys;
 use super::read::Store;
 use super::tables::{GC, PARTS};
 use crate::{GcEntry, GcItem, MetaResult, Timestamp};
+
+impl Engine {
+    pub(super) async fn gc_expand(&self, entry: &GcEntry, limit: usize) -> MetaResult<()> {
+        let held = vec![self.locks.upload_ends(entry.parts_to_expand()).await];
+        let entry = entry.clone();
+        // A walk over parts, so it may wait from the beginning.
+        let expansion = self.blocking(move |store| store.expansion(&entry, limit));
+        match expansion.await? {
+            Some(batch) => self.commit(batch, held).await,
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn gc_done(&self, entry: &GcEntry) -> MetaResult<()> {
+        let mut batch = Batch::default();
+        batch.forget(entry.chunks_done());
+        batch.delete(GC, keys::gc_entry(entry));
+        self.commit(batch, Vec::new()).await
+    }
+}
 
 impl Store {
     pub(super) fn gc_due(
@@ -30,31 +52,23 @@ impl Store {
         found.into_iter().map(entry).collect()
     }
 
-    pub(super) fn gc_expand(&self, entry: &GcEntry, limit: usize) -> MetaResult<()> {
-        let upload = entry.parts_to_expand();
-        let _upload = self.locks.upload_ends(upload);
-        if self.get(GC, &keys::gc_entry(entry))?.is_none() {
-            // Another run was faster.
-            return Ok(());
+    /// The commit that expands an entry; none if another run was faster.
+    fn expansion(&self, entry: &GcEntry, limit: usize) -> MetaResult<Option<Batch>> {
+        if self.on_disk().get(GC, &keys::gc_entry(entry))?.is_none() {
+            return Ok(None);
         }
+        let upload = entry.parts_to_expand();
         let mut parts = self.parts_of(upload, limit.saturating_add(1))?;
         let is_last_page = parts.len() <= limit;
         parts.truncate(limit);
-        let mut batch = self.batch();
+        let mut batch = Batch::default();
         for part in parts {
-            batch.delete(PARTS, &keys::part(upload, part.number));
+            batch.delete(PARTS, keys::part(upload, part.number));
             batch.unlink(part.layout.chunks, entry.unlinked_at);
         }
         if is_last_page {
-            batch.delete(GC, &keys::gc_entry(entry));
+            batch.delete(GC, keys::gc_entry(entry));
         }
-        batch.commit()
-    }
-
-    pub(super) fn gc_done(&self, entry: &GcEntry) -> MetaResult<()> {
-        let mut batch = self.batch();
-        batch.forget(entry.chunks_done());
-        batch.delete(GC, &keys::gc_entry(entry));
-        batch.commit()
+        Ok(Some(batch))
     }
 }

@@ -122,6 +122,7 @@ mod tests {
 
     use super::*;
     use crate::Timestamp;
+    use crate::rocks::batch::Batch;
     use crate::rocks::open;
     use crate::rocks::options::RocksOptions;
     use crate::{SystemHeaders, UploadId};
@@ -132,7 +133,7 @@ mod tests {
 
     /// Begins an upload under each key: the smallest rows that are listed.
     fn fill(store: &Store, bucket: BucketId, keys: impl Iterator<Item = String>) {
-        let mut batch = store.batch();
+        let mut batch = Batch::default();
         for key in keys {
             let upload = Upload {
                 id: UploadId::generate(),
@@ -142,9 +143,9 @@ mod tests {
                 user_metadata: Vec::new(),
                 checksum: None,
             };
-            batch.put(UPLOADS, &keys::upload(bucket, &key, upload.id), &upload);
+            batch.put(UPLOADS, keys::upload(bucket, &key, upload.id), &upload);
         }
-        batch.commit().unwrap();
+        store.write(&[batch]).unwrap();
     }
 
     fn moves(store: &Store, bucket: BucketId, delimiter: Option<&str>, limit: usize) -> u64 {

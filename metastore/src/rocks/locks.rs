@@ -1,16 +1,19 @@
 //! What keeps a checked precondition true until its commit is durable. Locks are striped: a name
 //! hashes to one of a fixed number of locks, so unrelated names sometimes wait for each other and
-//! nothing grows. Held by blocking threads only, across the synced write.
+//! nothing grows. A [`Guard`] is owned: it travels with the commit to the thread that writes, so
+//! that a caller who goes away cannot let go of it too early.
 //!
 //! IMPORTANT: locks are taken in the order bucket name, bucket, upload, key, part, and at most one
 //! of each kind; so there is no circle to wait in. Readers of rows take none.
 
 use std::hash::{BuildHasher as _, Hash, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
+
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use crate::{BucketId, BucketName, ObjectKey, PartNumber, UploadId};
 
-/// Far more than threads that commit at the same time, so that few wait without need.
+/// Far more than commits that are under way at the same time, so that few wait without need.
 const KEY_STRIPES: usize = 1024;
 const BUCKET_STRIPES: usize = 256;
 const UPLOAD_STRIPES: usize = 256;
@@ -19,11 +22,20 @@ const NAME_STRIPES: usize = 16;
 
 /// All locks of a store.
 pub(super) struct Locks {
-    names: Striped<Mutex<()>>,
-    buckets: Striped<RwLock<()>>,
-    uploads: Striped<RwLock<()>>,
-    keys: Striped<Mutex<()>>,
-    parts: Striped<Mutex<()>>,
+    names: Striped,
+    buckets: Striped,
+    uploads: Striped,
+    keys: Striped,
+    parts: Striped,
+}
+
+/// A lock that is held until this is dropped, wherever that happens.
+#[expect(dead_code, reason = "a guard is held, not looked into")]
+pub(super) enum Guard {
+    /// Held together with other shared guards.
+    Shared(OwnedRwLockReadGuard<()>),
+    /// Held alone.
+    Exclusive(OwnedRwLockWriteGuard<()>),
 }
 
 impl Locks {
@@ -38,80 +50,68 @@ impl Locks {
     }
 
     /// Held to create or delete the bucket of that name.
-    pub(super) fn name(&self, name: &BucketName) -> MutexGuard<'_, ()> {
-        // The locks guard no data, so a panic under one leaves nothing half done.
-        self.names
-            .of(name)
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    pub(super) async fn name(&self, name: &BucketName) -> Guard {
+        self.names.exclusive(name).await
     }
 
     /// Held to write into a bucket: it stays while this is held.
-    pub(super) fn bucket_stays(&self, bucket: BucketId) -> RwLockReadGuard<'_, ()> {
-        self.buckets
-            .of(&bucket)
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
+    pub(super) async fn bucket_stays(&self, bucket: BucketId) -> Guard {
+        self.buckets.shared(&bucket).await
     }
 
     /// Held to delete a bucket: nothing enters it while this is held.
-    pub(super) fn bucket_ends(&self, bucket: BucketId) -> RwLockWriteGuard<'_, ()> {
-        self.buckets
-            .of(&bucket)
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
+    pub(super) async fn bucket_ends(&self, bucket: BucketId) -> Guard {
+        self.buckets.exclusive(&bucket).await
     }
 
     /// Held to write a part: the upload stays under way while this is held.
-    pub(super) fn upload_stays(&self, upload: UploadId) -> RwLockReadGuard<'_, ()> {
-        self.uploads
-            .of(&upload)
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
+    pub(super) async fn upload_stays(&self, upload: UploadId) -> Guard {
+        self.uploads.shared(&upload).await
     }
 
     /// Held to end an upload or to take its parts away: no part is written while this is held.
-    pub(super) fn upload_ends(&self, upload: UploadId) -> RwLockWriteGuard<'_, ()> {
-        self.uploads
-            .of(&upload)
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
+    pub(super) async fn upload_ends(&self, upload: UploadId) -> Guard {
+        self.uploads.exclusive(&upload).await
     }
 
     /// Held to change the current version of a key.
-    pub(super) fn key(&self, bucket: BucketId, key: &ObjectKey) -> MutexGuard<'_, ()> {
-        self.keys
-            .of(&(bucket, key))
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    pub(super) async fn key(&self, bucket: BucketId, key: &ObjectKey) -> Guard {
+        self.keys.exclusive(&(bucket, key)).await
     }
 
     /// Held to replace a part.
-    pub(super) fn part(&self, upload: UploadId, number: PartNumber) -> MutexGuard<'_, ()> {
-        self.parts
-            .of(&(upload, number))
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    pub(super) async fn part(&self, upload: UploadId, number: PartNumber) -> Guard {
+        self.parts.exclusive(&(upload, number)).await
     }
 }
 
-/// A fixed number of locks, shared by all names.
-struct Striped<L> {
+/// A fixed number of locks, shared by all names. Each serves its waiters in the order they came,
+/// so neither writers nor readers starve.
+struct Striped {
     hasher: RandomState,
-    stripes: Vec<L>,
+    stripes: Vec<Arc<RwLock<()>>>,
 }
 
-impl<L: Default> Striped<L> {
+impl Striped {
     fn new(count: usize) -> Self {
-        let stripes = std::iter::repeat_with(L::default).take(count).collect();
+        let stripes = std::iter::repeat_with(Arc::default).take(count).collect();
         Self {
             hasher: RandomState::new(),
             stripes,
         }
     }
 
-    fn of(&self, name: &impl Hash) -> &L {
+    async fn shared(&self, name: &impl Hash) -> Guard {
+        Guard::Shared(self.of(name).read_owned().await)
+    }
+
+    async fn exclusive(&self, name: &impl Hash) -> Guard {
+        Guard::Exclusive(self.of(name).write_owned().await)
+    }
+
+    fn of(&self, name: &impl Hash) -> Arc<RwLock<()>> {
         let index = self.hasher.hash_one(name) % self.stripes.len() as u64;
-        &self.stripes[usize::try_from(index).expect("less than the number of stripes")]
+        let index = usize::try_from(index).expect("less than the number of stripes");
+        Arc::clone(&self.stripes[index])
     }
 }

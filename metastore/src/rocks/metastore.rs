@@ -1,20 +1,17 @@
-//! [`RocksMetastore`]: every method of the trait, each handing on to the file that does it. Owns
-//! the one way off the async runtime: whatever may wait for a lock or the disk goes through
-//! [`RocksMetastore::blocking`].
+//! [`RocksMetastore`]: every method of the trait, each handing on to the file that does it.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use chunkproto::{ChunkId, NodeId};
-use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use super::engine::Engine;
 use super::keys;
 use super::open::{self, OpenError};
 use super::options::RocksOptions;
-use super::read::{Cached, Store};
-use super::tables::{BODIES, BUCKETS, CHUNKS, CURRENT, PART_SETS, PARTS, Table, UPLOADS};
+use super::read::Store;
+use super::tables::{BODIES, BUCKETS, CHUNKS, CURRENT, PART_SETS, PARTS, UPLOADS};
 use crate::{
     BodyId, Bucket, BucketId, BucketName, BucketPage, ChunkOwner, CommitObject, CompleteUpload,
     Completed, DeleteOutcome, GcEntry, InlineBody, ListPage, ListQuery, ListedObject, MetaError,
@@ -24,10 +21,19 @@ use crate::{
 
 /// The metadata in an embedded RocksDB. One process has the directory open at a time.
 ///
-/// Needs a tokio runtime around its methods. Dropping it closes the database once the operations
-/// under way have ended.
+/// Durability: a write is answered once its rows are synced to the log; writes that meet share
+/// the sync. After a sync that failed, writes are refused until the store is opened anew, and
+/// reads go on.
+///
+/// A write whose future is dropped either was handed to the thread that writes, and happens whole,
+/// or changes nothing; whichever it is, no other write comes between its check and its commit.
+/// A write's future should be polled to its end or dropped: one that is kept without being polled
+/// may hold locks that others wait for.
+///
+/// Needs a tokio runtime around its methods. Dropping it waits until what was handed to the thread
+/// that writes is durable, and closes the database once the reads under way have ended.
 pub struct RocksMetastore {
-    store: Arc<Store>,
+    engine: Engine,
 }
 
 impl RocksMetastore {
@@ -44,58 +50,30 @@ impl RocksMetastore {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(path: &Path, options: &RocksOptions) -> Result<Self, OpenError> {
-        Ok(Self {
-            store: Arc::new(open::open(path, options)?),
-        })
-    }
-
-    /// Does `work` on a thread that may wait. It runs to its end even if the caller goes away.
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Store) -> MetaResult<T> + Send + 'static,
-    ) -> MetaResult<T> {
-        let store = Arc::clone(&self.store);
-        match tokio::task::spawn_blocking(move || work(&store)).await {
-            Ok(result) => result,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(MetaError::Unavailable(
-                    "the runtime is shutting down".into(),
-                )),
-            },
-        }
-    }
-
-    /// The row under `key`: at once if memory holds it, else from a thread that may wait.
-    async fn get<R: DeserializeOwned + Send + 'static>(
-        &self,
-        table: Table<R>,
-        key: Vec<u8>,
-    ) -> MetaResult<Option<R>> {
-        match self.store.get_cached(table, &key)? {
-            Cached::Known(row) => Ok(row),
-            Cached::OnDisk => self.blocking(move |store| store.get(table, &key)).await,
-        }
+        let store = open::open(path, options)?;
+        let engine = Engine::start(store).map_err(|source| OpenError::Io {
+            path: path.into(),
+            source,
+        })?;
+        Ok(Self { engine })
     }
 }
 
 #[async_trait]
 impl Metastore for RocksMetastore {
     async fn create_bucket(&self, bucket: Bucket) -> MetaResult<()> {
-        self.blocking(move |store| store.create_bucket(&bucket))
-            .await
+        self.engine.create_bucket(&bucket).await
     }
 
     async fn bucket(&self, name: &BucketName) -> MetaResult<Bucket> {
-        self.get(BUCKETS, keys::bucket_name(name))
+        self.engine
+            .get(BUCKETS, keys::bucket_name(name))
             .await?
             .ok_or(MetaError::NoSuchBucket)
     }
 
     async fn delete_bucket(&self, name: &BucketName, now: Timestamp) -> MetaResult<()> {
-        let name = name.clone();
-        self.blocking(move |store| store.delete_bucket(&name, now))
-            .await
+        self.engine.delete_bucket(name, now).await
     }
 
     async fn list_buckets(
@@ -105,26 +83,28 @@ impl Metastore for RocksMetastore {
         limit: usize,
     ) -> MetaResult<BucketPage> {
         let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
-        self.blocking(move |store| store.list_buckets(&prefix, after.as_deref(), limit))
+        self.engine
+            .blocking(move |store| store.list_buckets(&prefix, after.as_deref(), limit))
             .await
     }
 
     async fn object(&self, bucket: BucketId, key: &ObjectKey) -> MetaResult<ObjectVersion> {
         let found = self
+            .engine
             .get(CURRENT, keys::object(bucket, key.as_str().as_bytes()))
             .await?;
         found.ok_or_else(|| MetaError::NoSuchKey(key.clone()))
     }
 
     async fn inline_body(&self, body: BodyId) -> MetaResult<InlineBody> {
-        self.get(BODIES, keys::id(body.0))
+        self.engine
+            .get(BODIES, keys::id(body.0))
             .await?
             .ok_or(MetaError::NoSuchBody(body))
     }
 
     async fn commit_object(&self, commit: CommitObject) -> MetaResult<()> {
-        self.blocking(move |store| store.commit_object(&commit))
-            .await
+        self.engine.commit_object(commit).await
     }
 
     async fn delete_object(
@@ -134,13 +114,13 @@ impl Metastore for RocksMetastore {
         condition: WriteCondition,
         now: Timestamp,
     ) -> MetaResult<DeleteOutcome> {
-        let key = key.clone();
-        self.blocking(move |store| store.delete_object(bucket, &key, &condition, now))
-            .await
+        self.engine.delete_object(bucket, key, condition, now).await
     }
 
     async fn list_objects(&self, query: ListQuery) -> MetaResult<ListPage<ListedObject>> {
-        self.blocking(move |store| store.list_objects(&query)).await
+        self.engine
+            .blocking(move |store| store.list_objects(&query))
+            .await
     }
 
     async fn create_upload(
@@ -149,9 +129,7 @@ impl Metastore for RocksMetastore {
         key: &ObjectKey,
         upload: Upload,
     ) -> MetaResult<()> {
-        let key = key.clone();
-        self.blocking(move |store| store.create_upload(bucket, &key, &upload))
-            .await
+        self.engine.create_upload(bucket, key, &upload).await
     }
 
     async fn upload(
@@ -161,6 +139,7 @@ impl Metastore for RocksMetastore {
         upload: UploadId,
     ) -> MetaResult<Upload> {
         let found = self
+            .engine
             .get(UPLOADS, keys::upload(bucket, key.as_str(), upload))
             .await?;
         found.ok_or(MetaError::NoSuchUpload(upload))
@@ -174,8 +153,8 @@ impl Metastore for RocksMetastore {
         part: Part,
         replicas_wanted: u8,
     ) -> MetaResult<()> {
-        let key = key.clone();
-        self.blocking(move |store| store.put_part(bucket, &key, upload, &part, replicas_wanted))
+        self.engine
+            .put_part(bucket, key, upload, part, replicas_wanted)
             .await
     }
 
@@ -185,22 +164,22 @@ impl Metastore for RocksMetastore {
         after: Option<PartNumber>,
         limit: usize,
     ) -> MetaResult<PartPage> {
-        self.blocking(move |store| store.list_parts(upload, after, limit))
+        self.engine
+            .blocking(move |store| store.list_parts(upload, after, limit))
             .await
     }
 
     async fn part(&self, upload: UploadId, number: PartNumber) -> MetaResult<Part> {
-        let found = self.get(PARTS, keys::part(upload, number)).await?;
+        let found = self.engine.get(PARTS, keys::part(upload, number)).await?;
         found.ok_or(MetaError::InvalidPart(number))
     }
 
     async fn complete_upload(&self, complete: CompleteUpload) -> MetaResult<Completed> {
-        self.blocking(move |store| store.complete_upload(&complete))
-            .await
+        self.engine.complete_upload(complete).await
     }
 
     async fn part_set(&self, upload: UploadId) -> MetaResult<PartSet> {
-        let found = self.get(PART_SETS, keys::id(upload.0)).await?;
+        let found = self.engine.get(PART_SETS, keys::id(upload.0)).await?;
         found.ok_or(MetaError::NoSuchUpload(upload))
     }
 
@@ -211,25 +190,25 @@ impl Metastore for RocksMetastore {
         upload: UploadId,
         now: Timestamp,
     ) -> MetaResult<()> {
-        let key = key.clone();
-        self.blocking(move |store| store.abort_upload(bucket, &key, upload, now))
-            .await
+        self.engine.abort_upload(bucket, key, upload, now).await
     }
 
     async fn list_uploads(&self, query: UploadQuery) -> MetaResult<UploadPage> {
-        self.blocking(move |store| store.list_uploads(&query)).await
+        self.engine
+            .blocking(move |store| store.list_uploads(&query))
+            .await
     }
 
     async fn put_node(&self, node: NodeRow) -> MetaResult<()> {
-        self.blocking(move |store| store.put_node(&node)).await
+        self.engine.put_node(&node).await
     }
 
     async fn nodes(&self) -> MetaResult<Vec<NodeRow>> {
-        self.blocking(Store::nodes).await
+        self.engine.blocking(Store::nodes).await
     }
 
     async fn chunk_owner(&self, chunk: ChunkId) -> MetaResult<Option<ChunkOwner>> {
-        self.get(CHUNKS, keys::chunk(chunk)).await
+        self.engine.get(CHUNKS, keys::chunk(chunk)).await
     }
 
     async fn chunks_on_node(
@@ -238,7 +217,8 @@ impl Metastore for RocksMetastore {
         after: Option<ChunkId>,
         limit: usize,
     ) -> MetaResult<Vec<ChunkId>> {
-        self.blocking(move |store| store.chunks_on_node(node, after, limit))
+        self.engine
+            .blocking(move |store| store.chunks_on_node(node, after, limit))
             .await
     }
 
@@ -247,7 +227,8 @@ impl Metastore for RocksMetastore {
         after: Option<ChunkId>,
         limit: usize,
     ) -> MetaResult<Vec<RepairRow>> {
-        self.blocking(move |store| store.repair_queue(after, limit))
+        self.engine
+            .blocking(move |store| store.repair_queue(after, limit))
             .await
     }
 
@@ -257,18 +238,16 @@ impl Metastore for RocksMetastore {
         after: Option<(Timestamp, Uuid)>,
         limit: usize,
     ) -> MetaResult<Vec<GcEntry>> {
-        self.blocking(move |store| store.gc_due(before, after, limit))
+        self.engine
+            .blocking(move |store| store.gc_due(before, after, limit))
             .await
     }
 
     async fn gc_expand(&self, entry: &GcEntry, limit: usize) -> MetaResult<()> {
-        let entry = entry.clone();
-        self.blocking(move |store| store.gc_expand(&entry, limit))
-            .await
+        self.engine.gc_expand(entry, limit).await
     }
 
     async fn gc_done(&self, entry: &GcEntry) -> MetaResult<()> {
-        let entry = entry.clone();
-        self.blocking(move |store| store.gc_done(&entry)).await
+        self.engine.gc_done(entry).await
     }
 }

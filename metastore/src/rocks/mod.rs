@@ -2,22 +2,26 @@
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `metastore` | [`RocksMetastore`]: every method of the trait, and the one way off the runtime |
+//! | `metastore` | [`RocksMetastore`]: every method of the trait |
+//! | `engine` | look under locks, then commit; the one way off the runtime |
 //! | `open` | the directory: its lock, its format marker, why it may be refused |
 //! | `options` | RocksDB's settings and what they cost in memory |
 //! | `tables` | the column families, and what each maps to what |
 //! | `keys`, `rows` | how keys and rows are written as bytes |
 //! | `read`, `cursor` | looking rows up, walking over them |
-//! | `commit` | the batch, and the one place where it is written and synced |
 //! | `locks` | what keeps a checked precondition true until the commit |
+//! | `batch` | the rows of a commit, and the one place where they are written and synced |
+//! | `committer` | the thread that writes: merges commits that meet into one sync |
 //! | `buckets`, `objects`, `multipart`, `parts`, `listing`, `cluster`, `gc` | the operations |
 //! | `chunks` | the rows that name chunks, beside whatever row holds them |
 
+mod batch;
 mod buckets;
 mod chunks;
 mod cluster;
-mod commit;
+mod committer;
 mod cursor;
+mod engine;
 mod gc;
 mod keys;
 mod listing;

@@ -1,5 +1,7 @@
 //! Multipart uploads: begun, completed, aborted.
 
+use super::batch::Batch;
+use super::engine::Engine;
 use super::keys;
 use super::read::Store;
 use super::tables::{PART_SETS, PARTS, UPLOADS};
@@ -9,25 +11,73 @@ use crate::{
     PartNumber, PartSet, Timestamp, Upload, UploadId,
 };
 
-impl Store {
-    pub(super) fn create_upload(
+/// What completing an upload comes to.
+enum Completion {
+    /// This is to be committed.
+    Commit(Batch),
+    /// It was committed before.
+    Before(PartSet),
+}
+
+impl Engine {
+    pub(super) async fn create_upload(
         &self,
         bucket: BucketId,
         key: &ObjectKey,
         upload: &Upload,
     ) -> MetaResult<()> {
-        let _bucket = self.locks.bucket_stays(bucket);
-        self.expect_bucket(bucket)?;
-        let mut batch = self.batch();
+        let held = vec![self.locks.bucket_stays(bucket).await];
+        self.look(move |reader| reader.expect_bucket(bucket))
+            .await?;
+        let mut batch = Batch::default();
         batch.put(
             UPLOADS,
-            &keys::upload(bucket, key.as_str(), upload.id),
+            keys::upload(bucket, key.as_str(), upload.id),
             upload,
         );
-        batch.commit()
+        self.commit(batch, held).await
     }
 
-    pub(super) fn complete_upload(&self, complete: &CompleteUpload) -> MetaResult<Completed> {
+    pub(super) async fn complete_upload(&self, complete: CompleteUpload) -> MetaResult<Completed> {
+        // The bucket's lock is needed although the upload keeps the bucket: a delete that looks
+        // at objects before this commit and at uploads after it would see neither.
+        let held = vec![
+            self.locks.bucket_stays(complete.bucket).await,
+            self.locks.upload_ends(complete.upload).await,
+            self.locks.key(complete.bucket, &complete.key).await,
+        ];
+        // A walk over parts, so it may wait from the beginning.
+        let completion = self.blocking(move |store| store.completion(&complete));
+        match completion.await? {
+            Completion::Commit(batch) => {
+                self.commit(batch, held).await?;
+                Ok(Completed::Now)
+            }
+            Completion::Before(set) => Ok(Completed::Before(set)),
+        }
+    }
+
+    pub(super) async fn abort_upload(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        upload: UploadId,
+        now: Timestamp,
+    ) -> MetaResult<()> {
+        let held = vec![self.locks.upload_ends(upload).await];
+        let upload_key = keys::upload(bucket, key.as_str(), upload);
+        if self.get(UPLOADS, upload_key.clone()).await?.is_none() {
+            return Err(MetaError::NoSuchUpload(upload));
+        }
+        let mut batch = Batch::default();
+        batch.delete(UPLOADS, upload_key);
+        batch.queue(&GcItem::Parts(upload), now);
+        self.commit(batch, held).await
+    }
+}
+
+impl Store {
+    fn completion(&self, complete: &CompleteUpload) -> MetaResult<Completion> {
         let CompleteUpload {
             bucket,
             key,
@@ -35,25 +85,20 @@ impl Store {
             object,
             ..
         } = complete;
-        // The bucket's lock is needed although the upload keeps the bucket: a delete that looks
-        // at objects before this commit and at uploads after it would see neither.
-        let _bucket = self.locks.bucket_stays(*bucket);
-        let _upload = self.locks.upload_ends(*upload);
-        let _key = self.locks.key(*bucket, key);
         let upload_key = keys::upload(*bucket, key.as_str(), *upload);
-        if self.get(UPLOADS, &upload_key)?.is_none() {
+        if self.on_disk().get(UPLOADS, &upload_key)?.is_none() {
             return self
                 .completed_before(*bucket, key, *upload)
-                .map(Completed::Before);
+                .map(Completion::Before);
         }
         let parts = self.parts_of(*upload, usize::from(PartNumber::MAX))?;
         let Choice { chosen, left_out } = Choice::of(&complete.parts, parts)?;
-        let current = self.current(*bucket, key)?;
+        let current = self.on_disk().current(*bucket, key)?;
         complete.condition.check(key, current.as_ref())?;
 
-        let mut batch = self.batch();
+        let mut batch = Batch::default();
         for part in left_out {
-            batch.delete(PARTS, &keys::part(*upload, part.number));
+            batch.delete(PARTS, keys::part(*upload, part.number));
             batch.unlink(part.layout.chunks, object.modified_at);
         }
         let part_set = PartSet {
@@ -63,11 +108,10 @@ impl Store {
             etag: object.etag.clone(),
             parts: chosen,
         };
-        batch.put(PART_SETS, &keys::id(upload.0), &part_set);
+        batch.put(PART_SETS, keys::id(upload.0), &part_set);
         batch.make_current(*bucket, key, object, current.as_ref());
-        batch.delete(UPLOADS, &upload_key);
-        batch.commit()?;
-        Ok(Completed::Now)
+        batch.delete(UPLOADS, upload_key);
+        Ok(Completion::Commit(batch))
     }
 
     /// The part set of an upload that was completed before, where its object is still current.
@@ -78,33 +122,15 @@ impl Store {
         upload: UploadId,
     ) -> MetaResult<PartSet> {
         let gone = MetaError::NoSuchUpload(upload);
-        let Some(set) = self.get(PART_SETS, &keys::id(upload.0))? else {
+        let Some(set) = self.on_disk().get(PART_SETS, &keys::id(upload.0))? else {
             return Err(gone);
         };
-        let current = self.current(bucket, key)?.map(|object| object.data);
-        let is_current = current == Some(ObjectData::Parts(upload));
+        let current = self.on_disk().current(bucket, key)?;
+        let is_current = current.map(|object| object.data) == Some(ObjectData::Parts(upload));
         if is_current && set.bucket == bucket && set.key == *key {
             Ok(set)
         } else {
             Err(gone)
         }
-    }
-
-    pub(super) fn abort_upload(
-        &self,
-        bucket: BucketId,
-        key: &ObjectKey,
-        upload: UploadId,
-        now: Timestamp,
-    ) -> MetaResult<()> {
-        let _upload = self.locks.upload_ends(upload);
-        let upload_key = keys::upload(bucket, key.as_str(), upload);
-        if self.get(UPLOADS, &upload_key)?.is_none() {
-            return Err(MetaError::NoSuchUpload(upload));
-        }
-        let mut batch = self.batch();
-        batch.delete(UPLOADS, &upload_key);
-        batch.queue(&GcItem::Parts(upload), now);
-        batch.commit()
     }
 }

@@ -1,5 +1,9 @@
 //! The store's directory: `lock`, held while the store is open; `format`, which says what the
 //! directory is; `db`, which is RocksDB's. Nothing is touched in a directory that is not ours.
+//!
+//! A first start may be cut off at any step and done again: the marker says "being made" before
+//! there is a database, and names the format once the database is whole. No row is written, so
+//! none can be lost, before the second marker is durable.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
@@ -7,15 +11,17 @@ use std::path::{Path, PathBuf};
 
 use rocksdb::{DB, ErrorKind};
 
-use super::commit::Health;
-use super::locks::Locks;
 use super::options::{self, RocksOptions};
 use super::read::Store;
 
 /// What stands in `format`: the shape of all tables, keys and rows. A program opens only a store
 /// of the format that it writes.
 const FORMAT: &str = "sextant metastore 1\n";
+/// What stands there until the first start has come to its end.
+const BEING_MADE: &str = "sextant metastore 1, being made\n";
 const FORMAT_FILE: &str = "format";
+/// The next `format`, until it is whole.
+const FORMAT_NEW_FILE: &str = "format.new";
 const LOCK_FILE: &str = "lock";
 const DATABASE_DIR: &str = "db";
 /// What a fresh file system has in its root.
@@ -35,7 +41,7 @@ pub enum OpenError {
     },
     /// The directory has files in it, but is no metadata store.
     #[error(
-        "'{}' is not empty and not a metadata store; choose an empty directory (if the first start of a new store was interrupted, empty this one)",
+        "'{}' is not empty and not a metadata store; choose an empty directory",
         path.display()
     )]
     Foreign {
@@ -85,8 +91,10 @@ pub enum OpenError {
 
 /// What a directory turned out to be.
 enum Found {
-    /// Empty: a store may be made in it.
+    /// Empty, or cut off before the first marker: a store may be made in it.
     Nothing,
+    /// A first start that was cut off: whatever stands in `db` has no row.
+    HalfMade,
     /// A store of our format.
     Store,
 }
@@ -103,28 +111,32 @@ pub(super) fn open(path: &Path, given: &RocksOptions) -> Result<Store, OpenError
         inspect(path)?;
     }
     let lock = lock(path)?;
-    let found = inspect(path)?;
     let database = path.join(DATABASE_DIR);
-    if matches!(found, Found::Store) && !database.join("CURRENT").exists() {
-        // RocksDB would begin a new database here and delete the files of the old one.
-        let detail = "db/CURRENT is missing".to_owned();
-        return Err(OpenError::Damaged {
-            path: path.into(),
-            detail,
-        });
+    let found = inspect(path)?;
+    match found {
+        Found::Store if !database.join("CURRENT").exists() => {
+            // RocksDB would begin a new database here and delete the files of the old one.
+            let detail = "db/CURRENT is missing".to_owned();
+            return Err(OpenError::Damaged {
+                path: path.into(),
+                detail,
+            });
+        }
+        Found::Store => {}
+        Found::HalfMade => remove_half_made(&database).map_err(io_error)?,
+        Found::Nothing => write_marker(path, BEING_MADE).map_err(io_error)?,
     }
     let families = options::column_families(given);
     let db = DB::open_cf_descriptors(&options::database(), &database, families)
         .map_err(|source| database_error(path, source))?;
-    if matches!(found, Found::Nothing) {
-        // IMPORTANT: after the database. A store with a marker and no database is taken for
-        // damaged; a start that was cut off here is taken for foreign, and loses nothing.
-        write_format(path).map_err(io_error)?;
+    if !matches!(found, Found::Store) {
+        // IMPORTANT: after the database, which is durable by now, and before any row. What is
+        // marked as being made is thrown away, and a marked store without a database is damaged.
+        sync_directory(path).map_err(io_error)?;
+        write_marker(path, FORMAT).map_err(io_error)?;
     }
     Ok(Store {
         db,
-        locks: Locks::new(),
-        health: Health::new(),
         _directory_lock: lock,
     })
 }
@@ -149,6 +161,7 @@ fn inspect(path: &Path) -> Result<Found, OpenError> {
     };
     match fs::read(path.join(FORMAT_FILE)) {
         Ok(marker) if marker == FORMAT.as_bytes() => Ok(Found::Store),
+        Ok(marker) if marker == BEING_MADE.as_bytes() => Ok(Found::HalfMade),
         Ok(marker) => {
             let text = String::from_utf8_lossy(&marker);
             let found = text.trim_end().chars().take(80).collect();
@@ -160,7 +173,10 @@ fn inspect(path: &Path) -> Result<Found, OpenError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             for entry in fs::read_dir(path).map_err(io_error)? {
                 let name = entry.map_err(io_error)?.file_name();
-                if name != LOCK_FILE && name != LOST_AND_FOUND {
+                if ![LOCK_FILE, FORMAT_NEW_FILE, LOST_AND_FOUND]
+                    .iter()
+                    .any(|ours| name == *ours)
+                {
                     return Err(OpenError::Foreign { path: path.into() });
                 }
             }
@@ -170,18 +186,30 @@ fn inspect(path: &Path) -> Result<Found, OpenError> {
     }
 }
 
-/// Makes the marker durable, whole or not at all.
-fn write_format(path: &Path) -> io::Result<()> {
-    let temporary = path.join("format.new");
+/// Makes a marker durable, whole or not at all.
+fn write_marker(path: &Path, marker: &str) -> io::Result<()> {
+    let temporary = path.join(FORMAT_NEW_FILE);
     let mut file = File::create(&temporary)?;
-    file.write_all(FORMAT.as_bytes())?;
+    file.write_all(marker.as_bytes())?;
     file.sync_all()?;
     fs::rename(&temporary, path.join(FORMAT_FILE))?;
-    File::open(path)?.sync_all()?;
+    sync_directory(path)?;
     // The directory itself may be new too.
     path.parent()
         .filter(|parent| parent.is_dir())
-        .map_or(Ok(()), |p| File::open(p)?.sync_all())
+        .map_or(Ok(()), sync_directory)
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Removes what a cut-off first start left of its database.
+fn remove_half_made(database: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(database) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn database_error(path: &Path, source: rocksdb::Error) -> OpenError {

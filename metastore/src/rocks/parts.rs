@@ -1,50 +1,65 @@
 //! Parts of uploads: written, replaced, listed.
 
+use super::batch::Batch;
+use super::engine::Engine;
 use super::keys;
-use super::read::Store;
+use super::read::{Looked, Reader, Store};
 use super::tables::{PARTS, UPLOADS};
 use crate::succession::chunks_without;
 use crate::{
     BucketId, ChunkOwner, MetaError, MetaResult, ObjectKey, Part, PartNumber, PartPage, UploadId,
 };
 
-impl Store {
-    pub(super) fn put_part(
+impl Engine {
+    pub(super) async fn put_part(
         &self,
         bucket: BucketId,
         key: &ObjectKey,
         upload: UploadId,
-        part: &Part,
+        part: Part,
         replicas_wanted: u8,
     ) -> MetaResult<()> {
         // The upload keeps its bucket from being deleted, so the bucket needs no lock.
-        let _upload = self.locks.upload_stays(upload);
-        let _part = self.locks.part(upload, part.number);
-        if self
-            .get(UPLOADS, &keys::upload(bucket, key.as_str(), upload))?
-            .is_none()
-        {
-            return Err(MetaError::NoSuchUpload(upload));
-        }
+        let held = vec![
+            self.locks.upload_stays(upload).await,
+            self.locks.part(upload, part.number).await,
+        ];
+        let upload_key = keys::upload(bucket, key.as_str(), upload);
+        let prepare = move |reader: &Reader<'_>| {
+            if reader.get(UPLOADS, &upload_key)?.is_none() {
+                return Err(MetaError::NoSuchUpload(upload).into());
+            }
+            reader.part(upload, &part, replicas_wanted)
+        };
+        let batch = self.look(prepare).await?;
+        self.commit(batch, held).await
+    }
+}
+
+impl Reader<'_> {
+    /// The commit of a part.
+    fn part(&self, upload: UploadId, part: &Part, replicas_wanted: u8) -> Looked<Batch> {
         let replaced = self.get(PARTS, &keys::part(upload, part.number))?;
 
-        let mut batch = self.batch();
+        let mut batch = Batch::default();
         let owner = ChunkOwner::Part {
             upload,
             number: part.number,
         };
         let chunks = &part.layout.chunks;
         batch.link(chunks, &owner, replicas_wanted, part.modified_at);
-        batch.put(PARTS, &keys::part(upload, part.number), part);
+        batch.put(PARTS, keys::part(upload, part.number), part);
         if let Some(replaced) = replaced {
             batch.unlink(
                 chunks_without(&replaced.layout.chunks, chunks),
                 part.modified_at,
             );
         }
-        batch.commit()
+        Ok(batch)
     }
+}
 
+impl Store {
     pub(super) fn list_parts(
         &self,
         upload: UploadId,

@@ -1,69 +1,100 @@
-//! The open store, and looking up single rows in it. Everything here but [`Store::get_cached`]
-//! may wait for the disk.
+//! The open store, and looking up single rows in it.
+//!
+//! What a [`Reader`] does not find in memory it does not wait for, if it was told so: the look ends
+//! there as [`Unseen::OnDisk`], and is taken again from its beginning where waiting is allowed
+//! (`engine`). Walks over ranges (`cursor`) always wait.
 
 use std::fs::File;
 
 use rocksdb::{ColumnFamily, DB, ErrorKind, ReadOptions, ReadTier};
 use serde::de::DeserializeOwned;
 
-use super::commit::Health;
-use super::locks::Locks;
 use super::rows;
 use super::tables::Table;
-use crate::{MetaError, MetaResult};
+use crate::MetaError;
 
 /// An open store.
 pub(super) struct Store {
     pub(super) db: DB,
-    pub(super) locks: Locks,
-    pub(super) health: Health,
     /// Dropped after the database is closed, as the order of these fields says.
     pub(super) _directory_lock: File,
 }
 
-/// What can be said of a row without waiting for the disk.
-pub(super) enum Cached<R> {
-    /// The row, or that there is none.
-    Known(Option<R>),
-    /// Only the disk knows.
-    OnDisk,
+/// Looks rows up, as far as its tier goes.
+pub(super) struct Reader<'s> {
+    store: &'s Store,
+    tier: ReadTier,
 }
 
+/// Why a look ended without an answer.
+#[derive(Debug)]
+pub(super) enum Unseen {
+    /// Only the disk knows, and this look does not wait for it.
+    OnDisk,
+    /// It has its answer: an error.
+    Failed(MetaError),
+}
+
+/// The result of a look at rows.
+pub(super) type Looked<T> = Result<T, Unseen>;
+
 impl Store {
+    /// A reader that never waits.
+    pub(super) fn in_memory(&self) -> Reader<'_> {
+        Reader {
+            store: self,
+            tier: ReadTier::BlockCache,
+        }
+    }
+
+    /// A reader that waits for the disk, and so always sees.
+    pub(super) fn on_disk(&self) -> Reader<'_> {
+        Reader {
+            store: self,
+            tier: ReadTier::All,
+        }
+    }
+
+    /// The column family of a table.
+    pub(super) fn family(&self, table: &str) -> &ColumnFamily {
+        self.db
+            .cf_handle(table)
+            .expect("every table is made when the store is opened")
+    }
+}
+
+impl Reader<'_> {
     /// The row under `key`.
     pub(super) fn get<R: DeserializeOwned>(
         &self,
         table: Table<R>,
         key: &[u8],
-    ) -> MetaResult<Option<R>> {
-        let found = self.db.get_pinned_cf(self.family(table), key);
-        let bytes = found.map_err(|error| read_error(table, error))?;
-        bytes.map(|bytes| rows::decode(table, &bytes)).transpose()
-    }
-
-    /// The row under `key`, if memory holds the answer.
-    pub(super) fn get_cached<R: DeserializeOwned>(
-        &self,
-        table: Table<R>,
-        key: &[u8],
-    ) -> MetaResult<Cached<R>> {
+    ) -> Looked<Option<R>> {
         let mut options = ReadOptions::default();
-        options.set_read_tier(ReadTier::BlockCache);
-        match self.db.get_pinned_cf_opt(self.family(table), key, &options) {
-            Ok(bytes) => {
-                let row = bytes.map(|bytes| rows::decode(table, &bytes)).transpose()?;
-                Ok(Cached::Known(row))
-            }
-            Err(error) if error.kind() == ErrorKind::Incomplete => Ok(Cached::OnDisk),
-            Err(error) => Err(read_error(table, error)),
+        options.set_read_tier(self.tier);
+        let family = self.store.family(table.name);
+        match self.store.db.get_pinned_cf_opt(family, key, &options) {
+            Ok(None) => Ok(None),
+            Ok(Some(bytes)) => Ok(Some(rows::decode(table, &bytes)?)),
+            Err(error) if error.kind() == ErrorKind::Incomplete => Err(Unseen::OnDisk),
+            Err(error) => Err(read_error(table, error).into()),
         }
     }
+}
 
-    /// The column family of a table.
-    pub(super) fn family<R>(&self, table: Table<R>) -> &ColumnFamily {
-        self.db
-            .cf_handle(table.name)
-            .expect("every table is made when the store is opened")
+impl From<MetaError> for Unseen {
+    fn from(error: MetaError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// For a look that may wait.
+impl From<Unseen> for MetaError {
+    fn from(unseen: Unseen) -> Self {
+        match unseen {
+            Unseen::Failed(error) => error,
+            Unseen::OnDisk => Self::Unavailable("a read of the disk was not done".into()),
+        }
     }
 }
 

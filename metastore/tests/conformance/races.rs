@@ -16,6 +16,8 @@ use crate::fixtures::{
 
 crate::on_every_store! {
     if_none_match_has_exactly_one_winner,
+    if_none_match_has_one_winner_though_callers_go_away,
+    a_part_whose_caller_went_away_is_whole_or_not_there,
     a_revision_is_replaced_by_exactly_one_writer,
     writers_without_condition_leave_one_version_and_all_others_as_garbage,
     a_bucket_is_deleted_or_written_to_but_not_both,
@@ -71,6 +73,97 @@ async fn if_none_match_has_exactly_one_winner(store: Store) {
             results.iter().filter(|result| is_refusal(result)).count(),
             TASKS - 1
         );
+    }
+}
+
+/// Polls a future once and drops it.
+async fn begin_and_go_away<T>(future: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        output = future => Some(output),
+        () = std::future::ready(()) => None,
+    }
+}
+
+async fn if_none_match_has_one_winner_though_callers_go_away(store: Store) {
+    let id = bucket(&store, "photos").await;
+    for round in 0..ROUNDS * 8 {
+        let text = format!("round-{round}");
+        // Every second caller goes away as soon as it has begun.
+        let results = together(|task| {
+            let (store, chunk) = (store.clone(), chunk());
+            let row = CommitObject {
+                condition: WriteCondition::Absent,
+                ..commit(id, &text, object(std::slice::from_ref(&chunk)))
+            };
+            async move {
+                let sequence = row.object.sequence;
+                let commit = store.commit_object(row);
+                let result = match task % 2 {
+                    0 => Some(commit.await),
+                    _ => begin_and_go_away(commit).await,
+                };
+                (chunk.id, sequence, result)
+            }
+        })
+        .await;
+        // Whoever went away has committed or not by the time that a later write is answered.
+        let last = CommitObject {
+            condition: WriteCondition::Absent,
+            ..commit(id, &text, object(&[]))
+        };
+        let last = store.commit_object(last).await;
+        assert!(
+            matches!(last, Err(MetaError::PreconditionFailed)),
+            "{last:?}"
+        );
+
+        let current = store.object(id, &key(&text)).await.unwrap();
+        for (chunk, sequence, result) in results {
+            let won = current.sequence == sequence;
+            match result {
+                Some(Ok(())) => assert!(won, "another one replaced an acknowledged winner"),
+                Some(Err(MetaError::PreconditionFailed)) => assert!(!won),
+                Some(Err(error)) => panic!("{error}"),
+                None => {}
+            }
+            let owner = store.chunk_owner(chunk).await.unwrap();
+            assert_eq!(owner.is_some(), won, "a row that is half there");
+        }
+    }
+    assert_eq!(garbage(&store).await, [], "nothing was ever replaced");
+}
+
+async fn a_part_whose_caller_went_away_is_whole_or_not_there(store: Store) {
+    let id = bucket(&store, "photos").await;
+    for round in 0..ROUNDS * 8 {
+        let text = key(&format!("round-{round}"));
+        let upload = begin(&store, id, text.as_str()).await;
+        let chunks = together(|task| {
+            let (store, text, chunk) = (store.clone(), text.clone(), chunk());
+            let part = part_at(6, 1, std::slice::from_ref(&chunk));
+            async move {
+                if task == TASKS / 2 {
+                    let abort = store.abort_upload(id, &text, upload, Timestamp(7));
+                    begin_and_go_away(abort).await;
+                } else {
+                    let put = store.put_part(id, &text, upload, part, 1);
+                    begin_and_go_away(put).await;
+                }
+                chunk.id
+            }
+        })
+        .await;
+        // Ends the upload, if the one who went away has not.
+        let ended = store.abort_upload(id, &text, upload, Timestamp(7)).await;
+        assert!(matches!(ended, Ok(()) | Err(MetaError::NoSuchUpload(_))));
+        let parts = store.list_parts(upload, None, TASKS).await.unwrap().parts;
+        for chunk in chunks {
+            let mut listed = parts.iter().flat_map(|part| &part.layout.chunks);
+            let is_listed = listed.any(|other| other.id == chunk);
+            let owner = store.chunk_owner(chunk).await.unwrap();
+            assert_eq!(owner.is_some(), is_listed, "a part that is half there");
+        }
     }
 }
 

@@ -3,11 +3,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::{Arc, mpsc};
 
-use metastore::{MetaError, OpenError, RocksMetastore, RocksOptions};
+use metastore::{
+    CommitObject, DeleteOutcome, MetaError, OpenError, RocksMetastore, RocksOptions, WriteCondition,
+};
 
 use crate::fixtures::{
-    begin, bucket, completed, garbage, key, name, put, put_part, query, rocks, shown,
+    LATER, Store, begin, bucket, commit, completed, garbage, key, name, object, put, put_part,
+    query, rocks, shown,
 };
 
 fn refusal(path: &Path) -> OpenError {
@@ -71,6 +75,72 @@ async fn a_cold_row_is_read_from_disk() {
     assert!(store.object(id, &key("missing")).await.is_err());
 }
 
+#[tokio::test]
+async fn a_cold_row_is_seen_by_the_condition_of_a_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = rocks(directory.path());
+    let id = bucket(&store, "photos").await;
+    put(&store, id, "cat").await;
+    drop(store);
+    let store = rocks(directory.path());
+    let absent = CommitObject {
+        condition: WriteCondition::Absent,
+        ..commit(id, "cat", object(&[]))
+    };
+    assert!(matches!(
+        store.commit_object(absent).await,
+        Err(MetaError::PreconditionFailed)
+    ));
+}
+
+#[test]
+fn writes_of_warm_rows_need_no_thread_but_the_committers() {
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    let (release, occupied) = mpsc::channel::<()>();
+    runtime.block_on(async {
+        let store = rocks(directory.path());
+        let id = bucket(&store, "photos").await;
+        let blocked = tokio::task::spawn_blocking(move || occupied.recv());
+        let (cat, dog) = (key("cat"), key("dog"));
+        put(&store, id, "cat").await;
+        let upload = begin(&store, id, "dog").await;
+        put_part(&store, id, "dog", upload, 1).await;
+        store.abort_upload(id, &dog, upload, LATER).await.unwrap();
+        let delete = store.delete_object(id, &cat, WriteCondition::Present, LATER);
+        assert_eq!(delete.await.unwrap(), DeleteOutcome::Deleted);
+        drop(release);
+        assert!(blocked.await.unwrap().is_err());
+    });
+}
+
+#[test]
+fn a_store_outlives_its_runtime_and_closes() {
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let store = rocks(directory.path());
+    let id = runtime.block_on(bucket(&store, "photos"));
+    let (first, acknowledged) = mpsc::channel();
+    for task in 0..16 {
+        let (store, first) = (store.clone(), first.clone());
+        runtime.spawn(async move {
+            for n in 0.. {
+                put(&store, id, &format!("{task}/{n}")).await;
+                first.send(()).ok();
+            }
+        });
+    }
+    acknowledged.recv().unwrap();
+    // Commits are under way; the last of the tasks may drop the store on a thread of the runtime.
+    drop(store);
+    drop(runtime);
+    let store = RocksMetastore::open(directory.path());
+    assert!(store.is_ok(), "{:?}", store.err());
+}
+
 #[test]
 fn a_directory_in_use_is_refused() {
     let directory = tempfile::tempdir().unwrap();
@@ -121,6 +191,70 @@ fn a_store_whose_database_is_gone_is_not_begun_anew() {
         refusal(directory.path()),
         OpenError::Damaged { .. }
     ));
+}
+
+/// What `format` says while a first start is under way.
+const BEING_MADE: &str = "sextant metastore 1, being made\n";
+
+/// A step at which a first start may be cut off: what it left in the directory.
+type Step = fn(&Path);
+
+const STEPS_OF_A_FIRST_START: [(&str, Step); 6] = [
+    ("locked", |path| {
+        fs::write(path.join("lock"), "").unwrap();
+    }),
+    ("half a marker", |path| {
+        fs::write(path.join("lock"), "").unwrap();
+        fs::write(path.join("format.new"), &BEING_MADE[..7]).unwrap();
+    }),
+    ("marked", |path| {
+        fs::write(path.join("format"), BEING_MADE).unwrap();
+    }),
+    ("half a database", |path| {
+        drop(rocks(path));
+        fs::write(path.join("format"), BEING_MADE).unwrap();
+        fs::remove_file(path.join("db/CURRENT")).unwrap();
+        fs::write(path.join("db/MANIFEST-000001"), "torn").unwrap();
+    }),
+    ("a database", |path| {
+        drop(rocks(path));
+        fs::write(path.join("format"), BEING_MADE).unwrap();
+    }),
+    ("half a second marker", |path| {
+        drop(rocks(path));
+        fs::write(path.join("format"), BEING_MADE).unwrap();
+        fs::write(path.join("format.new"), "sext").unwrap();
+    }),
+];
+
+#[tokio::test]
+async fn a_first_start_that_was_cut_off_is_done_again() {
+    for (step, leave) in STEPS_OF_A_FIRST_START {
+        let directory = tempfile::tempdir().unwrap();
+        leave(directory.path());
+        let store = RocksMetastore::open(directory.path());
+        let store: Store = Arc::new(store.unwrap_or_else(|error| panic!("{step}: {error}")));
+        let id = bucket(&store, "photos").await;
+        drop(store);
+        let store = rocks(directory.path());
+        assert_eq!(
+            store.bucket(&name("photos")).await.unwrap().id,
+            id,
+            "{step}"
+        );
+    }
+}
+
+#[test]
+fn a_database_without_a_marker_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(rocks(directory.path()));
+    fs::remove_file(directory.path().join("format")).unwrap();
+    assert!(matches!(
+        refusal(directory.path()),
+        OpenError::Foreign { .. }
+    ));
+    assert!(directory.path().join("db/CURRENT").exists());
 }
 
 #[test]

@@ -1,0 +1,96 @@
+//! What the operations are made of: look under locks, then commit with them. Owns the one way off
+//! the async runtime, [`Engine::blocking`].
+//!
+//! A write takes its locks, looks at the rows it depends on, and hands its batch and the locks to
+//! the committer. Where memory holds those rows, none of this needs another thread but the
+//! committer's.
+
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::batch::Batch;
+use super::committer::Committer;
+use super::locks::{Guard, Locks};
+use super::read::{Looked, Reader, Store, Unseen};
+use super::tables::Table;
+use crate::{MetaError, MetaResult};
+
+/// An open store with all that writing to it takes.
+pub(super) struct Engine {
+    pub(super) locks: Locks,
+    // IMPORTANT: before the store. Dropping the committer ends its thread, which has the store
+    // open; so the database is closed, and the directory free, once this struct is dropped.
+    committer: Committer,
+    store: Arc<Store>,
+}
+
+impl Engine {
+    /// # Errors
+    /// If the committer's thread cannot be started.
+    pub(super) fn start(store: Store) -> std::io::Result<Self> {
+        let store = Arc::new(store);
+        let written = Arc::clone(&store);
+        let write = move |batches: &[Batch]| {
+            let outcome = written.write(batches);
+            outcome.map_err(rocksdb::Error::into_string)
+        };
+        Ok(Self {
+            locks: Locks::new(),
+            committer: Committer::start(write)?,
+            store,
+        })
+    }
+
+    /// What `look` sees: at once if memory holds all of it, else once more, from its beginning, on
+    /// a thread that may wait for the disk. Only reads, so it does not matter if the caller goes
+    /// away in the middle.
+    pub(super) async fn look<T: Send + 'static>(
+        &self,
+        look: impl Fn(&Reader<'_>) -> Looked<T> + Send + 'static,
+    ) -> MetaResult<T> {
+        match look(&self.store.in_memory()) {
+            Ok(seen) => Ok(seen),
+            Err(Unseen::Failed(error)) => Err(error),
+            Err(Unseen::OnDisk) => {
+                self.blocking(move |store| Ok(look(&store.on_disk())?))
+                    .await
+            }
+        }
+    }
+
+    /// The row under `key`.
+    pub(super) async fn get<R: DeserializeOwned + Send + 'static>(
+        &self,
+        table: Table<R>,
+        key: Vec<u8>,
+    ) -> MetaResult<Option<R>> {
+        self.look(move |reader| reader.get(table, &key)).await
+    }
+
+    /// Does `work`, which only reads, on a thread that may wait. It runs to its end even if the
+    /// caller goes away.
+    pub(super) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> MetaResult<T> + Send + 'static,
+    ) -> MetaResult<T> {
+        let store = Arc::clone(&self.store);
+        match tokio::task::spawn_blocking(move || work(&store)).await {
+            Ok(result) => result,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(MetaError::Unavailable(
+                    "the runtime is shutting down".into(),
+                )),
+            },
+        }
+    }
+
+    /// Makes a batch durable that was checked under the locks `held`. See [`Committer::commit`].
+    ///
+    /// # Errors
+    /// `OutcomeUnknown` for a write that failed, `Unavailable` for every later one.
+    pub(super) async fn commit(&self, batch: Batch, held: Vec<Guard>) -> MetaResult<()> {
+        self.committer.commit(batch, held).await
+    }
+}
