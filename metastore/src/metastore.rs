@@ -328,4 +328,11 @@ pub trait Metastore: Send + Sync + 'static {
     /// # Panics
     /// For an entry of `Parts`: it ends by being expanded.
     async fn gc_done(&self, entry: &GcEntry) -> MetaResult<()>;
+
+    /// Queues for garbage collection what was written for a row that was refused for certain. Never
+    /// for one whose outcome is unknown (I10).
+    ///
+    /// # Errors
+    /// `Conflict`, and nothing is queued, where a row names one of the chunks.
+    async fn discard(&self, chunks: Vec<ChunkRef>, now: Timestamp) -> MetaResult<()>;
 }

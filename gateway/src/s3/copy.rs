@@ -3,8 +3,8 @@
 use chunkproto::ByteRange;
 use http::HeaderMap;
 use metastore::{
-    Bucket, CommitObject, ObjectKey, ObjectVersion, Sequence, SystemHeaders, Timestamp, VersionId,
-    WriteCondition,
+    Bucket, CommitObject, MetaError, ObjectKey, ObjectVersion, Sequence, SystemHeaders, Timestamp,
+    VersionId, WriteCondition,
 };
 use s3s::dto::{
     ChecksumType, CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, Metadata,
@@ -135,10 +135,10 @@ impl S3Gateway {
                 condition,
                 replicas_wanted: self.writer.replicas_wanted(),
             };
-            match self.commit(commit).await {
+            match self.try_commit(commit).await {
                 Ok(()) => return Ok(object),
-                Err(error) if error.code().as_str() == "ConditionalRequestConflict" => {}
-                Err(error) => return Err(error),
+                Err(MetaError::Conflict) => {}
+                Err(error) => return Err(errors::from_metadata(error)),
             }
         }
         Err(s3_error!(ConditionalRequestConflict))
@@ -183,7 +183,7 @@ impl S3Gateway {
         };
         let replicas_wanted = self.writer.replicas_wanted();
         let (bucket, row) = (bucket.id, object.clone());
-        self.commit(CommitObject {
+        self.commit_new(CommitObject {
             bucket,
             key,
             object: row,

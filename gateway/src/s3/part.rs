@@ -1,8 +1,8 @@
 //! UploadPart and UploadPartCopy: a part is a body of its own, committed as a row of its own.
 
 use metastore::{
-    Bucket, ChecksumAlgorithm, MetaError, ObjectKey, Part, PartNumber, Sequence, Timestamp, Upload,
-    UploadId,
+    Bucket, ChecksumAlgorithm, MetaError, ObjectData, ObjectKey, Part, PartNumber, Sequence,
+    Timestamp, Upload, UploadId,
 };
 use s3s::dto::{
     CopyPartResult, StreamingBlob, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput,
@@ -13,7 +13,7 @@ use s3s::{S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
 use super::body_check::BodyCheck;
 use super::checksums::{name, set_checksum};
 use super::conditions::ReadConditions;
-use super::put::declared_length;
+use super::put::{declared_length, is_refusal};
 use super::range::{Selection, copy_source_range};
 use super::service::S3Gateway;
 use super::{errors, headers};
@@ -169,9 +169,16 @@ impl S3Gateway {
             .write(owner, body.body_bytes, stream)
             .await
             .map_err(errors::from_write)?;
-        let checked = body
+        let verified = body
             .check
-            .verify(tally.finish(written.crc64), body.trailers.as_ref())?;
+            .verify(tally.finish(written.crc64), body.trailers.as_ref());
+        let checked = match verified {
+            Ok(checked) => checked,
+            Err(mismatch) => {
+                self.discard(ObjectData::Chunks(written.layout)).await;
+                return Err(mismatch);
+            }
+        };
         let part = Part {
             number: target.number,
             sequence,
@@ -188,6 +195,7 @@ impl S3Gateway {
     /// Commits a part; an unknown outcome is read back.
     async fn commit_part(&self, target: &Target, part: Part) -> S3Result<()> {
         let (upload, number, sequence) = (target.upload.id, part.number, part.sequence);
+        let data = ObjectData::Chunks(part.layout.clone());
         let replicas_wanted = self.writer.replicas_wanted();
         let outcome = self
             .metastore
@@ -200,7 +208,13 @@ impl S3Gateway {
                     _ => Err(errors::from_metadata(MetaError::OutcomeUnknown(detail))),
                 }
             }
-            outcome => outcome.map_err(errors::from_metadata),
+            Err(error) => {
+                if is_refusal(&error) {
+                    self.discard(data).await;
+                }
+                Err(errors::from_metadata(error))
+            }
+            Ok(()) => Ok(()),
         }
     }
 }

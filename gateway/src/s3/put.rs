@@ -2,8 +2,8 @@
 //! row.
 
 use metastore::{
-    Bucket, CommitObject, MetaError, ObjectKey, ObjectVersion, Sequence, Timestamp, VersionId,
-    WriteCondition,
+    Bucket, CommitObject, MetaError, MetaResult, ObjectData, ObjectKey, ObjectVersion, Sequence,
+    Timestamp, VersionId, WriteCondition,
 };
 use s3s::dto::{ChecksumType, PutObjectInput, PutObjectOutput, StreamingBlob};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
@@ -43,10 +43,17 @@ impl S3Gateway {
         let stored = self
             .store_body(&bucket, &key, sequence, body_bytes, body)
             .await?;
-        let checked = check.verify(
+        let verified = check.verify(
             tally.finish(stored.crc64),
             request.trailing_headers.as_ref(),
-        )?;
+        );
+        let checked = match verified {
+            Ok(checked) => checked,
+            Err(mismatch) => {
+                self.discard(stored.data).await;
+                return Err(mismatch);
+            }
+        };
 
         let object = ObjectVersion {
             version: VersionId::Null,
@@ -68,7 +75,7 @@ impl S3Gateway {
         set_checksum!(output, &checked.checksum);
         let replicas_wanted = self.writer.replicas_wanted();
         let bucket = bucket.id;
-        self.commit(CommitObject {
+        self.commit_new(CommitObject {
             bucket,
             key,
             object,
@@ -101,21 +108,60 @@ impl S3Gateway {
             .map_err(errors::from_metadata)
     }
 
+    /// Commits a version with new bytes. Where it is refused for certain, its chunks are given up.
+    pub(super) async fn commit_new(&self, commit: CommitObject) -> S3Result<()> {
+        let data = commit.object.data.clone();
+        match self.try_commit(commit).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                if is_refusal(&error) {
+                    self.discard(data).await;
+                }
+                Err(errors::from_metadata(error))
+            }
+        }
+    }
+
     /// Commits a version. An unknown outcome is read back: the client hears of success only if the
     /// very revision stands there.
-    pub(super) async fn commit(&self, commit: CommitObject) -> S3Result<()> {
+    pub(super) async fn try_commit(&self, commit: CommitObject) -> MetaResult<()> {
         let (bucket, key, sequence) = (commit.bucket, commit.key.clone(), commit.object.sequence);
         match self.metastore.commit_object(commit).await {
             Err(MetaError::OutcomeUnknown(detail)) => {
                 warn!(%key, detail, "reading back a commit whose outcome is unknown");
                 match self.metastore.object(bucket, &key).await {
                     Ok(current) if current.sequence == sequence => Ok(()),
-                    _ => Err(errors::from_metadata(MetaError::OutcomeUnknown(detail))),
+                    _ => Err(MetaError::OutcomeUnknown(detail)),
                 }
             }
-            outcome => outcome.map_err(errors::from_metadata),
+            outcome => outcome,
         }
     }
+
+    /// Gives up chunks that were written for a row that will never be.
+    pub(super) async fn discard(&self, data: ObjectData) {
+        let ObjectData::Chunks(layout) = data else {
+            return;
+        };
+        if layout.chunks.is_empty() {
+            return;
+        }
+        if let Err(error) = self
+            .metastore
+            .discard(layout.chunks, Timestamp::now())
+            .await
+        {
+            warn!(%error, "chunks of a failed write stay behind");
+        }
+    }
+}
+
+/// Whether an error proves that nothing was committed (I10).
+pub(super) fn is_refusal(error: &MetaError) -> bool {
+    !matches!(
+        error,
+        MetaError::OutcomeUnknown(_) | MetaError::Unavailable(_) | MetaError::Corrupt { .. }
+    )
 }
 
 /// The length of a body that must be declared before it is read.

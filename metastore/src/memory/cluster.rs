@@ -5,7 +5,7 @@ use chunkproto::{ChunkId, NodeId};
 use uuid::Uuid;
 
 use super::state::State;
-use crate::{GcEntry, RepairRow, Timestamp};
+use crate::{ChunkRef, GcEntry, GcItem, MetaError, MetaResult, RepairRow, Timestamp};
 
 impl State {
     pub(super) fn gc_due(
@@ -19,7 +19,7 @@ impl State {
             .iter()
             .filter(|((unlinked_at, _), _)| *unlinked_at < before)
             .filter(|(moment, _)| Some(**moment) > after);
-        let entry = |(&(unlinked_at, id), item): (&_, &crate::GcItem)| GcEntry {
+        let entry = |(&(unlinked_at, id), item): (&_, &GcItem)| GcEntry {
             unlinked_at,
             id,
             item: item.clone(),
@@ -49,6 +49,17 @@ impl State {
             self.repair.remove(&chunk.id);
         }
         self.gc.remove(&(entry.unlinked_at, entry.id));
+    }
+
+    pub(super) fn discard(&mut self, chunks: Vec<ChunkRef>, now: Timestamp) -> MetaResult<()> {
+        if chunks
+            .iter()
+            .any(|chunk| self.chunks.contains_key(&chunk.id))
+        {
+            return Err(MetaError::Conflict);
+        }
+        self.queue(GcItem::Chunks(chunks), now);
+        Ok(())
     }
 
     pub(super) fn chunks_on_node(

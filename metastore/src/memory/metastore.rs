@@ -8,10 +8,11 @@ use uuid::Uuid;
 
 use super::state::State;
 use crate::{
-    BodyId, Bucket, BucketId, BucketName, BucketPage, ChunkOwner, CommitObject, CompleteUpload,
-    Completed, DeleteOutcome, GcEntry, InlineBody, ListPage, ListQuery, ListedObject, MetaError,
-    MetaResult, Metastore, NodeRow, ObjectKey, ObjectVersion, Part, PartNumber, PartPage, PartSet,
-    RepairRow, Timestamp, Upload, UploadId, UploadPage, UploadQuery, WriteCondition,
+    BodyId, Bucket, BucketId, BucketName, BucketPage, ChunkOwner, ChunkRef, CommitObject,
+    CompleteUpload, Completed, DeleteOutcome, GcEntry, InlineBody, ListPage, ListQuery,
+    ListedObject, MetaError, MetaResult, Metastore, NodeRow, ObjectKey, ObjectVersion, Part,
+    PartNumber, PartPage, PartSet, RepairRow, Timestamp, Upload, UploadId, UploadPage, UploadQuery,
+    WriteCondition,
 };
 
 /// The metadata in memory, for tests and simulation. Gone when dropped.
@@ -195,5 +196,9 @@ impl Metastore for MemoryMetastore {
     async fn gc_done(&self, entry: &GcEntry) -> MetaResult<()> {
         self.state().gc_done(entry);
         Ok(())
+    }
+
+    async fn discard(&self, chunks: Vec<ChunkRef>, now: Timestamp) -> MetaResult<()> {
+        self.state().discard(chunks, now)
     }
 }

@@ -5,9 +5,9 @@ use uuid::Uuid;
 use super::batch::Batch;
 use super::engine::Engine;
 use super::keys;
-use super::read::Store;
-use super::tables::{GC, PARTS};
-use crate::{GcEntry, GcItem, MetaResult, Timestamp};
+use super::read::{Looked, Reader, Store};
+use super::tables::{CHUNKS, GC, PARTS};
+use crate::{ChunkRef, GcEntry, GcItem, MetaError, MetaResult, Timestamp};
 
 impl Engine {
     pub(super) async fn gc_expand(&self, entry: &GcEntry, limit: usize) -> MetaResult<()> {
@@ -26,6 +26,25 @@ impl Engine {
         batch.forget(entry.chunks_done());
         batch.delete(GC, keys::gc_entry(entry));
         self.commit(batch, Vec::new()).await
+    }
+
+    pub(super) async fn discard(&self, chunks: Vec<ChunkRef>, now: Timestamp) -> MetaResult<()> {
+        let batch = self.look(move |reader| reader.discarding(&chunks, now));
+        self.commit(batch.await?, Vec::new()).await
+    }
+}
+
+impl Reader<'_> {
+    /// The commit that queues chunks that no row names.
+    fn discarding(&self, chunks: &[ChunkRef], now: Timestamp) -> Looked<Batch> {
+        for chunk in chunks {
+            if self.get(CHUNKS, &keys::chunk(chunk.id))?.is_some() {
+                return Err(MetaError::Conflict.into());
+            }
+        }
+        let mut batch = Batch::default();
+        batch.queue(&GcItem::Chunks(chunks.to_vec()), now);
+        Ok(batch)
     }
 }
 

@@ -13,10 +13,11 @@ use super::options::RocksOptions;
 use super::read::Store;
 use super::tables::{BODIES, BUCKETS, CHUNKS, CURRENT, PART_SETS, PARTS, UPLOADS};
 use crate::{
-    BodyId, Bucket, BucketId, BucketName, BucketPage, ChunkOwner, CommitObject, CompleteUpload,
-    Completed, DeleteOutcome, GcEntry, InlineBody, ListPage, ListQuery, ListedObject, MetaError,
-    MetaResult, Metastore, NodeRow, ObjectKey, ObjectVersion, Part, PartNumber, PartPage, PartSet,
-    RepairRow, Timestamp, Upload, UploadId, UploadPage, UploadQuery, WriteCondition,
+    BodyId, Bucket, BucketId, BucketName, BucketPage, ChunkOwner, ChunkRef, CommitObject,
+    CompleteUpload, Completed, DeleteOutcome, GcEntry, InlineBody, ListPage, ListQuery,
+    ListedObject, MetaError, MetaResult, Metastore, NodeRow, ObjectKey, ObjectVersion, Part,
+    PartNumber, PartPage, PartSet, RepairRow, Timestamp, Upload, UploadId, UploadPage, UploadQuery,
+    WriteCondition,
 };
 
 /// The metadata in an embedded RocksDB. One process has the directory open at a time.
@@ -249,5 +250,9 @@ impl Metastore for RocksMetastore {
 
     async fn gc_done(&self, entry: &GcEntry) -> MetaResult<()> {
         self.engine.gc_done(entry).await
+    }
+
+    async fn discard(&self, chunks: Vec<ChunkRef>, now: Timestamp) -> MetaResult<()> {
+        self.engine.discard(chunks, now).await
     }
 }

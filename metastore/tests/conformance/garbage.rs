@@ -30,6 +30,8 @@ crate::on_every_store! {
     expanding_a_finished_entry_again_changes_nothing,
     an_upload_without_parts_expands_to_nothing,
     a_finished_entry_leaves_no_trace,
+    discarded_chunks_are_queued,
+    chunks_that_a_row_names_are_never_discarded,
 }
 
 fn chunks_of(entry: &GcEntry) -> Vec<chunkproto::ChunkId> {
@@ -379,4 +381,24 @@ async fn a_finished_entry_leaves_no_trace(store: Store) {
         store.chunks_on_node(node, None, 9).await.unwrap(),
         [kept[0].id]
     );
+}
+
+async fn discarded_chunks_are_queued(store: Store) {
+    let chunks = vec![chunk(), chunk()];
+    store.discard(chunks.clone(), Timestamp(7)).await.unwrap();
+    let [entry] = &garbage(&store).await[..] else {
+        panic!("one entry")
+    };
+    assert_eq!(entry.unlinked_at, Timestamp(7));
+    assert_eq!(entry.item, GcItem::Chunks(chunks));
+}
+
+async fn chunks_that_a_row_names_are_never_discarded(store: Store) {
+    let id = bucket(&store, "photos").await;
+    let named = chunk();
+    let row = object(std::slice::from_ref(&named));
+    store.commit_object(commit(id, "cat", row)).await.unwrap();
+    let refused = store.discard(vec![chunk(), named], Timestamp(7)).await;
+    assert!(matches!(refused, Err(MetaError::Conflict)));
+    assert_eq!(garbage(&store).await, []);
 }
