@@ -1,3 +1,5 @@
+//! What the committer promises, with writes that are held back and writes that fail.
+
 use std::sync::{Arc, mpsc as std_mpsc};
 
 use tokio::sync::mpsc::UnboundedReceiver;
