@@ -1,6 +1,9 @@
 //! Sextant's metadata: the [`Metastore`] trait as a contract, the model it speaks, and its
 //! implementations: [`RocksMetastore`] on disk and [`MemoryMetastore`] for tests and simulation.
 
+mod acl;
+mod attributes;
+mod bucket_settings;
 mod completion;
 mod condition;
 mod error;
@@ -12,7 +15,16 @@ mod model;
 mod names;
 mod rocks;
 mod succession;
+mod users;
+mod version_succession;
+mod versions;
 
+pub use acl::{Acl, Grant, Grantee, Permission};
+pub use attributes::{Encryption, EncryptionKind, LockMode, ObjectAttributes, Retention};
+pub use bucket_settings::{
+    BucketDocument, BucketSettings, DefaultEncryption, LockSettings, Ownership, PublicAccessBlock,
+    RetentionPeriod, Versioning,
+};
 pub use error::{MetaError, MetaResult};
 pub use listing::{
     BucketPage, ListEntry, ListPage, ListQuery, ListedObject, ListedUpload, PartPage, UploadEntry,
@@ -20,8 +32,8 @@ pub use listing::{
 };
 pub use memory::MemoryMetastore;
 pub use metastore::{
-    CommitObject, CompleteUpload, Completed, DeleteOutcome, GcEntry, GcItem, Metastore, NodeRow,
-    RepairRow, WriteCondition,
+    CommitObject, CompleteUpload, Completed, DeleteOutcome, Expected, GcEntry, GcItem, Metastore,
+    NodeRow, RepairRow, WriteCondition,
 };
 pub use model::{
     Bucket, ChecksumAlgorithm, ChecksumKind, ChunkLayout, ChunkOwner, ChunkRef, InlineBody,
@@ -32,3 +44,8 @@ pub use names::{
     BodyId, BucketId, BucketName, InvalidName, ObjectKey, PartNumber, Sequence, UploadId, VersionId,
 };
 pub use rocks::{OpenError, RocksMetastore, RocksOptions};
+pub use users::{AccessKey, User, UserName};
+pub use versions::{
+    DeleteMarker, DeletedVersion, ListedVersion, StoredVersion, VersionOrder, VersionPage,
+    VersionQuery,
+};

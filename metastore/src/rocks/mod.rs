@@ -13,6 +13,8 @@
 //! | `batch` | the rows of a commit, and the one place where they are written and synced |
 //! | `committer` | the thread that writes: merges commits that meet into one sync |
 //! | `buckets`, `objects`, `multipart`, `parts`, `listing`, `cluster`, `gc` | the operations |
+//! | `versions`, `version_listing` | versions that are not current |
+//! | `users` | who may sign requests |
 //! | `chunks` | the rows that name chunks, beside whatever row holds them |
 
 mod batch;
@@ -35,6 +37,9 @@ mod parts;
 mod read;
 mod rows;
 mod tables;
+mod users;
+mod version_listing;
+mod versions;
 
 pub use metastore::RocksMetastore;
 pub use open::OpenError;

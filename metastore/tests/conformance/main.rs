@@ -17,6 +17,8 @@ mod parts;
 mod races;
 mod rocks_only;
 mod uploads_listing;
+mod users;
+mod versions;
 
 /// Makes each scenario a test per store. A scenario that is not named here is dead code, which
 /// the compiler reports.
