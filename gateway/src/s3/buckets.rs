@@ -83,6 +83,7 @@ impl S3Gateway {
             created_at: Timestamp::now(),
             owner: caller.clone(),
             region: self.settings.region.clone(),
+            settings: metastore::BucketSettings::default(),
         };
         match self.metastore.create_bucket(bucket).await {
             Ok(()) => {}

@@ -36,10 +36,12 @@ pub fn from_metadata(error: MetaError) -> S3Error {
         MetaError::BucketExists { .. } => s3_error!(BucketAlreadyExists),
         MetaError::BucketNotEmpty => s3_error!(BucketNotEmpty),
         MetaError::NoSuchKey(_) => s3_error!(NoSuchKey),
+        MetaError::NoSuchVersion(..) => s3_error!(NoSuchVersion),
         MetaError::NoSuchUpload(_) => s3_error!(NoSuchUpload),
         MetaError::InvalidPart(_) => s3_error!(InvalidPart),
         MetaError::PreconditionFailed => s3_error!(PreconditionFailed),
         MetaError::Conflict | MetaError::NoSuchBody(_) => s3_error!(ConditionalRequestConflict),
+        MetaError::NoSuchUser | MetaError::NameTaken(_) => s3_error!(InvalidArgument),
         MetaError::Unavailable(_) => {
             warn!(%error, "the metadata store is unavailable");
             s3_error!(ServiceUnavailable)
