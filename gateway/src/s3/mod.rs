@@ -1,9 +1,12 @@
 //! What S3 operations do. One file per family; this file is the index: it implements `s3s::S3` and
 //! sends each operation to its file. Operations that are not here answer `NotImplemented`.
 
-mod auth;
+mod access;
+mod attributes;
 mod bodies;
 mod body_check;
+mod bucket_access;
+mod bucket_settings;
 mod buckets;
 mod checksums;
 mod complete;
@@ -17,7 +20,10 @@ mod headers;
 mod list;
 mod malformed_range;
 mod multipart;
+mod object_lock;
+mod object_settings;
 mod part;
+mod form;
 mod put;
 mod range;
 mod server;
@@ -26,11 +32,12 @@ mod versions;
 mod virtual_host;
 mod xml_text;
 
-pub use auth::{Identity, RootKeys};
+pub use access::{Directory, RootKeys};
 pub use server::S3Server;
 pub use service::{S3Gateway, S3Settings};
 
 use s3s::dto::{
+    GetBucketAclInput, GetBucketAclOutput, PutBucketAclInput, PutBucketAclOutput, GetBucketPolicyInput, GetBucketPolicyOutput, PutBucketPolicyInput, PutBucketPolicyOutput, DeleteBucketPolicyInput, DeleteBucketPolicyOutput, GetBucketPolicyStatusInput, GetBucketPolicyStatusOutput, GetPublicAccessBlockInput, GetPublicAccessBlockOutput, PutPublicAccessBlockInput, PutPublicAccessBlockOutput, DeletePublicAccessBlockInput, DeletePublicAccessBlockOutput, GetBucketOwnershipControlsInput, GetBucketOwnershipControlsOutput, PutBucketOwnershipControlsInput, PutBucketOwnershipControlsOutput, DeleteBucketOwnershipControlsInput, DeleteBucketOwnershipControlsOutput, GetBucketVersioningInput, GetBucketVersioningOutput, PutBucketVersioningInput, PutBucketVersioningOutput, GetObjectLockConfigurationInput, GetObjectLockConfigurationOutput, PutObjectLockConfigurationInput, PutObjectLockConfigurationOutput, GetObjectAclInput, GetObjectAclOutput, PutObjectAclInput, PutObjectAclOutput, GetObjectTaggingInput, GetObjectTaggingOutput, PutObjectTaggingInput, PutObjectTaggingOutput, DeleteObjectTaggingInput, DeleteObjectTaggingOutput, GetObjectRetentionInput, GetObjectRetentionOutput, PutObjectRetentionInput, PutObjectRetentionOutput, GetObjectLegalHoldInput, GetObjectLegalHoldOutput, PutObjectLegalHoldInput, PutObjectLegalHoldOutput, PostObjectInput, PostObjectOutput,
     AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
     CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CreateBucketInput,
     CreateBucketOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput, DeleteBucketInput,
@@ -83,4 +90,30 @@ operations! {
     abort_multipart_upload: AbortMultipartUploadInput => AbortMultipartUploadOutput,
     list_parts: ListPartsInput => ListPartsOutput,
     list_multipart_uploads: ListMultipartUploadsInput => ListMultipartUploadsOutput,
+    get_bucket_acl: GetBucketAclInput => GetBucketAclOutput,
+    put_bucket_acl: PutBucketAclInput => PutBucketAclOutput,
+    get_bucket_policy: GetBucketPolicyInput => GetBucketPolicyOutput,
+    put_bucket_policy: PutBucketPolicyInput => PutBucketPolicyOutput,
+    delete_bucket_policy: DeleteBucketPolicyInput => DeleteBucketPolicyOutput,
+    get_bucket_policy_status: GetBucketPolicyStatusInput => GetBucketPolicyStatusOutput,
+    get_public_access_block: GetPublicAccessBlockInput => GetPublicAccessBlockOutput,
+    put_public_access_block: PutPublicAccessBlockInput => PutPublicAccessBlockOutput,
+    delete_public_access_block: DeletePublicAccessBlockInput => DeletePublicAccessBlockOutput,
+    get_bucket_ownership_controls: GetBucketOwnershipControlsInput => GetBucketOwnershipControlsOutput,
+    put_bucket_ownership_controls: PutBucketOwnershipControlsInput => PutBucketOwnershipControlsOutput,
+    delete_bucket_ownership_controls: DeleteBucketOwnershipControlsInput => DeleteBucketOwnershipControlsOutput,
+    get_bucket_versioning: GetBucketVersioningInput => GetBucketVersioningOutput,
+    put_bucket_versioning: PutBucketVersioningInput => PutBucketVersioningOutput,
+    get_object_lock_configuration: GetObjectLockConfigurationInput => GetObjectLockConfigurationOutput,
+    put_object_lock_configuration: PutObjectLockConfigurationInput => PutObjectLockConfigurationOutput,
+    get_object_acl: GetObjectAclInput => GetObjectAclOutput,
+    put_object_acl: PutObjectAclInput => PutObjectAclOutput,
+    get_object_tagging: GetObjectTaggingInput => GetObjectTaggingOutput,
+    put_object_tagging: PutObjectTaggingInput => PutObjectTaggingOutput,
+    delete_object_tagging: DeleteObjectTaggingInput => DeleteObjectTaggingOutput,
+    get_object_retention: GetObjectRetentionInput => GetObjectRetentionOutput,
+    put_object_retention: PutObjectRetentionInput => PutObjectRetentionOutput,
+    get_object_legal_hold: GetObjectLegalHoldInput => GetObjectLegalHoldOutput,
+    put_object_legal_hold: PutObjectLegalHoldInput => PutObjectLegalHoldOutput,
+    post_object: PostObjectInput => PostObjectOutput,
 }

@@ -11,7 +11,6 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, HttpResponse};
 use tracing::{debug, error};
 
-use super::auth::{RootKeys, SignedOnly};
 use super::digested_body::{DigestedBody, RawBodyTally};
 use super::malformed_range::MalformedRange;
 use super::service::S3Gateway;
@@ -34,28 +33,30 @@ pub struct S3Server {
 }
 
 impl S3Server {
-    /// A server of `gateway` for the root user's keys, with bucket names as subdomains of
+    /// A server of `gateway`, with bucket names as subdomains of
     /// `domains`; `sigv2_headers` admits `Authorization` headers of Signature Version 2.
     #[must_use]
     pub fn new(
         gateway: S3Gateway,
-        keys: RootKeys,
         domains: Vec<String>,
         sigv2_headers: bool,
     ) -> Self {
         let hosts = VirtualHosts::new(domains);
         let config = Arc::new(StaticConfigProvider::new(Arc::new(config())));
 
+        let (directory, gate) = (gateway.directory.clone(), gateway.gate.clone());
         // Serves requests that were authenticated already, for MalformedRange.
         let mut inner = S3ServiceBuilder::new(gateway.clone());
         inner.set_config(config.clone());
         inner.set_host(hosts.clone());
+        inner.set_auth(directory.clone());
+        inner.set_access(gate.clone());
 
         let mut builder = S3ServiceBuilder::new(gateway);
         builder.set_config(config);
         builder.set_host(hosts.clone());
-        builder.set_auth(keys);
-        builder.set_access(SignedOnly);
+        builder.set_auth(directory);
+        builder.set_access(gate);
         builder.set_route(MalformedRange::new(inner.build()));
         Self {
             service: builder.build(),
@@ -127,14 +128,6 @@ impl S3Server {
                 ));
             }
         }
-        if *method == Method::POST && is_form(headers) {
-            let message = "Uploads by POST form are not implemented.";
-            return Err((
-                StatusCode::NOT_IMPLEMENTED,
-                "NotImplemented",
-                message.to_owned(),
-            ));
-        }
         if !self.sigv2_headers && is_signed_by_sigv2_header(headers) {
             let message = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
             return Err((
@@ -178,19 +171,6 @@ fn is_signed_by_sigv2_header(headers: &HeaderMap) -> bool {
     headers
         .get(http::header::AUTHORIZATION)
         .is_some_and(|value| value.as_bytes().starts_with(b"AWS "))
-}
-
-/// Whether the body is an HTML form.
-fn is_form(headers: &HeaderMap) -> bool {
-    headers
-        .get(http::header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| {
-            value
-                .trim_start()
-                .to_ascii_lowercase()
-                .starts_with("multipart/")
-        })
 }
 
 /// Whether the request's path names an object, in path style or under a virtual host. Decodes and

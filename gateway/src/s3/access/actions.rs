@@ -34,6 +34,7 @@ pub fn need(operation: &str, versioned: bool) -> Option<Need> {
         "ListBuckets" => service("s3:ListAllMyBuckets"),
         "CreateBucket" => service("s3:CreateBucket"),
         "DeleteBucket" => bucket("s3:DeleteBucket"),
+        "DeleteObjects" => bucket("s3:DeleteObject"),
         "HeadBucket" | "ListObjects" | "ListObjectsV2" => bucket("s3:ListBucket"),
         "ListObjectVersions" => bucket("s3:ListBucketVersions"),
         "ListMultipartUploads" => bucket("s3:ListBucketMultipartUploads"),

@@ -26,5 +26,5 @@ pub use acl::{AclRequest, canned_grants, grants_public, to_dto_grants};
 pub use caller::{Caller, Directory, RootKeys};
 pub use context::RequestContext;
 pub use decide::{Facts, ObjectFacts, decide};
-pub use gate::Gate;
+pub use gate::{Asked, Gate, Verified};
 pub use policy::{POLICY_MAX_BYTES, Policy};
