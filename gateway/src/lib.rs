@@ -17,3 +17,4 @@ mod process;
 pub mod s3;
 pub mod serve;
 pub mod standalone;
+mod users_file;

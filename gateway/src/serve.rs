@@ -31,6 +31,8 @@ pub async fn run(config: ServeConfig) -> Result<(), StartError> {
     let keys = keys::root_keys(dir, process::given_keys(&config.gateway))?;
     let secret = keys::cluster_secret(dir, config.cluster_secret.clone())?;
 
+    process::load_users(&config.gateway, metastore.as_ref()).await?;
+
     let membership = Arc::new(Membership::new(SUSPECT_AFTER));
     for node in metastore.nodes().await? {
         // A node that registers meanwhile is at least as new as its row.

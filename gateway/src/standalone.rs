@@ -45,6 +45,7 @@ pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
     let secret = keys::cluster_secret(&config.data, None)?;
     let metastore: Arc<dyn Metastore> =
         Arc::new(RocksMetastore::open(&config.data.join(DATABASE_DIR))?);
+    process::load_users(&config.gateway, metastore.as_ref()).await?;
     let stores = open_stores(&config.data, config.nodes)?;
     let membership = Arc::new(Membership::new(SUSPECT_AFTER));
     let incarnation = Uuid::now_v7();

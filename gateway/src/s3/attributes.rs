@@ -6,7 +6,7 @@ use metastore::{
     Acl, Bucket, LockMode, ObjectAttributes, Ownership, Retention, RetentionPeriod, Timestamp,
 };
 use percent_encoding::percent_decode_str;
-use s3s::dto::{TimestampFormat, Timestamp as DtoTimestamp};
+use s3s::dto::{Timestamp as DtoTimestamp, TimestampFormat};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 use time::OffsetDateTime;
 
@@ -47,7 +47,8 @@ impl S3Gateway {
             None => default_retention(bucket, Timestamp::now()),
         };
         let legal_hold = requested_hold(headers)?;
-        let asks_for_lock = text(headers, "x-amz-object-lock-mode").is_some() || legal_hold.is_some();
+        let asks_for_lock =
+            text(headers, "x-amz-object-lock-mode").is_some() || legal_hold.is_some();
         if asks_for_lock && bucket.settings.lock.is_none() {
             return Err(s3_error!(
                 InvalidRequest,
@@ -250,7 +251,10 @@ fn requested_hold(headers: &HeaderMap) -> S3Result<Option<bool>> {
         None => Ok(None),
         Some("ON") => Ok(Some(true)),
         Some("OFF") => Ok(Some(false)),
-        Some(_) => Err(s3_error!(InvalidArgument, "Legal Hold must be either of 'ON' or 'OFF'")),
+        Some(_) => Err(s3_error!(
+            InvalidArgument,
+            "Legal Hold must be either of 'ON' or 'OFF'"
+        )),
     }
 }
 

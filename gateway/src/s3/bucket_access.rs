@@ -17,6 +17,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use super::access::{AclRequest, POLICY_MAX_BYTES, Policy, grants_public, to_dto_grants};
 use super::attributes::{lists_not_supported, refuse_blocked};
+use super::errors;
 use super::service::S3Gateway;
 
 impl S3Gateway {
@@ -140,7 +141,7 @@ impl S3Gateway {
     ) -> S3Result<S3Response<GetPublicAccessBlockOutput>> {
         let bucket = self.bucket(&request.input.bucket).await?;
         let block = bucket.settings.public_access_block;
-        let block = block.ok_or_else(|| s3_error!(NoSuchPublicAccessBlockConfiguration))?;
+        let block = block.ok_or_else(no_block)?;
         Ok(S3Response::new(GetPublicAccessBlockOutput {
             public_access_block_configuration: Some(PublicAccessBlockConfiguration {
                 block_public_acls: Some(block.block_public_acls),
@@ -276,6 +277,14 @@ fn is_public(bucket: &Bucket) -> bool {
     let policy = policy.and_then(|text| Policy::parse(text, bucket.name.as_str()).ok());
     policy.is_some_and(|policy| policy.is_public())
         || settings.acl.as_ref().is_some_and(grants_public)
+}
+
+fn no_block() -> S3Error {
+    errors::custom(
+        http::StatusCode::NOT_FOUND,
+        "NoSuchPublicAccessBlockConfiguration",
+        "The public access block configuration was not found",
+    )
 }
 
 fn malformed_policy(text: &str) -> S3Error {

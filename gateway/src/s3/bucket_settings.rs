@@ -68,11 +68,7 @@ impl S3Gateway {
     }
 
     /// Removes one of a bucket's documents.
-    pub(super) async fn delete_document(
-        &self,
-        bucket: &str,
-        kind: BucketDocument,
-    ) -> S3Result<()> {
+    pub(super) async fn delete_document(&self, bucket: &str, kind: BucketDocument) -> S3Result<()> {
         self.amend_bucket(bucket, |bucket| {
             bucket.settings.documents.remove(&kind);
             Ok(())
@@ -212,9 +208,10 @@ fn lock_settings(configuration: ObjectLockConfiguration) -> S3Result<LockSetting
     let retention = rule.default_retention.ok_or_else(malformed)?;
     let mode = lock_mode(retention.mode.as_ref().ok_or_else(malformed)?.as_str())?;
     let invalid = || {
-        s3_error!(
-            InvalidRetentionPeriod,
-            "Default retention period must be a positive integer value."
+        errors::custom(
+            http::StatusCode::BAD_REQUEST,
+            "InvalidRetentionPeriod",
+            "Default retention period must be a positive integer value.",
         )
     };
     let period = match (retention.days, retention.years) {

@@ -107,7 +107,10 @@ impl S3Gateway {
     ) -> S3Result<S3Response<CreateBucketOutput>> {
         headers::refuse_not_built(&request.headers)?;
         let caller = Caller::of(&request);
-        let owner = caller.id().ok_or_else(|| s3_error!(AccessDenied))?.to_owned();
+        let owner = caller
+            .id()
+            .ok_or_else(|| s3_error!(AccessDenied))?
+            .to_owned();
         let input = request.input;
         let name = BucketName::parse(&input.bucket).map_err(errors::from_name)?;
         let constraint = input

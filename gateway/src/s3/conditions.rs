@@ -164,6 +164,8 @@ mod tests {
                 scheme: Scheme::Replicated,
                 chunks: vec![],
             }),
+            order: metastore::VersionOrder::FIRST,
+            attributes: metastore::ObjectAttributes::default(),
         }
     }
 

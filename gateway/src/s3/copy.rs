@@ -16,8 +16,8 @@ use super::access::{Asked, Caller};
 use super::body_check::BodyCheck;
 use super::checksums::{kind_name, parse_algorithm, set_checksum};
 use super::conditions::{self, ReadConditions};
-use super::range::Selection;
 use super::put::written_version;
+use super::range::Selection;
 use super::service::{S3Gateway, shown_version};
 use super::{errors, headers};
 
@@ -254,7 +254,10 @@ fn replaces_metadata(directive: Option<&MetadataDirective>) -> S3Result<bool> {
 
 /// Whether the copy's tags come from the request.
 fn replaces_tags(headers: &HeaderMap) -> S3Result<bool> {
-    match headers.get("x-amz-tagging-directive").map(|value| value.as_bytes()) {
+    match headers
+        .get("x-amz-tagging-directive")
+        .map(|value| value.as_bytes())
+    {
         None | Some(b"" | b"COPY") => Ok(false),
         Some(b"REPLACE") => Ok(true),
         Some(_) => Err(s3_error!(InvalidArgument, "Unknown tagging directive.")),

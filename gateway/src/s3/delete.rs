@@ -168,7 +168,12 @@ impl S3Gateway {
         }
         let outcome = self
             .metastore
-            .delete_object(bucket.id, &deletion.key, deletion.condition, Timestamp::now())
+            .delete_object(
+                bucket.id,
+                &deletion.key,
+                deletion.condition,
+                Timestamp::now(),
+            )
             .await
             .map_err(errors::from_metadata)?;
         Ok(match outcome {

@@ -29,6 +29,13 @@ pub fn from_name(error: InvalidName) -> S3Error {
     S3Error::new(code)
 }
 
+/// An error of S3 that s3s has no code for.
+pub fn custom(status: StatusCode, code: &'static str, message: &str) -> S3Error {
+    let mut error = S3Error::with_message(S3ErrorCode::Custom(code.into()), message.to_owned());
+    error.set_status_code(status);
+    error
+}
+
 /// A failed metadata operation.
 pub fn from_metadata(error: MetaError) -> S3Error {
     match error {

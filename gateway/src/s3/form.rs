@@ -1,27 +1,14 @@
 //! Uploads by HTML form: the form's fields stand for the headers that a PUT would have.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use s3s::dto::{PostObjectInput, PostObjectOutput, PutObjectInput};
-use s3s::{S3Request, S3Response, S3Result, s3_error};
-
-use super::service::S3Gateway;
-
-impl S3Gateway {
-    /// `POST /bucket` with a form. s3s has checked its signature and its policy.
-    pub(super) async fn post_object(
-        &self,
-        request: S3Request<PostObjectInput>,
-    ) -> S3Result<S3Response<PostObjectOutput>> {
-        let mut request = request.map_input(s3s::dto::post_object_input_into_put_object_input);
-        request.headers = headers_of(&request.input)?;
-        request.input.content_md5 = None;
-        let answer = self.put_object(request).await?;
-        Ok(answer.map_output(s3s::dto::put_object_output_into_post_object_output))
-    }
-}
+use s3s::dto::PostObjectInput;
+use s3s::{S3Result, s3_error};
 
 /// The headers of the PUT that a form stands for.
-fn headers_of(input: &PutObjectInput) -> S3Result<HeaderMap> {
+///
+/// # Errors
+/// `InvalidArgument` for a field that no header could carry; as for tags.
+pub fn headers_of(input: &PostObjectInput) -> S3Result<HeaderMap> {
     let text = |value: &Option<String>| value.clone();
     let fields: [(&'static str, Option<String>); 21] = [
         ("content-type", text(&input.content_type)),
@@ -30,11 +17,20 @@ fn headers_of(input: &PutObjectInput) -> S3Result<HeaderMap> {
         ("content-language", text(&input.content_language)),
         ("cache-control", text(&input.cache_control)),
         ("expires", text(&input.expires)),
-        ("x-amz-acl", input.acl.as_ref().map(|acl| acl.as_str().to_owned())),
-        ("x-amz-tagging", input.tagging.as_deref().map(tags_of_field).transpose()?),
+        (
+            "x-amz-acl",
+            input.acl.as_ref().map(|acl| acl.as_str().to_owned()),
+        ),
+        (
+            "x-amz-tagging",
+            input.tagging.as_deref().map(tags_of_field).transpose()?,
+        ),
         (
             "x-amz-storage-class",
-            input.storage_class.as_ref().map(|class| class.as_str().to_owned()),
+            input
+                .storage_class
+                .as_ref()
+                .map(|class| class.as_str().to_owned()),
         ),
         (
             "x-amz-website-redirect-location",
@@ -42,7 +38,10 @@ fn headers_of(input: &PutObjectInput) -> S3Result<HeaderMap> {
         ),
         (
             "x-amz-server-side-encryption",
-            input.server_side_encryption.as_ref().map(|kind| kind.as_str().to_owned()),
+            input
+                .server_side_encryption
+                .as_ref()
+                .map(|kind| kind.as_str().to_owned()),
         ),
         (
             "x-amz-server-side-encryption-aws-kms-key-id",

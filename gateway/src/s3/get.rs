@@ -8,13 +8,13 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
+use super::attributes::lock_mode_name;
 use super::bodies::unless_replaced;
 use super::checksums::{kind_name, set_checksum};
 use super::conditions::{self, ReadConditions};
 use super::headers::DEFAULT_CONTENT_TYPE;
-use super::range::Selection;
-use super::attributes::lock_mode_name;
 use super::object_settings::hold_status;
+use super::range::Selection;
 use super::service::{S3Gateway, shown_version};
 use super::{errors, headers};
 
@@ -95,9 +95,17 @@ macro_rules! description {
             storage_class: object.headers.storage_class.map(StorageClass::from),
             website_redirect_location: object.headers.website_redirect,
             version_id: version,
-            tag_count: i32::try_from(object.attributes.tags.len()).ok().filter(|count| *count > 0),
-            object_lock_mode: object.attributes.retention.map(|retention| ObjectLockMode::from_static(lock_mode_name(retention.mode))),
-            object_lock_retain_until_date: object.attributes.retention.map(|retention| headers::to_precise_timestamp(retention.until)),
+            tag_count: i32::try_from(object.attributes.tags.len())
+                .ok()
+                .filter(|count| *count > 0),
+            object_lock_mode: object
+                .attributes
+                .retention
+                .map(|retention| ObjectLockMode::from_static(lock_mode_name(retention.mode))),
+            object_lock_retain_until_date: object
+                .attributes
+                .retention
+                .map(|retention| headers::to_precise_timestamp(retention.until)),
             object_lock_legal_hold_status: object.attributes.legal_hold.map(hold_status),
             ..$output::default()
         };

@@ -2,12 +2,12 @@
 //! refuses it. It may stand under the signature, so it can be taken away only after the signature
 //! check: this route catches such requests there and serves them anew without the header.
 
+use super::access::Verified;
 use http::header::{AUTHORIZATION, RANGE};
 use http::{Extensions, HeaderMap, Method, Request, Uri};
 use s3s::dto::Range;
 use s3s::route::S3Route;
 use s3s::service::S3Service;
-use super::access::Verified;
 use s3s::{Body, S3Request, S3Response, S3Result, s3_error};
 
 /// Query keys that belong to a signature.

@@ -15,6 +15,7 @@ mod copy;
 mod delete;
 mod digested_body;
 mod errors;
+mod form;
 mod get;
 mod headers;
 mod list;
@@ -23,7 +24,6 @@ mod multipart;
 mod object_lock;
 mod object_settings;
 mod part;
-mod form;
 mod put;
 mod range;
 mod server;
@@ -37,17 +37,32 @@ pub use server::S3Server;
 pub use service::{S3Gateway, S3Settings};
 
 use s3s::dto::{
-    GetBucketAclInput, GetBucketAclOutput, PutBucketAclInput, PutBucketAclOutput, GetBucketPolicyInput, GetBucketPolicyOutput, PutBucketPolicyInput, PutBucketPolicyOutput, DeleteBucketPolicyInput, DeleteBucketPolicyOutput, GetBucketPolicyStatusInput, GetBucketPolicyStatusOutput, GetPublicAccessBlockInput, GetPublicAccessBlockOutput, PutPublicAccessBlockInput, PutPublicAccessBlockOutput, DeletePublicAccessBlockInput, DeletePublicAccessBlockOutput, GetBucketOwnershipControlsInput, GetBucketOwnershipControlsOutput, PutBucketOwnershipControlsInput, PutBucketOwnershipControlsOutput, DeleteBucketOwnershipControlsInput, DeleteBucketOwnershipControlsOutput, GetBucketVersioningInput, GetBucketVersioningOutput, PutBucketVersioningInput, PutBucketVersioningOutput, GetObjectLockConfigurationInput, GetObjectLockConfigurationOutput, PutObjectLockConfigurationInput, PutObjectLockConfigurationOutput, GetObjectAclInput, GetObjectAclOutput, PutObjectAclInput, PutObjectAclOutput, GetObjectTaggingInput, GetObjectTaggingOutput, PutObjectTaggingInput, PutObjectTaggingOutput, DeleteObjectTaggingInput, DeleteObjectTaggingOutput, GetObjectRetentionInput, GetObjectRetentionOutput, PutObjectRetentionInput, PutObjectRetentionOutput, GetObjectLegalHoldInput, GetObjectLegalHoldOutput, PutObjectLegalHoldInput, PutObjectLegalHoldOutput, PostObjectInput, PostObjectOutput,
     AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
     CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CreateBucketInput,
     CreateBucketOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput, DeleteBucketInput,
-    DeleteBucketOutput, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput,
-    DeleteObjectsOutput, GetBucketLocationInput, GetBucketLocationOutput, GetObjectInput,
-    GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput,
-    ListBucketsInput, ListBucketsOutput, ListMultipartUploadsInput, ListMultipartUploadsOutput,
-    ListObjectVersionsInput, ListObjectVersionsOutput, ListObjectsInput, ListObjectsOutput,
-    ListObjectsV2Input, ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutObjectInput,
-    PutObjectOutput, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
+    DeleteBucketOutput, DeleteBucketOwnershipControlsInput, DeleteBucketOwnershipControlsOutput,
+    DeleteBucketPolicyInput, DeleteBucketPolicyOutput, DeleteObjectInput, DeleteObjectOutput,
+    DeleteObjectTaggingInput, DeleteObjectTaggingOutput, DeleteObjectsInput, DeleteObjectsOutput,
+    DeletePublicAccessBlockInput, DeletePublicAccessBlockOutput, GetBucketAclInput,
+    GetBucketAclOutput, GetBucketLocationInput, GetBucketLocationOutput,
+    GetBucketOwnershipControlsInput, GetBucketOwnershipControlsOutput, GetBucketPolicyInput,
+    GetBucketPolicyOutput, GetBucketPolicyStatusInput, GetBucketPolicyStatusOutput,
+    GetBucketVersioningInput, GetBucketVersioningOutput, GetObjectAclInput, GetObjectAclOutput,
+    GetObjectInput, GetObjectLegalHoldInput, GetObjectLegalHoldOutput,
+    GetObjectLockConfigurationInput, GetObjectLockConfigurationOutput, GetObjectOutput,
+    GetObjectRetentionInput, GetObjectRetentionOutput, GetObjectTaggingInput,
+    GetObjectTaggingOutput, GetPublicAccessBlockInput, GetPublicAccessBlockOutput, HeadBucketInput,
+    HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListBucketsInput, ListBucketsOutput,
+    ListMultipartUploadsInput, ListMultipartUploadsOutput, ListObjectVersionsInput,
+    ListObjectVersionsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
+    ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutBucketAclInput, PutBucketAclOutput,
+    PutBucketOwnershipControlsInput, PutBucketOwnershipControlsOutput, PutBucketPolicyInput,
+    PutBucketPolicyOutput, PutBucketVersioningInput, PutBucketVersioningOutput, PutObjectAclInput,
+    PutObjectAclOutput, PutObjectInput, PutObjectLegalHoldInput, PutObjectLegalHoldOutput,
+    PutObjectLockConfigurationInput, PutObjectLockConfigurationOutput, PutObjectOutput,
+    PutObjectRetentionInput, PutObjectRetentionOutput, PutObjectTaggingInput,
+    PutObjectTaggingOutput, PutPublicAccessBlockInput, PutPublicAccessBlockOutput,
+    UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3, S3Request, S3Response, S3Result};
 
@@ -115,5 +130,4 @@ operations! {
     put_object_retention: PutObjectRetentionInput => PutObjectRetentionOutput,
     get_object_legal_hold: GetObjectLegalHoldInput => GetObjectLegalHoldOutput,
     put_object_legal_hold: PutObjectLegalHoldInput => PutObjectLegalHoldOutput,
-    post_object: PostObjectInput => PostObjectOutput,
 }

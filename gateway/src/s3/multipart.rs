@@ -185,7 +185,12 @@ impl S3Gateway {
         for entry in page.entries {
             match entry {
                 ListEntry::Item(listed) => {
-                    uploads.push(listed_upload(&listed.key, &listed.upload, &owners, encoding));
+                    uploads.push(listed_upload(
+                        &listed.key,
+                        &listed.upload,
+                        &owners,
+                        encoding,
+                    ));
                 }
                 ListEntry::CommonPrefix(prefix) => prefixes.push(common_prefix(&prefix, encoding)),
             }

@@ -67,13 +67,43 @@ mod tests {
         use LockMode::{Compliance, Governance};
         for (standing, next, bypass, allowed) in [
             (None, retention(Compliance, 20), false, true),
-            (retention(Governance, 20), retention(Governance, 30), false, true),
-            (retention(Governance, 20), retention(Governance, 15), false, false),
-            (retention(Governance, 20), retention(Governance, 15), true, true),
-            (retention(Governance, 20), retention(Compliance, 30), false, false),
+            (
+                retention(Governance, 20),
+                retention(Governance, 30),
+                false,
+                true,
+            ),
+            (
+                retention(Governance, 20),
+                retention(Governance, 15),
+                false,
+                false,
+            ),
+            (
+                retention(Governance, 20),
+                retention(Governance, 15),
+                true,
+                true,
+            ),
+            (
+                retention(Governance, 20),
+                retention(Compliance, 30),
+                false,
+                false,
+            ),
             (retention(Governance, 20), None, true, true),
-            (retention(Compliance, 20), retention(Compliance, 15), true, false),
-            (retention(Compliance, 20), retention(Governance, 30), true, false),
+            (
+                retention(Compliance, 20),
+                retention(Compliance, 15),
+                true,
+                false,
+            ),
+            (
+                retention(Compliance, 20),
+                retention(Governance, 30),
+                true,
+                false,
+            ),
             (retention(Compliance, 20), None, true, false),
             (retention(Compliance, 5), None, false, true),
         ] {

@@ -276,8 +276,11 @@ fn expect_lock(bucket: &Bucket) -> S3Result<()> {
 }
 
 /// A legal hold as S3 shows it.
-pub fn hold_status<S: From<&'static str>>(hold: bool) -> S {
-    S::from(if hold { "ON" } else { "OFF" })
+pub fn hold_status(hold: bool) -> ObjectLockLegalHoldStatus {
+    ObjectLockLegalHoldStatus::from_static(match hold {
+        true => ObjectLockLegalHoldStatus::ON,
+        false => ObjectLockLegalHoldStatus::OFF,
+    })
 }
 
 /// The tags of a document, checked.

@@ -97,9 +97,7 @@ impl S3Gateway {
             headers: &request.headers,
             uri: &request.uri,
         };
-        let (source, source_version) = self
-            .copy_source(&caller, &input.copy_source, asked)
-            .await?;
+        let (source, source_version) = self.copy_source(&caller, &input.copy_source, asked).await?;
         ReadConditions {
             if_match: input.copy_source_if_match,
             if_none_match: input.copy_source_if_none_match,

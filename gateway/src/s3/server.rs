@@ -36,11 +36,7 @@ impl S3Server {
     /// A server of `gateway`, with bucket names as subdomains of
     /// `domains`; `sigv2_headers` admits `Authorization` headers of Signature Version 2.
     #[must_use]
-    pub fn new(
-        gateway: S3Gateway,
-        domains: Vec<String>,
-        sigv2_headers: bool,
-    ) -> Self {
+    pub fn new(gateway: S3Gateway, domains: Vec<String>, sigv2_headers: bool) -> Self {
         let hosts = VirtualHosts::new(domains);
         let config = Arc::new(StaticConfigProvider::new(Arc::new(config())));
 

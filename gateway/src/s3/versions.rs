@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use metastore::{
-    DeleteMarker, ListEntry, ListedVersion, ObjectVersion, StoredVersion, VersionPage,
-    VersionQuery,
+    DeleteMarker, ListEntry, ListedVersion, ObjectVersion, StoredVersion, VersionPage, VersionQuery,
 };
 use s3s::dto::{
     ChecksumAlgorithm, ChecksumType, DeleteMarkerEntry, ListObjectVersionsInput,
@@ -138,8 +137,7 @@ fn shown_object(
         owner: owners.get(&object.owner).cloned(),
         checksum_algorithm: checksum
             .map(|checksum| vec![ChecksumAlgorithm::from_static(name(checksum.algorithm))]),
-        checksum_type: checksum
-            .map(|checksum| ChecksumType::from_static(kind_name(checksum.kind))),
+        checksum_type: checksum.map(|checksum| ChecksumType::from_static(kind_name(checksum.kind))),
         storage_class: Some(class.map_or(standard, ObjectVersionStorageClass::from)),
         ..s3s::dto::ObjectVersion::default()
     }

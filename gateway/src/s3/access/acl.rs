@@ -112,7 +112,12 @@ impl AclRequest<'_> {
     }
 
     async fn grantee_in_document(&self, grantee: dto::Grantee) -> S3Result<Grantee> {
-        match (grantee.type_.as_str(), grantee.id, grantee.uri, grantee.email_address) {
+        match (
+            grantee.type_.as_str(),
+            grantee.id,
+            grantee.uri,
+            grantee.email_address,
+        ) {
             (Type::CANONICAL_USER, Some(id), ..) => self.user(&id).await,
             (Type::GROUP, _, Some(uri), _) => group(&uri),
             (Type::AMAZON_CUSTOMER_BY_EMAIL, _, _, Some(email)) => self.user_by_email(&email).await,
@@ -144,7 +149,10 @@ pub fn canned_grants(canned: &str, owner: &str, bucket_owner: &str) -> S3Result<
         grantee,
         permission,
     };
-    let mut grants = vec![grant(Grantee::User(owner.to_owned()), Permission::FullControl)];
+    let mut grants = vec![grant(
+        Grantee::User(owner.to_owned()),
+        Permission::FullControl,
+    )];
     match canned {
         "private" | "aws-exec-read" => {}
         "public-read" => grants.push(grant(Grantee::AllUsers, Permission::Read)),
@@ -155,7 +163,10 @@ pub fn canned_grants(canned: &str, owner: &str, bucket_owner: &str) -> S3Result<
         "authenticated-read" => grants.push(grant(Grantee::AuthenticatedUsers, Permission::Read)),
         "bucket-owner-read" | "bucket-owner-full-control" if owner == bucket_owner => {}
         "bucket-owner-read" => {
-            grants.push(grant(Grantee::User(bucket_owner.to_owned()), Permission::Read));
+            grants.push(grant(
+                Grantee::User(bucket_owner.to_owned()),
+                Permission::Read,
+            ));
         }
         "bucket-owner-full-control" => grants.push(grant(
             Grantee::User(bucket_owner.to_owned()),
@@ -172,9 +183,12 @@ pub fn canned_grants(canned: &str, owner: &str, bucket_owner: &str) -> S3Result<
 
 /// Whether a list grants anything to everybody.
 pub fn grants_public(acl: &Acl) -> bool {
-    acl.grants
-        .iter()
-        .any(|grant| matches!(grant.grantee, Grantee::AllUsers | Grantee::AuthenticatedUsers))
+    acl.grants.iter().any(|grant| {
+        matches!(
+            grant.grantee,
+            Grantee::AllUsers | Grantee::AuthenticatedUsers
+        )
+    })
 }
 
 /// A list as S3's documents show it; without one, the owner has full control.
@@ -210,7 +224,9 @@ pub async fn to_dto_grants(
         }
         shown.push(dto::Grant {
             grantee: Some(grantee),
-            permission: Some(dto::Permission::from_static(permission_name(grant.permission))),
+            permission: Some(dto::Permission::from_static(permission_name(
+                grant.permission,
+            ))),
         });
     }
     Ok(shown)

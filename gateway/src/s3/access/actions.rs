@@ -64,9 +64,7 @@ pub fn need(operation: &str, versioned: bool) -> Option<Need> {
             bucket("s3:PutLifecycleConfiguration")
         }
         "GetBucketEncryption" => bucket("s3:GetEncryptionConfiguration"),
-        "PutBucketEncryption" | "DeleteBucketEncryption" => {
-            bucket("s3:PutEncryptionConfiguration")
-        }
+        "PutBucketEncryption" | "DeleteBucketEncryption" => bucket("s3:PutEncryptionConfiguration"),
         "GetObjectLockConfiguration" => bucket("s3:GetBucketObjectLockConfiguration"),
         "PutObjectLockConfiguration" => bucket("s3:PutBucketObjectLockConfiguration"),
         "GetBucketWebsite" => bucket("s3:GetBucketWebsite"),
@@ -81,8 +79,13 @@ pub fn need(operation: &str, versioned: bool) -> Option<Need> {
         "GetObject" | "HeadObject" => object(either("s3:GetObject", "s3:GetObjectVersion")),
         "GetObjectAttributes" => object(either("s3:GetObject", "s3:GetObjectVersion")),
         "GetObjectTorrent" => object("s3:GetObjectTorrent"),
-        "PutObject" | "PostObject" | "CopyObject" | "CreateMultipartUpload" | "UploadPart"
-        | "UploadPartCopy" | "CompleteMultipartUpload" => object("s3:PutObject"),
+        "PutObject"
+        | "PostObject"
+        | "CopyObject"
+        | "CreateMultipartUpload"
+        | "UploadPart"
+        | "UploadPartCopy"
+        | "CompleteMultipartUpload" => object("s3:PutObject"),
         "AbortMultipartUpload" => object("s3:AbortMultipartUpload"),
         "ListParts" => object("s3:ListMultipartUploadParts"),
         "DeleteObject" => object(either("s3:DeleteObject", "s3:DeleteObjectVersion")),
@@ -90,9 +93,10 @@ pub fn need(operation: &str, versioned: bool) -> Option<Need> {
         "PutObjectAcl" => object(either("s3:PutObjectAcl", "s3:PutObjectVersionAcl")),
         "GetObjectTagging" => object(either("s3:GetObjectTagging", "s3:GetObjectVersionTagging")),
         "PutObjectTagging" => object(either("s3:PutObjectTagging", "s3:PutObjectVersionTagging")),
-        "DeleteObjectTagging" => {
-            object(either("s3:DeleteObjectTagging", "s3:DeleteObjectVersionTagging"))
-        }
+        "DeleteObjectTagging" => object(either(
+            "s3:DeleteObjectTagging",
+            "s3:DeleteObjectVersionTagging",
+        )),
         "GetObjectRetention" => object("s3:GetObjectRetention"),
         "PutObjectRetention" => object("s3:PutObjectRetention"),
         "GetObjectLegalHold" => object("s3:GetObjectLegalHold"),
@@ -111,10 +115,11 @@ pub fn acl_need(action: &str) -> Option<(Target, Permission)> {
         "s3:ListBucket" | "s3:ListBucketVersions" | "s3:ListBucketMultipartUploads" => {
             (Target::Bucket, Permission::Read)
         }
-        "s3:PutObject" | "s3:DeleteObject" | "s3:DeleteObjectVersion"
-        | "s3:AbortMultipartUpload" | "s3:ListMultipartUploadParts" => {
-            (Target::Bucket, Permission::Write)
-        }
+        "s3:PutObject"
+        | "s3:DeleteObject"
+        | "s3:DeleteObjectVersion"
+        | "s3:AbortMultipartUpload"
+        | "s3:ListMultipartUploadParts" => (Target::Bucket, Permission::Write),
         "s3:GetBucketAcl" => (Target::Bucket, Permission::ReadAcp),
         "s3:PutBucketAcl" => (Target::Bucket, Permission::WriteAcp),
         "s3:GetObject" | "s3:GetObjectVersion" => (Target::Object, Permission::Read),

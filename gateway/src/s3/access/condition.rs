@@ -85,7 +85,11 @@ impl Condition {
                     key: key.clone(),
                     values: texts(values)?,
                 };
-                match condition.values.iter().all(|value| condition.is_readable(value)) {
+                match condition
+                    .values
+                    .iter()
+                    .all(|value| condition.is_readable(value))
+                {
                     true => Ok(condition),
                     false => Err(format!("invalid value for the condition key {key}")),
                 }

@@ -59,8 +59,7 @@ pub fn decide(
     match facts.object {
         // Whoever wrote an object says who may read it, in a bucket of this ownership.
         Some(object) if is_on_object(action) => {
-            facts.caller.is(object.owner)
-                || facts.is_granted(acl_need(action), Some(object))
+            facts.caller.is(object.owner) || facts.is_granted(acl_need(action), Some(object))
         }
         _ => owns_bucket || facts.is_granted(acl_need(action), facts.object),
     }

@@ -21,7 +21,7 @@ use super::caller::{Caller, Directory};
 use super::context::RequestContext;
 use super::decide::{Facts, ObjectFacts, decide};
 use super::policy::Policy;
-use crate::s3::errors;
+use crate::s3::{errors, form};
 
 /// Tells from a policy's text whether its conditions look at the tags of what is there.
 const EXISTING_TAG: &str = "existingobjecttag";
@@ -215,7 +215,12 @@ fn version_in(uri: &Uri) -> Option<String> {
 impl S3Access for Gate {
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
         let operation = context.s3_op().name().to_owned();
-        let (path, headers) = (context.s3_path().clone(), context.headers().clone());
+        let path = match context.s3_path() {
+            S3Path::Root => S3Path::Root,
+            S3Path::Bucket { bucket } => S3Path::bucket(bucket),
+            S3Path::Object { bucket, key } => S3Path::object(bucket, key),
+        };
+        let headers = context.headers().clone();
         let uri = context.uri().clone();
         let credentials = match context.extensions_mut().get::<Verified>() {
             Some(Verified(credentials)) => credentials.clone(),
@@ -240,6 +245,8 @@ impl S3Access for Gate {
         let caller = Caller::of(request);
         let bucket = self.bucket(&request.input.bucket, &request.headers).await?;
         let key = ObjectKey::parse(request.input.key.as_str()).map_err(errors::from_name)?;
+        // From here on, the form is the PUT that it stands for.
+        request.headers = form::headers_of(&request.input)?;
         let asked = Asked {
             headers: &request.headers,
             uri: &request.uri,
@@ -247,6 +254,7 @@ impl S3Access for Gate {
         let need: Option<Need> = need("PostObject", false);
         let action = need.map_or("s3:PutObject", |need| need.action);
         self.authorize(&caller, &bucket, action, Some((&key, None)), asked)
-            .await
+            .await?;
+        Ok(())
     }
 }

@@ -22,9 +22,7 @@ mod policy;
 mod public;
 mod statement;
 
-pub use acl::{AclRequest, canned_grants, grants_public, to_dto_grants};
+pub use acl::{AclRequest, grants_public, to_dto_grants};
 pub use caller::{Caller, Directory, RootKeys};
-pub use context::RequestContext;
-pub use decide::{Facts, ObjectFacts, decide};
 pub use gate::{Asked, Gate, Verified};
 pub use policy::{POLICY_MAX_BYTES, Policy};

@@ -49,7 +49,9 @@ impl Policy {
             return Err(format!("unknown field {unknown}"));
         }
         if let Some(version) = fields.get("Version")
-            && !version.as_str().is_some_and(|text| VERSIONS.contains(&text))
+            && !version
+                .as_str()
+                .is_some_and(|text| VERSIONS.contains(&text))
         {
             return Err("the policy must contain a valid version string".into());
         }

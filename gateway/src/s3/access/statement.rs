@@ -80,11 +80,19 @@ impl Statement {
             _ => return Err("Effect must be Allow or Deny".into()),
         };
         let field = |name: &str| fields.get(name);
-        let principals = named("Principal", field("Principal"), field("NotPrincipal"), principals)?;
+        let principals = named(
+            "Principal",
+            field("Principal"),
+            field("NotPrincipal"),
+            principals,
+        )?;
         let actions = named("Action", field("Action"), field("NotAction"), actions)?;
-        let resources = named("Resource", field("Resource"), field("NotResource"), |value| {
-            resources(value, bucket)
-        })?;
+        let resources = named(
+            "Resource",
+            field("Resource"),
+            field("NotResource"),
+            |value| resources(value, bucket),
+        )?;
         let mut conditions = Vec::new();
         if let Some(operators) = fields.get("Condition") {
             let operators = operators.as_object().ok_or("Condition must be an object")?;
@@ -110,11 +118,14 @@ impl Statement {
         context: &RequestContext<'_>,
     ) -> bool {
         self.principals.names(|principal| principal.is(caller))
-            && self.actions.names(|pattern| {
-                fits(&pattern.to_ascii_lowercase(), &action.to_ascii_lowercase())
-            })
+            && self
+                .actions
+                .names(|pattern| fits(&pattern.to_ascii_lowercase(), &action.to_ascii_lowercase()))
             && self.resources.names(|pattern| fits(pattern, resource))
-            && self.conditions.iter().all(|condition| condition.holds(context))
+            && self
+                .conditions
+                .iter()
+                .all(|condition| condition.holds(context))
     }
 }
 
