@@ -77,7 +77,7 @@ async fn measure(
                 store
                     .commit_object(row)
                     .await
-                    .map(|()| took.push(sent.elapsed()))?;
+                    .map(|_| took.push(sent.elapsed()))?;
             }
             Ok::<_, metastore::MetaError>(took)
         });

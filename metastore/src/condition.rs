@@ -18,6 +18,14 @@ impl WriteCondition {
             Self::Present => current.map(|_| ()).ok_or_else(missing),
             Self::Etag(etag) if current.ok_or_else(missing)?.etag == *etag => Ok(()),
             Self::Etag(_) => Err(MetaError::PreconditionFailed),
+            Self::Unlike(etag) if current.is_some_and(|row| row.etag == *etag) => {
+                Err(MetaError::PreconditionFailed)
+            }
+            Self::Unlike(_) => Ok(()),
+            Self::Both(both) => both
+                .0
+                .check(key, current)
+                .and_then(|()| both.1.check(key, current)),
             Self::Matching(wanted) => wanted.check(current.ok_or_else(missing)?),
             Self::Revision(wanted) if current.map(|row| row.sequence) == Some(*wanted) => Ok(()),
             Self::Revision(_) => Err(MetaError::Conflict),

@@ -28,6 +28,10 @@ pub enum WriteCondition {
     Present,
     /// `If-Match: "etag"`: there is one with this ETag. A missing key is `NoSuchKey`.
     Etag(String),
+    /// `If-None-Match: "etag"`: there is none with this ETag.
+    Unlike(String),
+    /// `If-Match` and `If-None-Match` together.
+    Both(Box<(WriteCondition, WriteCondition)>),
     /// There is one, and it is as expected. A missing key is `NoSuchKey`.
     Matching(Expected),
     /// There is one, and it is this very revision; otherwise `Conflict`. For read-modify-write.

@@ -130,7 +130,7 @@ fn new_owner(caller: &Caller, bucket: &Bucket, headers: &HeaderMap) -> String {
 /// Reads tags as the header and the form field carry them.
 ///
 /// # Errors
-/// `InvalidTag`, `BadRequest` for too many.
+/// `InvalidTag`, also for too many.
 pub fn parse_tags(text: &str) -> S3Result<Vec<(String, String)>> {
     let decode = |part: &str| {
         let spaced = part.replace('+', " ");
@@ -151,15 +151,13 @@ pub fn parse_tags(text: &str) -> S3Result<Vec<(String, String)>> {
 /// Checks the number, the lengths and the difference of tags.
 ///
 /// # Errors
-/// `InvalidTag`; `BadRequest` for too many.
+/// `InvalidTag`, also for too many.
 pub fn check_tags(tags: &[(String, String)], most: usize) -> S3Result<()> {
     if tags.len() > most {
-        let mut error = S3Error::with_message(
-            S3ErrorCode::Custom("BadRequest".into()),
-            format!("Object tags cannot be greater than {most}"),
-        );
-        error.set_status_code(http::StatusCode::BAD_REQUEST);
-        return Err(error);
+        return Err(s3_error!(
+            InvalidTag,
+            "Object tags cannot be greater than {most}"
+        ));
     }
     for (at, (key, value)) in tags.iter().enumerate() {
         let fits = (1..=TAG_KEY_MAX_CHARS).contains(&key.chars().count())

@@ -1,6 +1,6 @@
 //! Who may use a bucket: its access control list, policy, public access block, ownership.
 
-use metastore::{Bucket, Ownership, PublicAccessBlock};
+use metastore::{Acl, Bucket, Grant, Grantee, Ownership, PublicAccessBlock};
 use s3s::dto::{
     DeleteBucketOwnershipControlsInput, DeleteBucketOwnershipControlsOutput,
     DeleteBucketPolicyInput, DeleteBucketPolicyOutput, DeletePublicAccessBlockInput,
@@ -221,7 +221,11 @@ impl S3Gateway {
         let ownership = parse_ownership(rule.object_ownership.as_str())?;
         self.amend_bucket(&request.input.bucket, |bucket| {
             // With lists off, a public one would stay behind unseen.
-            let is_shared = bucket.settings.acl.as_ref().is_some_and(grants_public);
+            let is_shared = bucket
+                .settings
+                .acl
+                .as_ref()
+                .is_some_and(|acl| shares(acl, &bucket.owner));
             if ownership == Ownership::BucketOwnerEnforced && is_shared {
                 return Err(shared_list());
             }
@@ -270,6 +274,12 @@ const fn ownership_name(ownership: Ownership) -> &'static str {
     }
 }
 
+/// Whether a list grants anything to others than the owner.
+fn shares(acl: &Acl, owner: &str) -> bool {
+    let is_owner = |grant: &Grant| grant.grantee == Grantee::User(owner.to_owned());
+    !acl.grants.iter().all(is_owner)
+}
+
 /// Whether policy or list open the bucket to everybody.
 fn is_public(bucket: &Bucket) -> bool {
     let settings = &bucket.settings;
@@ -291,7 +301,8 @@ fn malformed_policy(text: &str) -> S3Error {
     S3Error::with_message(S3ErrorCode::MalformedPolicy, text.to_owned())
 }
 
-fn shared_list() -> S3Error {
+/// A list that others are on and enforced ownership do not go together.
+pub fn shared_list() -> S3Error {
     let mut error = S3Error::with_message(
         S3ErrorCode::Custom("InvalidBucketAclWithObjectOwnership".into()),
         "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",

@@ -1,8 +1,8 @@
 //! The bucket operations: list, create, head, delete, location.
 
 use metastore::{
-    Bucket, BucketId, BucketName, BucketPage, BucketSettings, LockSettings, MetaError, Timestamp,
-    Versioning,
+    Bucket, BucketId, BucketName, BucketPage, BucketSettings, LockSettings, MetaError, Ownership,
+    Timestamp, Versioning,
 };
 use s3s::dto::{
     BucketLocationConstraint, CreateBucketInput, CreateBucketOutput, DeleteBucketInput,
@@ -13,7 +13,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::access::Caller;
 use super::attributes::refuse_blocked;
-use super::bucket_access::parse_ownership;
+use super::bucket_access::{parse_ownership, shared_list};
 use super::service::S3Gateway;
 use super::{errors, headers};
 
@@ -140,11 +140,21 @@ impl S3Gateway {
         if let Some(ownership) = &input.object_ownership {
             bucket.settings.ownership = Some(parse_ownership(ownership.as_str())?);
         }
+        if bucket.settings.ownership == Some(Ownership::BucketOwnerEnforced)
+            && opens(&request.headers)
+        {
+            return Err(shared_list());
+        }
         bucket.settings.acl = self.new_acl(&bucket, &owner, &request.headers).await?;
         refuse_blocked(&bucket, bucket.settings.acl.as_ref())?;
+        let asked_acl = bucket.settings.acl.clone().unwrap_or_default();
         match self.metastore.create_bucket(bucket).await {
             Ok(()) => {}
             Err(MetaError::BucketExists { owner: other, .. }) if other == owner => {
+                let standing = self.bucket(&input.bucket).await?;
+                if standing.settings.acl.unwrap_or_default() != asked_acl {
+                    return Err(s3_error!(BucketAlreadyExists));
+                }
                 if self.settings.region != CLASSIC_REGION {
                     return Err(s3_error!(BucketAlreadyOwnedByYou));
                 }
@@ -197,6 +207,13 @@ impl S3Gateway {
             location_constraint: constraint,
         }))
     }
+}
+
+/// Whether a new bucket is to be open to others.
+fn opens(headers: &http::HeaderMap) -> bool {
+    headers.get("x-amz-acl").is_some_and(|acl| {
+        acl.as_bytes().starts_with(b"public") || acl.as_bytes().starts_with(b"authenticated")
+    })
 }
 
 fn listed(bucket: &Bucket) -> s3s::dto::Bucket {

@@ -46,7 +46,7 @@ impl S3Gateway {
         let key = ObjectKey::parse(input.key.as_str()).map_err(errors::from_name)?;
         let id = UploadId::parse(&input.upload_id).map_err(errors::from_name)?;
         let condition =
-            conditions::write_condition(input.if_match.as_ref(), input.if_none_match.as_ref())?;
+            conditions::write_condition(input.if_match.as_ref(), input.if_none_match.as_ref());
         let bucket = self.bucket(&input.bucket).await?;
         let upload = match self.metastore.upload(bucket.id, &key, id).await {
             Ok(upload) => upload,

@@ -53,7 +53,7 @@ impl S3Gateway {
         let input = &request.input;
         let key = ObjectKey::parse(input.key.as_str()).map_err(errors::from_name)?;
         let condition =
-            conditions::write_condition(input.if_match.as_ref(), input.if_none_match.as_ref())?;
+            conditions::write_condition(input.if_match.as_ref(), input.if_none_match.as_ref());
         let replace = replaces_metadata(input.metadata_directive.as_ref())?;
         let onto_itself = is_onto_itself(input);
         if onto_itself && !replace && !changes_something(&request.headers) {

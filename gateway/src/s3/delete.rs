@@ -254,7 +254,7 @@ fn expected(
             modified_at: modified_at.map(milliseconds),
         }));
     };
-    conditions::write_condition(if_match, None)
+    Ok(conditions::write_condition(if_match, None))
 }
 
 fn asks_bypass(headers: &HeaderMap) -> bool {

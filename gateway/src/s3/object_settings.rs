@@ -286,7 +286,7 @@ pub fn hold_status(hold: bool) -> ObjectLockLegalHoldStatus {
 /// The tags of a document, checked.
 ///
 /// # Errors
-/// `InvalidTag`; `MalformedXML` for a tag without key; `BadRequest` for too many.
+/// `InvalidTag`, also for too many; `MalformedXML` for a tag without key.
 pub fn tags_of(tagging: &Tagging, most: usize) -> S3Result<Vec<(String, String)>> {
     let mut tags = Vec::with_capacity(tagging.tag_set.len());
     for tag in &tagging.tag_set {
@@ -308,11 +308,13 @@ pub fn parse_tagging(text: &str) -> S3Result<Vec<(String, String)>> {
     tags_of(&tagging, object_tags_max())
 }
 
-/// Tags as S3's documents show them.
+/// Tags as S3's documents show them, in order of their keys.
 pub fn shown_tags(tags: &[(String, String)]) -> Vec<Tag> {
+    let mut tags: Vec<_> = tags.iter().collect();
+    tags.sort();
     let tag = |(key, value): &(String, String)| Tag {
         key: Some(key.clone()),
         value: Some(value.clone()),
     };
-    tags.iter().map(tag).collect()
+    tags.into_iter().map(tag).collect()
 }

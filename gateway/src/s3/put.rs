@@ -28,7 +28,7 @@ impl S3Gateway {
         let system_headers = headers::system_headers(&request.headers)?;
         let user_metadata = headers::user_metadata(input.metadata)?;
         let condition =
-            conditions::write_condition(input.if_match.as_ref(), input.if_none_match.as_ref())?;
+            conditions::write_condition(input.if_match.as_ref(), input.if_none_match.as_ref());
         let check = BodyCheck::declared_in(&request.headers)?;
         let body_bytes = declared_length(input.content_length)?;
         self.check_size(body_bytes)?;

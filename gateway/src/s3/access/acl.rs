@@ -202,6 +202,11 @@ pub async fn to_dto_grants(
         permission: Permission::FullControl,
     };
     let grants = acl.map_or_else(|| vec![own()], |acl| acl.grants.clone());
+    // Groups stand first, as clients that compare lists expect.
+    let (users, mut grants): (Vec<_>, Vec<_>) = grants
+        .into_iter()
+        .partition(|grant| matches!(grant.grantee, Grantee::User(_)));
+    grants.extend(users);
     let mut shown = Vec::with_capacity(grants.len());
     for grant in grants {
         let mut grantee = dto::Grantee {

@@ -19,8 +19,10 @@ pub struct RequestContext<'a> {
     pub secure: bool,
     /// Tags of the object that is there, if they were looked up.
     pub existing_tags: &'a [(String, String)],
-    /// The key by which the request moves, for tests: milliseconds since 1970.
+    /// The present moment, in milliseconds since 1970.
     pub now_ms: u64,
+    /// The prefix of a listing that the request stands for, in place of its query's.
+    pub prefix: Option<&'a str>,
 }
 
 impl RequestContext<'_> {
@@ -47,6 +49,9 @@ impl RequestContext<'_> {
             "requestobjecttagkeys" => {
                 let tags = self.request_tags();
                 tags.into_iter().map(|(key, _)| key).collect()
+            }
+            "prefix" if self.prefix.is_some() => {
+                self.prefix.map(str::to_owned).into_iter().collect()
             }
             "prefix" | "delimiter" | "max-keys" => self.query(&name),
             "versionid" => self.query("versionId"),

@@ -145,6 +145,7 @@ impl Gate {
                 .map(|object| object.attributes.tags.as_slice())
                 .unwrap_or_default(),
             now_ms: Timestamp::now().0,
+            prefix: None,
         };
         let name = bucket.name.as_str();
         let resource = match on {
@@ -156,6 +157,10 @@ impl Gate {
         }
         // Only who may list a bucket may know that a key is not in it.
         let is_missing = object.is_none() && is_on_object(action);
+        let context = RequestContext {
+            prefix: on.map(|(key, _)| key.as_str()),
+            ..context
+        };
         allow_if(is_missing && decide(&facts, "s3:ListBucket", name, &context))
     }
 

@@ -86,6 +86,10 @@ impl Statement {
             field("NotPrincipal"),
             principals,
         )?;
+        // AWS refuses it too: it would allow everybody but the one.
+        if effect == Effect::Allow && matches!(principals, Named::AllBut(_)) {
+            return Err("NotPrincipal cannot be used with Allow".into());
+        }
         let actions = named("Action", field("Action"), field("NotAction"), actions)?;
         let resources = named(
             "Resource",
