@@ -11,6 +11,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, HttpResponse};
 use tracing::{debug, error};
 
+use super::cors::CrossOrigin;
 use super::digested_body::{DigestedBody, RawBodyTally};
 use super::malformed_range::MalformedRange;
 use super::service::S3Gateway;
@@ -28,6 +29,7 @@ const SIGNED_CHUNK_MAX_BYTES: usize = 16 * 1024 * 1024;
 #[derive(Clone)]
 pub struct S3Server {
     service: S3Service,
+    gateway: S3Gateway,
     hosts: VirtualHosts,
     sigv2_headers: bool,
 }
@@ -48,7 +50,7 @@ impl S3Server {
         inner.set_auth(directory.clone());
         inner.set_access(gate.clone());
 
-        let mut builder = S3ServiceBuilder::new(gateway);
+        let mut builder = S3ServiceBuilder::new(gateway.clone());
         builder.set_config(config);
         builder.set_host(hosts.clone());
         builder.set_auth(directory);
@@ -56,6 +58,7 @@ impl S3Server {
         builder.set_route(MalformedRange::new(inner.build()));
         Self {
             service: builder.build(),
+            gateway,
             hosts,
             sigv2_headers,
         }
@@ -79,6 +82,22 @@ impl S3Server {
             let (status, code, message) = refusal;
             return envelope.error(status, code, &message).map(Body::from);
         }
+        let bucket = bucket_in(&self.hosts, request.uri(), request.headers());
+        if request.method() == Method::OPTIONS {
+            let preflight = self.gateway.preflight(bucket.as_deref(), request.headers());
+            return match preflight.await {
+                Ok(headers) => {
+                    let mut response = Response::new(Body::empty());
+                    response.headers_mut().extend(headers);
+                    envelope.put_headers(&mut response);
+                    response
+                }
+                Err((status, code, message)) => {
+                    envelope.error(status, code, message).map(Body::from)
+                }
+            };
+        }
+        let cross_origin = CrossOrigin::of(request.method(), request.headers());
         let is_head = request.method() == Method::HEAD;
         let mut response = match self.service.call(request).await {
             Ok(response) => response,
@@ -94,6 +113,12 @@ impl S3Server {
                     .map(Body::from)
             }
         };
+        if let Some(named) = cross_origin {
+            let allowed = self.gateway.cross_origin_headers(bucket.as_deref(), &named);
+            response
+                .headers_mut()
+                .extend(allowed.await.unwrap_or_default());
+        }
         envelope.put_headers(&mut response);
         if is_head {
             mark_partial(&mut response);
@@ -182,6 +207,19 @@ fn names_object(hosts: &VirtualHosts, uri: &Uri, headers: &HeaderMap) -> bool {
         Some(_) => !path.is_empty(),
         None => path.split_once('/').is_some_and(|(_, key)| !key.is_empty()),
     }
+}
+
+/// The bucket that a request names, in its path or by a virtual host.
+fn bucket_in(hosts: &VirtualHosts, uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    let host = headers
+        .get(http::header::HOST)
+        .and_then(|host| host.to_str().ok());
+    if let Some(bucket) = host.and_then(|host| hosts.bucket_in(host)) {
+        return Some(bucket.to_owned());
+    }
+    let path = percent_decode_str(uri.path()).decode_utf8_lossy();
+    let first = path.strip_prefix('/')?.split('/').next()?;
+    (!first.is_empty()).then(|| first.to_owned())
 }
 
 /// A HEAD for a range is answered as the GET would be; s3s leaves it at 200.
