@@ -197,12 +197,19 @@ fn declared_value(headers: &HeaderMap) -> S3Result<Option<Declared>> {
     }
     let algorithm = algorithm_of(name.as_str())?;
     match value.to_str() {
-        Ok(value) if checksums::decode(algorithm, value).is_some() => Ok(Some(Declared {
-            algorithm,
-            value: Some(value.to_owned()),
-        })),
+        // A composite checksum of an upload ends in the number of its parts.
+        Ok(value) if checksums::decode(algorithm, without_count(value)).is_some() => {
+            Ok(Some(Declared {
+                algorithm,
+                value: Some(value.to_owned()),
+            }))
+        }
         _ => Err(s3_error!(BadDigest, "Value for {name} header is invalid.")),
     }
+}
+
+fn without_count(value: &str) -> &str {
+    value.split_once('-').map_or(value, |(digest, _)| digest)
 }
 
 /// The checksum that is announced as a trailer.

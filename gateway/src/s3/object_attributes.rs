@@ -31,15 +31,20 @@ impl S3Gateway {
     ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
         headers::refuse_not_built(&request.headers)?;
         let input = request.input;
-        let asked = &input.object_attributes;
-        let is_known = |name: &ObjectAttributes| KNOWN.contains(&name.as_str());
-        if asked.is_empty() || !asked.iter().all(is_known) {
+        // Some clients send one header with a list, others one header for each.
+        let asked: Vec<_> = input
+            .object_attributes
+            .iter()
+            .flat_map(|names| names.as_str().split(','))
+            .map(str::trim)
+            .collect();
+        if asked.is_empty() || !asked.iter().all(|name| KNOWN.contains(name)) {
             return Err(s3_error!(
                 InvalidArgument,
                 "Invalid attribute name specified."
             ));
         }
-        let asks = |name: &str| asked.iter().any(|asked| asked.as_str() == name);
+        let asks = |name: &str| asked.contains(&name);
         let bucket = self.bucket(&input.bucket).await?;
         let key = ObjectKey::parse(input.key.as_str()).map_err(errors::from_name)?;
         let object = self
@@ -67,7 +72,9 @@ impl S3Gateway {
             output.checksum = object.checksum.as_ref().map(shown_checksum);
         }
         if asks(ObjectAttributes::OBJECT_PARTS) {
-            output.object_parts = self.shown_parts(&input, &object).await?;
+            output.object_parts = self
+                .shown_parts(&input, &object, asks(ObjectAttributes::CHECKSUM))
+                .await?;
         }
         Ok(S3Response::new(output))
     }
@@ -76,6 +83,7 @@ impl S3Gateway {
         &self,
         input: &GetObjectAttributesInput,
         object: &ObjectVersion,
+        with_checksums: bool,
     ) -> S3Result<Option<GetObjectAttributesParts>> {
         let ObjectData::Parts(upload) = &object.data else {
             return Ok(None);
@@ -94,10 +102,6 @@ impl S3Gateway {
             .await
             .map_err(errors::from_metadata)?;
         let next = page.parts.last().filter(|_| page.truncated);
-        let is_composite = input
-            .object_attributes
-            .iter()
-            .any(|name| name.as_str() == ObjectAttributes::CHECKSUM);
         Ok(Some(GetObjectAttributesParts {
             is_truncated: Some(page.truncated),
             max_parts: Some(limit),
@@ -107,7 +111,7 @@ impl S3Gateway {
             parts: Some(
                 page.parts
                     .iter()
-                    .map(|part| shown_part(part, object, is_composite))
+                    .map(|part| shown_part(part, object, with_checksums))
                     .collect(),
             ),
         }))

@@ -77,7 +77,7 @@ impl State {
         condition.check(&key, current)?;
         (object.version, object.order) = (entry.version, entry.order);
         let same_bytes = current.is_some_and(|current| current.data == object.data);
-        let shared = same_bytes && entry.displaced == Displaced::Kept;
+        let shared = same_bytes && object.holds_bytes() && entry.displaced == Displaced::Kept;
         if shared || (!same_bytes && !brings_its_bytes) {
             return Err(MetaError::Conflict);
         }

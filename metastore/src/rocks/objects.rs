@@ -56,7 +56,8 @@ impl Reader<'_> {
         (object.version, object.order) = (displacement.entry.version, displacement.entry.order);
         let same_bytes = current.is_some_and(|row| row.data == object.data);
         // Two versions never share their bytes: the first to go would take them along.
-        let shared = same_bytes && displacement.entry.displaced == Displaced::Kept;
+        let shared =
+            same_bytes && object.holds_bytes() && displacement.entry.displaced == Displaced::Kept;
         if shared || (!same_bytes && !commit.brings_its_bytes()) {
             // A change of metadata that lost against a write: its bytes are garbage already.
             return Err(MetaError::Conflict.into());

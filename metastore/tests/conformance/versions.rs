@@ -26,6 +26,7 @@ on_every_store!(
     amending_a_version_changes_that_row_alone,
     a_completed_upload_is_a_version_of_its_own,
     conditions_take_a_marker_for_an_absent_object,
+    empty_objects_are_versions_too,
 );
 
 pub async fn set_versioning(store: &Store, text: &str, versioning: Versioning) {
@@ -315,6 +316,15 @@ async fn a_completed_upload_is_a_version_of_its_own(store: Store) {
     ));
     assert_eq!(all(&store, id).await.len(), 2);
     assert!(garbage(&store).await.is_empty());
+}
+
+async fn empty_objects_are_versions_too(store: Store) {
+    let id = versioned(&store).await;
+    for _ in 0..2 {
+        let empty = commit(id, "cat", object(&[]));
+        store.commit_object(empty).await.unwrap();
+    }
+    assert_eq!(all(&store, id).await.len(), 2);
 }
 
 async fn conditions_take_a_marker_for_an_absent_object(store: Store) {
