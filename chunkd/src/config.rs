@@ -10,7 +10,7 @@ use chunkproto::{ClusterSecret, InvalidSecret};
 use clap::Parser;
 use serde::Deserialize;
 
-use crate::store::StoreOptions;
+use crate::store::{IndexCache, StoreOptions};
 
 const LISTEN_DEFAULT: &str = "127.0.0.1:9100";
 const LOG_DEFAULT: &str = "info";
@@ -71,7 +71,7 @@ struct Settings {
     /// How full the disk may get before new chunks are refused, in percent, 1 to 100 [default: 95]
     #[arg(long, env = "SEXTANT_CHUNKD_FULL_PERCENT", value_name = "PERCENT")]
     full_percent: Option<u8>,
-    /// Memory for the index's cache, in MiB, 1 to 4096 [default: 4]
+    /// Memory for the index's cache, in MiB, 1 to 4096 [default: 16]
     #[arg(long, env = "SEXTANT_CHUNKD_INDEX_CACHE_MIB", value_name = "MIB")]
     index_cache_mib: Option<u16>,
     /// What to log to standard error: error, warn, info, debug, trace, or per module, such as
@@ -172,7 +172,8 @@ impl Config {
             store.full_percent = in_range("full-percent", percent, 1, 100)?;
         }
         if let Some(mib) = given.index_cache_mib.or(file.index_cache_mib) {
-            store.index_cache_bytes = usize::from(in_range("index-cache-mib", mib, 1, 4096)?) << 20;
+            store.index_cache =
+                IndexCache::new(usize::from(in_range("index-cache-mib", mib, 1, 4096)?) << 20);
         }
         let gateways = given.gateways.or(file.gateways).unwrap_or_default();
         let gateways = gateways

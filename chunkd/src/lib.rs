@@ -7,4 +7,7 @@ pub mod server;
 pub mod store;
 
 pub use server::serve;
-pub use store::{CHUNK_MAX_BYTES, ChunkStore, OpenError, StoreOptions, StoreState};
+pub use store::{
+    CHUNK_MAX_BYTES, ChunkStore, Durability, IndexCache, OpenError, Probe, Step, StoreOptions,
+    StoreState,
+};

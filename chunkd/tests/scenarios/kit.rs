@@ -111,7 +111,20 @@ pub fn fresh() -> (TempDir, ChunkStore) {
     (dir, store)
 }
 
-/// Where `docs/chunk-format.md` says that a chunk lies.
+/// As [`fresh`], with each chunk in a file of its own.
+pub fn fresh_with_files() -> (TempDir, ChunkStore) {
+    fresh_with(|options| options.segment_max_bytes = 0)
+}
+
+/// As [`fresh`], with other settings.
+pub fn fresh_with(settings: impl FnOnce(&mut StoreOptions)) -> (TempDir, ChunkStore) {
+    let dir = TempDir::new().unwrap();
+    let mut options = StoreOptions::new(dir.path());
+    settings(&mut options);
+    (dir, ChunkStore::open(options).unwrap())
+}
+
+/// Where `docs/chunk-format.md` says that a chunk lies that has a file of its own.
 pub fn record_path(dir: &Path, id: ChunkId) -> PathBuf {
     dir.join("chunks")
         .join(format!("{:02x}", id.as_bytes()[15]))
