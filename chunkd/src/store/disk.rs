@@ -52,6 +52,9 @@ pub(crate) struct Disk {
     identity: Identity,
 }
 
+/// A record that is there: open, or why it cannot be opened, and where it is.
+type Found = Result<RecordReader, (Fault, Place)>;
+
 /// What lies under the id of a new chunk. Something damaged has made way.
 pub(crate) enum Present {
     Nothing,
@@ -306,11 +309,7 @@ impl Disk {
     }
 
     /// A chunk's record; the inner error is one of a record that is there, with its place.
-    #[expect(
-        clippy::type_complexity,
-        reason = "two kinds of failure, told apart once"
-    )]
-    fn find(&self, id: ChunkId) -> Result<Result<RecordReader, (Fault, Place)>, Fault> {
+    fn find(&self, id: ChunkId) -> Result<Found, Fault> {
         let mut damaged = None;
         for _ in 0..LOOKUPS_MAX {
             let row = self.index.get(id)?;
@@ -334,8 +333,7 @@ impl Disk {
         )))
     }
 
-    #[expect(clippy::type_complexity, reason = "as for find")]
-    fn find_file(&self, id: ChunkId) -> Result<Result<RecordReader, (Fault, Place)>, Fault> {
+    fn find_file(&self, id: ChunkId) -> Result<Found, Fault> {
         let path = self.identity.layout.record(id);
         let file = open_file(&path)?;
         let place = Place::of_file(&file, &path)?;

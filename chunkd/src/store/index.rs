@@ -38,6 +38,9 @@ pub(crate) struct Index {
 #[derive(Clone)]
 pub struct IndexCache(Cache);
 
+/// A key and its row as bytes.
+type KeyAndRow = (Box<[u8]>, Box<[u8]>);
+
 /// What memory alone says of a chunk.
 pub(crate) enum Cached {
     /// Its row.
@@ -203,7 +206,7 @@ impl Index {
         &self,
         prefix: u8,
         start: &[u8],
-    ) -> impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), Fault>> + '_ {
+    ) -> impl Iterator<Item = Result<KeyAndRow, Fault>> + '_ {
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound([prefix + 1]);
         let from = IteratorMode::From(start, Direction::Forward);

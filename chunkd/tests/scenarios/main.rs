@@ -16,4 +16,5 @@ mod http;
 mod kit;
 mod process;
 mod registration;
+mod segments;
 mod store;

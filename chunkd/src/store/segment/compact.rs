@@ -214,7 +214,7 @@ impl<'a> Compaction<'a> {
         }
         self.batch_bytes = 0;
         if !self.urgent && self.tools.segments.gate.is_busy() {
-            std::thread::sleep(self.began.elapsed().min(YIELD_MAX));
+            std::thread::park_timeout(self.began.elapsed().min(YIELD_MAX));
         }
         self.began = Instant::now();
         Ok(())

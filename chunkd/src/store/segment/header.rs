@@ -88,7 +88,7 @@ impl SegmentHeader {
             return Err(BadRecord(format!("unknown segment version {version}")));
         }
         let file_bytes = u32_at(bytes, 20);
-        if !SEGMENT_BYTES.contains(&file_bytes) || file_bytes % HEADER_BYTES != 0 {
+        if !SEGMENT_BYTES.contains(&file_bytes) || !file_bytes.is_multiple_of(HEADER_BYTES) {
             return Err(BadRecord(format!("a segment of {file_bytes} bytes")));
         }
         Ok(Self {

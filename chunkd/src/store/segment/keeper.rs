@@ -77,8 +77,9 @@ impl Drop for Keeper {
 fn run(tools: &Tools, stop: &AtomicBool) {
     let mut again = false;
     while !stop.load(Ordering::SeqCst) {
-        let nudged = tools.segments.wait_for_nudge(LOOK_EVERY);
-        if !(nudged || again) || tools.segments.gate.is_poisoned() {
+        let look_now = again || tools.segments.wait_for_nudge(LOOK_EVERY);
+        if !look_now || tools.segments.gate.is_poisoned() {
+            again = false;
             continue;
         }
         again = match look(tools, stop) {

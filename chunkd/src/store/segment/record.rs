@@ -66,7 +66,7 @@ impl RecordHead {
 
     /// The head's bytes in the life that `nonce` marks.
     pub fn encode(&self, nonce: Nonce) -> Vec<u8> {
-        let owner_bytes = self.bytes() - OWNER_AT as u16;
+        let owner_bytes = u16::try_from(self.owner.len()).expect("as for bytes");
         let mut bytes = Vec::with_capacity(usize::from(self.bytes()));
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&nonce.0);
