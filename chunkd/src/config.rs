@@ -74,6 +74,10 @@ struct Settings {
     /// Memory for the index's cache, in MiB, 1 to 4096 [default: 16]
     #[arg(long, env = "SEXTANT_CHUNKD_INDEX_CACHE_MIB", value_name = "MIB")]
     index_cache_mib: Option<u16>,
+    /// When a write is acknowledged: power-safe, when it is on the disk, or page-cache, when the
+    /// kernel has it, for caches and tests [default: power-safe]
+    #[arg(long, env = "SEXTANT_DURABILITY", value_name = "WHEN")]
+    durability: Option<String>,
     /// What to log to standard error: error, warn, info, debug, trace, or per module, such as
     /// info,chunkd=debug [default: info]
     #[arg(long, env = "SEXTANT_LOG", value_name = "FILTER")]
@@ -174,6 +178,10 @@ impl Config {
         if let Some(mib) = given.index_cache_mib.or(file.index_cache_mib) {
             store.index_cache =
                 IndexCache::new(usize::from(in_range("index-cache-mib", mib, 1, 4096)?) << 20);
+        }
+        if let Some(durability) = given.durability.or(file.durability) {
+            let invalid = |error| ConfigError::Invalid(format!("--durability: {error}"));
+            store.durability = durability.parse().map_err(invalid)?;
         }
         let gateways = given.gateways.or(file.gateways).unwrap_or_default();
         let gateways = gateways

@@ -8,6 +8,5 @@ pub mod store;
 
 pub use server::serve;
 pub use store::{
-    CHUNK_MAX_BYTES, ChunkStore, Durability, IndexCache, OpenError, Probe, Step, StoreOptions,
-    StoreState,
+    CHUNK_MAX_BYTES, ChunkStore, IndexCache, OpenError, Probe, Step, StoreOptions, StoreState,
 };

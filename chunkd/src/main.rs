@@ -37,6 +37,9 @@ async fn run(config: Config) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
 
+    if let Some(warning) = config.store.durability.warning() {
+        tracing::warn!("{warning}");
+    }
     let options = config.store.clone();
     let store = tokio::task::spawn_blocking(move || ChunkStore::open(options)).await??;
     let listener = TcpListener::bind(config.listen)

@@ -3,6 +3,7 @@
 
 mod checksum;
 mod chunk;
+mod durability;
 mod error;
 mod id;
 mod node;
@@ -14,6 +15,7 @@ pub use checksum::{
     BLOCK_BYTES, BlockHasher, Crc64, Crc64Hasher, ParseChecksumError, block_crc32c,
 };
 pub use chunk::{ByteRange, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkStream};
+pub use durability::Durability;
 pub use error::{ChunkError, ChunkResult};
 pub use id::{ChunkId, NodeId, ParseIdError};
 pub use node::{Heartbeat, HeartbeatReply, Registration};

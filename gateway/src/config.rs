@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
-use chunkproto::ClusterSecret;
+use chunkproto::{ClusterSecret, Durability};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
@@ -165,6 +165,10 @@ pub struct GatewayConfig {
     /// version are always accepted
     #[arg(long, env = "SEXTANT_SIGV2_HEADERS", default_value_t = false)]
     pub sigv2_headers: bool,
+    /// When a write is acknowledged: power-safe, when it is on the disk, or page-cache, when the
+    /// kernel has it, for caches and tests. For separate chunk servers it is set at each of them too
+    #[arg(long, env = "SEXTANT_DURABILITY", value_name = "WHEN", default_value_t = Durability::PowerSafe)]
+    pub durability: Durability,
     /// Seconds that deleted and overwritten data is kept before it is collected
     #[arg(
         long,

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use chunkproto::{Heartbeat, Registration};
-use metastore::{Metastore, NodeRow, RocksMetastore};
+use chunkproto::{Durability, Heartbeat, Registration};
+use metastore::{Metastore, NodeRow, RocksMetastore, RocksOptions};
 use uuid::Uuid;
 
 use crate::chunks::{HttpTransport, WriterSettings};
@@ -27,7 +27,7 @@ pub async fn run(config: ServeConfig) -> Result<(), StartError> {
     let listeners = Listeners::bind(&config.gateway).await?;
     let MetadataUrl::RocksDb(dir) = &config.metadata;
     data_dir::claim(dir, Purpose::Metadata)?;
-    let metastore: Arc<dyn Metastore> = Arc::new(RocksMetastore::open(&dir.join(DATABASE_DIR))?);
+    let metastore = open_metastore(&dir.join(DATABASE_DIR), config.gateway.durability)?;
     let keys = keys::root_keys(dir, process::given_keys(&config.gateway))?;
     let secret = keys::cluster_secret(dir, config.cluster_secret.clone())?;
 
@@ -52,6 +52,21 @@ pub async fn run(config: ServeConfig) -> Result<(), StartError> {
     };
     process::run(listeners, parts, &config.gateway).await;
     Ok(())
+}
+
+/// Opens the database of a gateway. Says so, if it is not to be trusted with data.
+pub(crate) fn open_metastore(
+    path: &Path,
+    durability: Durability,
+) -> Result<Arc<dyn Metastore>, StartError> {
+    if let Some(warning) = durability.warning() {
+        tracing::warn!("{warning}");
+    }
+    let options = RocksOptions {
+        durability,
+        ..RocksOptions::default()
+    };
+    Ok(Arc::new(RocksMetastore::open_with(path, &options)?))
 }
 
 #[expect(

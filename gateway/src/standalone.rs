@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chunkd::{ChunkStore, StoreOptions};
+use chunkd::{ChunkStore, IndexCache, StoreOptions};
 use chunkproto::{
     ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult,
-    ChunkStream, Heartbeat, NodeId, Registration,
+    ChunkStream, Durability, Heartbeat, NodeId, Registration,
 };
 use futures::future::join_all;
-use metastore::{Metastore, NodeRow, RocksMetastore, Timestamp};
+use metastore::{Metastore, NodeRow, Timestamp};
 use tracing::warn;
 use uuid::Uuid;
 
@@ -24,7 +24,7 @@ use crate::data_dir::{self, DirectoryError, Purpose};
 use crate::keys;
 use crate::process::{self, Listeners, Parts, StartError};
 use crate::s3::RootKeys;
-use crate::serve::DATABASE_DIR;
+use crate::serve::{DATABASE_DIR, open_metastore};
 
 /// Directory of the chunk stores inside the data directory.
 const NODES_DIR: &str = "nodes";
@@ -43,9 +43,9 @@ pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
     data_dir::claim(&config.data, Purpose::Standalone)?;
     let keys = keys::root_keys(&config.data, process::given_keys(&config.gateway))?;
     let secret = keys::cluster_secret(&config.data, None)?;
-    let metastore: Arc<dyn Metastore> =
-        Arc::new(RocksMetastore::open(&config.data.join(DATABASE_DIR))?);
-    let stores = open_stores(&config.data, config.nodes)?;
+    let durability = config.gateway.durability;
+    let metastore = open_metastore(&config.data.join(DATABASE_DIR), durability)?;
+    let stores = open_stores(&config.data, config.nodes, durability)?;
     let membership = Arc::new(Membership::new(SUSPECT_AFTER));
     let incarnation = Uuid::now_v7();
     for store in &stores {
@@ -90,7 +90,11 @@ async fn close(stores: Vec<ChunkStore>) {
 }
 
 /// Opens `count` stores, and any further ones that hold data from an earlier start.
-fn open_stores(data: &Path, count: u8) -> Result<Vec<ChunkStore>, StartError> {
+fn open_stores(
+    data: &Path,
+    count: u8,
+    durability: Durability,
+) -> Result<Vec<ChunkStore>, StartError> {
     let nodes = data.join(NODES_DIR);
     data_dir::create(&nodes).map_err(|source| DirectoryError::Io {
         path: nodes.clone(),
@@ -103,9 +107,14 @@ fn open_stores(data: &Path, count: u8) -> Result<Vec<ChunkStore>, StartError> {
             nodes.display()
         )));
     }
+    let cache = IndexCache::new(StoreOptions::INDEX_CACHE_BYTES);
     (0..count)
         .map(|number| {
-            let options = StoreOptions::new(nodes.join(number.to_string()));
+            let options = StoreOptions {
+                index_cache: cache.clone(),
+                durability,
+                ..StoreOptions::new(nodes.join(number.to_string()))
+            };
             ChunkStore::open(options).map_err(StartError::from)
         })
         .collect()

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use chunkproto::{ChunkError, ChunkResult, Heartbeat};
+use chunkproto::{ChunkError, ChunkResult, Durability, Heartbeat};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
-use super::durable::Durability;
 use super::fault::Fault;
 use super::index_rows::Totals;
 use super::probe::Probe;

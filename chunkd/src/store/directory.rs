@@ -5,11 +5,11 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-use chunkproto::{ChunkId, NodeId};
+use chunkproto::{ChunkId, Durability, NodeId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::durable::{self, Durability};
+use super::durable;
 use super::fault::Fault;
 
 /// Version of the layout and of everything in it; a program refuses a later one.

@@ -6,26 +6,9 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::Path;
 
+use chunkproto::Durability;
+
 use super::fault::Fault;
-
-/// What an acknowledgement promises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Durability {
-    /// What was acknowledged survives a power cut.
-    #[default]
-    PowerSafe,
-    /// What was acknowledged survives the end of the process, but not of the machine. For caches
-    /// and tests.
-    PageCache,
-}
-
-impl Durability {
-    /// Whether the disk is waited for.
-    #[must_use]
-    pub fn syncs(self) -> bool {
-        self == Self::PowerSafe
-    }
-}
 
 /// Makes the finished file at `temp` the permanent one at `dest`, on the same filesystem.
 /// A crash in the middle leaves the one or the other, and `dest` is never there in part.

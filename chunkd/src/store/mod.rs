@@ -25,7 +25,6 @@ mod write;
 
 pub use admission::StoreState;
 pub use chunk_store::{ChunkStore, OwnedRead};
-pub use durable::Durability;
 pub use index::IndexCache;
 pub use open::{OpenError, StoreOptions};
 pub use probe::{Probe, Step};

@@ -5,12 +5,12 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chunkproto::NodeId;
+use chunkproto::{Durability, NodeId};
 
 use super::admission::Gate;
 use super::directory::{Found, LAYOUT_VERSION, Layout};
 use super::disk::{Disk, Identity};
-use super::durable::{self, Durability};
+use super::durable;
 use super::fault::Fault;
 use super::index::{Index, IndexCache};
 use super::probe::Probe;

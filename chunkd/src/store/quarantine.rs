@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use chunkproto::ChunkId;
+use chunkproto::{ChunkId, Durability};
 
 use super::directory::Layout;
-use super::durable::{self, Durability};
+use super::durable;
 use super::fault::Fault;
 
 /// Moves the file of chunk `id` to quarantine and says so in the log. The caller removes the row.

@@ -7,13 +7,13 @@ use std::io::{self, IoSlice, Write as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use chunkproto::{ChunkId, ChunkInfo};
+use chunkproto::{ChunkId, ChunkInfo, Durability};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 use super::admission::WritePermit;
 use super::directory::Layout;
-use super::durable::{self, Durability};
+use super::durable;
 use super::fault::Fault;
 use super::record::{Header, Plan, Sums};
 use super::segment::{RecordHead, Reservation};

@@ -50,7 +50,7 @@ impl Stores {
     pub(crate) fn open(dir: &Path, layout: Layout, count: u8) -> Result<Self, Failure> {
         let scratch = Scratch::make(dir)?;
         let open = |number: u8| {
-            let options = options(scratch.0.join(number.to_string()), layout)?;
+            let options = options(scratch.0.join(number.to_string()), layout);
             Ok::<_, Failure>(ChunkStore::open(options)?)
         };
         Ok(Self {
@@ -104,9 +104,10 @@ impl Drop for Scratch {
 }
 
 /// The only place that knows how a layout is chosen.
-fn options(dir: PathBuf, layout: Layout) -> Result<StoreOptions, Failure> {
-    match layout {
-        Layout::Files => Ok(StoreOptions::new(dir)),
-        Layout::Segments => Err("this store has one layout only: files".into()),
+fn options(dir: PathBuf, layout: Layout) -> StoreOptions {
+    let mut options = StoreOptions::new(dir);
+    if layout == Layout::Files {
+        options.segment_max_bytes = 0;
     }
+    options
 }
