@@ -104,7 +104,11 @@ fn zero(file: &File, path: &Path, bytes: u64) -> Result<(), Fault> {
         let length = (bytes - at).min(ZEROES_BYTES as u64);
         let piece = &zeroes[..usize::try_from(length).expect("at most ZEROES_BYTES")];
         match file.write_at(piece, at) {
-            Ok(written) => at += written as u64,
+            Ok(written) => {
+                at += written as u64;
+                // By pieces, or the syncs of others would wait for all of it.
+                file.sync_data().map_err(Fault::sync(path))?;
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(Fault::io("write", path)(error)),
         }

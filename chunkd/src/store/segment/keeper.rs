@@ -18,8 +18,12 @@ use super::table::{RESERVE_SEGMENTS, Segments, SlotState};
 
 /// How often the keeper looks when nothing woke it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Spare segments beside the reserve, made once a quarter of the present one is used.
+/// Spare segments beside the reserve, made once so much of the present one is used.
 const SPARES: usize = 1;
+const SPARE_FROM_PERCENT: u64 = 25;
+/// A segment that took so long to get there leaves the disk time to zero the next one, which makes
+/// each sync in it cheaper. In a hurry the zeroes would only take bandwidth from the data.
+const UNHURRIED: Duration = Duration::from_secs(2);
 /// Free segments beyond this many, or beyond this part of all, are given back to the filesystem.
 const FREE_KEPT: usize = 8;
 const FREE_KEPT_PERCENT: usize = 2;
@@ -116,18 +120,28 @@ fn look(tools: &Tools, stop: &AtomicBool) -> Result<bool, Fault> {
 /// Makes a spare segment if one is missing.
 fn make_spare(tools: &Tools) -> Result<(), Fault> {
     let segments = &tools.segments;
-    let slot = {
+    let (slot, fill) = {
         let mut table = segments.lock();
-        let Some(used_percent) = table.active_used_percent() else {
+        let Some((used_percent, age)) = table.active_use() else {
             return Ok(());
         };
-        let wanted = RESERVE_SEGMENTS + if used_percent >= 25 { SPARES } else { 0 };
+        let wanted = RESERVE_SEGMENTS
+            + if used_percent >= SPARE_FROM_PERCENT {
+                SPARES
+            } else {
+                0
+            };
         if table.free().count() >= wanted {
             return Ok(());
         }
-        table.new_slot()
+        let fill = if age >= UNHURRIED {
+            Fill::Zeroes
+        } else {
+            Fill::Reserve
+        };
+        (table.new_slot(), fill)
     };
-    create::create(segments, slot, Fill::Zeroes)?;
+    create::create(segments, slot, fill)?;
     segments.lock().add_free(slot, segments.segment_bytes);
     Ok(())
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chunkproto::NodeId;
 
@@ -98,6 +98,8 @@ pub(super) struct Table {
     pub handles: Handles,
     /// The segment that new bytes go to, and whether it came out of the reserve.
     active: Option<(u32, Purpose)>,
+    /// When it was begun.
+    begun: Instant,
     /// Segments whose rows differ from the index.
     changed: BTreeSet<u32>,
     /// The number of the next new file.
@@ -137,6 +139,7 @@ impl Segments {
         let table = Table {
             slots_end: slots_end.max(rows_end),
             active: rows.iter().find_map(open),
+            begun: Instant::now(),
             handles: Handles::new(dir.clone()),
             changed: rows.keys().copied().collect(),
             slots: rows.into_iter().map(slot).collect(),
@@ -327,6 +330,7 @@ impl Segments {
         let slot = self.make_free(table, purpose)?;
         self.begin(table, slot)?;
         table.active = Some((slot, purpose));
+        table.begun = Instant::now();
         table.nudged = true;
         self.wake.notify_all();
         Ok(slot)
@@ -402,10 +406,12 @@ impl Table {
         self.changed.insert(slot);
     }
 
-    /// How much of the segment that new bytes go to is used; None before the first one.
-    pub fn active_used_percent(&self) -> Option<u64> {
+    /// How many percent of the segment are used that new bytes go to, and how long ago it was begun;
+    /// None before the first one.
+    pub fn active_use(&self) -> Option<(u64, Duration)> {
         let row = self.slots[&self.active?.0].row;
-        Some(u64::from(row.tail) * 100 / u64::from(row.bytes))
+        let percent = u64::from(row.tail) * 100 / u64::from(row.bytes);
+        Some((percent, self.begun.elapsed()))
     }
 
     pub fn slot(&mut self, slot: u32) -> &mut Slot {
