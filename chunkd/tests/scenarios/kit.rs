@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chunkd::{ChunkStore, StoreOptions};
@@ -138,6 +139,45 @@ pub fn names_in(dir: &Path) -> Vec<String> {
         .collect()
 }
 
+/// The directory as a power cut would leave it at this quiet moment: a copy, without the index's
+/// memory.
+pub fn snapshot(dir: &Path) -> TempDir {
+    let copy = TempDir::new().unwrap();
+    copy_dir(dir, copy.path());
+    copy
+}
+
+/// Copies all that is in a directory.
+pub fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let dest = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy_dir(&path, &dest);
+        } else {
+            fs::copy(&path, &dest).unwrap();
+        }
+    }
+}
+
+/// The segments' files, the oldest name first.
+pub fn segments(dir: &Path) -> Vec<PathBuf> {
+    let mut names = names_in(&dir.join("segments"));
+    names.sort();
+    let path = |name| dir.join("segments").join(name);
+    names.into_iter().map(path).collect()
+}
+
+/// Waits for what a background thread does in its own time.
+pub async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// A chunk server in this process.
 pub struct Server {
     pub url: String,
@@ -190,4 +230,34 @@ impl Server {
         self.task.await.unwrap();
         self._dir
     }
+}
+
+/// Numbers that a seed determines.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn roll(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
+    }
+
+    /// One of the numbers below `end`.
+    pub fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.roll()).unwrap() % end
+    }
+
+    pub fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len())]
+    }
+}
+
+/// The number that an environment variable holds, to repeat or lengthen a seeded test.
+pub fn number_from_env(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().unwrap())
 }

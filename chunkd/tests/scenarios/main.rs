@@ -12,8 +12,12 @@
 
 mod damage;
 mod format;
+mod hostile;
 mod http;
+mod kills;
 mod kit;
+mod leftovers;
+mod model;
 mod process;
 mod registration;
 mod segments;

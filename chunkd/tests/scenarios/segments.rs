@@ -4,15 +4,17 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
 
 use chunkd::{ChunkStore, StoreOptions};
 use chunkproto::{ByteRange, ChunkError, ChunkId};
 use futures::future::join_all;
 use tempfile::TempDir;
 
-use crate::kit::{KIB, data, fresh, get, info_of, names_in, put, receipt_of};
+use crate::kit::{
+    KIB, copy_dir, data, eventually, fresh, get, info_of, names_in, put, receipt_of, segments,
+    snapshot,
+};
 
 /// Length of the segments here: records up to a quarter of it go to them.
 const SEGMENT_BYTES: u32 = 512 << 10;
@@ -58,43 +60,6 @@ async fn assert_holds_exactly(store: &ChunkStore, chunks: &Chunks) {
         (state.chunk_count, state.used_bytes),
         (chunks.len() as u64, bytes as u64)
     );
-}
-
-/// The directory as a power cut would leave it at this quiet moment: a copy, without the index's
-/// memory.
-fn snapshot(dir: &Path) -> TempDir {
-    let copy = TempDir::new().unwrap();
-    copy_dir(dir, copy.path());
-    copy
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let dest = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy_dir(&path, &dest);
-        } else {
-            fs::copy(&path, &dest).unwrap();
-        }
-    }
-}
-
-fn segments(dir: &Path) -> Vec<PathBuf> {
-    let mut names = names_in(&dir.join("segments"));
-    names.sort();
-    let path = |name| dir.join("segments").join(name);
-    names.into_iter().map(path).collect()
-}
-
-/// Waits for what a background thread does in its own time.
-async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !done() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 const LENGTHS: [usize; 8] = [

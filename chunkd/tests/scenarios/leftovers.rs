@@ -1,0 +1,1 @@
+//! Old records that lie about in segments.
