@@ -37,6 +37,8 @@ pub struct StoreState {
     pub quarantined: u64,
     /// Whether a new chunk of one byte would be accepted now.
     pub writable: bool,
+    /// Why the store takes no more writes until it is opened again; None while it does.
+    pub failed: Option<String>,
 }
 
 impl StoreState {
@@ -52,6 +54,7 @@ impl StoreState {
             in_flight: self.in_flight,
             disk_errors: self.disk_errors,
             writable: self.writable,
+            fenced_disks: Vec::new(),
         }
     }
 }
@@ -243,6 +246,7 @@ impl Gate {
             disk_errors: self.disk_errors.load(Ordering::Relaxed),
             quarantined: self.quarantined.load(Ordering::Relaxed),
             writable: self.check_open().is_ok() && (has_room || self.check_room(1).is_ok()),
+            failed: self.poisoned.get().cloned(),
         }
     }
 
