@@ -162,7 +162,7 @@ async fn without_the_secret_only_health_ready_and_metrics_answer() {
         let error = chunk_error(id, request.send().await.unwrap()).await;
         assert!(matches!(error, ChunkError::Unauthorized), "{error}");
     }
-    assert_eq!(server.store.state().chunk_count, 0);
+    assert_eq!(server.store.state().total.chunk_count, 0);
 }
 
 #[tokio::test]
@@ -455,7 +455,7 @@ async fn a_shutdown_lets_requests_under_way_end() {
         .body(body);
     let request = tokio::spawn(request.send());
     let store = server.store.clone();
-    while store.state().in_flight == 0 {
+    while store.state().total.in_flight == 0 {
         tokio::task::yield_now().await;
     }
     let stopping = tokio::spawn(server.stop());

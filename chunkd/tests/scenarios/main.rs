@@ -11,9 +11,12 @@
 )]
 
 mod damage;
+mod disks;
+mod failing_disks;
 mod format;
 mod http;
 mod kit;
+mod loop_disk;
 mod process;
 mod registration;
 mod segments;
