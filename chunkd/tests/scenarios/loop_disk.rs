@@ -29,7 +29,7 @@ impl LoopDisk {
         fs::create_dir(disk.mount_point()).unwrap();
         let made = run("mkfs.ext4", ["-q".as_ref(), disk.image().as_os_str()]);
         if made.and_then(|()| disk.mount()).is_err() {
-            eprintln!("skipped: mounting a loop device takes root, ext4 and its tools");
+            println!("skipped: mounting a loop device takes root, ext4 and its tools");
             return None;
         }
         Some(disk)
