@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::store::ChunkStore;
+use crate::node::ChunkNode;
 
 /// How long a gateway may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,13 +49,13 @@ impl Default for Pace {
     }
 }
 
-/// Announces `store` to each of the `gateways`, by the base URLs of their admin listeners. The
+/// Announces `node` to each of the `gateways`, by the base URLs of their admin listeners. The
 /// tasks run until the set is dropped.
 #[must_use]
 pub fn announce(
     gateways: &[String],
     announcement: &Announcement,
-    store: &ChunkStore,
+    node: &ChunkNode,
     secret: &ClusterSecret,
     pace: Pace,
 ) -> JoinSet<()> {
@@ -73,7 +73,7 @@ pub fn announce(
             gateway: gateway.trim_end_matches('/').to_owned(),
             authorization: secret.to_authorization(),
             announcement: announcement.clone(),
-            store: store.clone(),
+            node: node.clone(),
         };
         tasks.spawn(link.keep(pace));
     }
@@ -86,7 +86,7 @@ struct Link {
     gateway: String,
     authorization: String,
     announcement: Announcement,
-    store: ChunkStore,
+    node: ChunkNode,
 }
 
 /// What was logged last, so that each change is logged once.
@@ -111,11 +111,11 @@ impl Link {
         let mut pause = pace.retry_first;
         loop {
             let registration = Registration {
-                node_id: self.store.node_id(),
+                node_id: self.node.node_id(),
                 incarnation: self.announcement.incarnation,
                 address: self.announcement.address.clone(),
                 zone: self.announcement.zone.clone(),
-                state: self.store.state().heartbeat(self.announcement.incarnation),
+                state: self.node.state().heartbeat(self.announcement.incarnation),
             };
             match self.post(REGISTER_PATH, &registration).await {
                 Ok(HeartbeatReply { known: true }) => return self.say_up(said),
@@ -132,10 +132,10 @@ impl Link {
     /// Returns once the gateway no longer knows the node. A heartbeat that is lost is not retried:
     /// the next one follows.
     async fn heartbeat(&self, pace: Pace, said: &mut Said) {
-        let path = format!("{HEARTBEAT_PATH}/{}", self.store.node_id());
+        let path = format!("{HEARTBEAT_PATH}/{}", self.node.node_id());
         loop {
             sleep(pace.heartbeat).await;
-            let state = self.store.state().heartbeat(self.announcement.incarnation);
+            let state = self.node.state().heartbeat(self.announcement.incarnation);
             match self.post(&path, &state).await {
                 Ok(HeartbeatReply { known: true }) => self.say_up(said),
                 Ok(HeartbeatReply { known: false }) => return,

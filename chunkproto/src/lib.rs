@@ -17,7 +17,7 @@ pub use checksum::{
 pub use chunk::{ByteRange, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkStream};
 pub use durability::Durability;
 pub use error::{ChunkError, ChunkResult};
-pub use id::{ChunkId, NodeId, ParseIdError};
-pub use node::{Heartbeat, HeartbeatReply, Registration};
+pub use id::{ChunkId, DiskId, NodeId, ParseIdError};
+pub use node::{FencedDisk, Heartbeat, HeartbeatReply, Registration};
 pub use owner::{DecodeOwnerError, OwnerHint};
 pub use secret::{ClusterSecret, InvalidSecret};

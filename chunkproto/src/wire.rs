@@ -34,6 +34,9 @@ pub struct ListPage {
     pub chunks: Vec<ChunkInfo>,
     /// Whether more follow the last one.
     pub truncated: bool,
+    /// Whether the node has disks that cannot be listed now: it may hold more chunks than it lists.
+    #[serde(default)]
+    pub incomplete: bool,
 }
 
 /// The body of every error answer.

@@ -42,10 +42,11 @@ pub struct StandaloneConfig {
     /// Data directory: metadata, chunks and generated keys
     #[arg(long, env = "SEXTANT_DATA", value_name = "DIR")]
     pub data: PathBuf,
-    /// Number of embedded chunk stores, 1 to 64; may grow, never shrink
-    #[arg(long, env = "SEXTANT_NODES", value_name = "N", default_value_t = 6,
+    /// Number of embedded chunk stores, 1 to 64; may grow, never shrink [default: as many as there
+    /// are, and for a new directory as many as replicas]
+    #[arg(long, env = "SEXTANT_NODES", value_name = "N",
         value_parser = clap::value_parser!(u8).range(1..=64))]
-    pub nodes: u8,
+    pub nodes: Option<u8>,
     /// Replicas of each chunk, each in its own store, 1 to 6; all stores share one disk here
     #[arg(long, env = "SEXTANT_REPLICAS", value_name = "N", default_value_t = 1,
         value_parser = clap::value_parser!(u8).range(1..=6))]
@@ -277,9 +278,12 @@ impl Cli {
 
     fn check(&self) -> Result<(), String> {
         match &self.command {
-            Command::Standalone(config) if config.replicas > config.nodes => Err(format!(
-                "{} replicas need as many stores; --nodes is {}",
-                config.replicas, config.nodes
+            Command::Standalone(StandaloneConfig {
+                replicas,
+                nodes: Some(nodes),
+                ..
+            }) if replicas > nodes => Err(format!(
+                "{replicas} replicas need as many stores; --nodes is {nodes}"
             )),
             Command::Serve(config) if config.write_quorum > Some(config.replicas) => Err(format!(
                 "a write quorum of {} cannot be met with {} replicas",
@@ -391,7 +395,7 @@ mod tests {
             panic!("standalone was asked for")
         };
         assert_eq!(config.data, PathBuf::from("/from/file"));
-        assert_eq!(config.nodes, 4);
+        assert_eq!(config.nodes, Some(4));
         assert_eq!(config.gateway.region, "eu-west-1");
         assert_eq!(config.replicas, 1);
     }

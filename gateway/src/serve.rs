@@ -100,6 +100,7 @@ fn unheard(node: NodeRow) -> Registration {
             in_flight: 0,
             disk_errors: 0,
             writable: false,
+            fenced_disks: Vec::new(),
         },
     }
 }

@@ -45,7 +45,10 @@ pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
     let secret = keys::cluster_secret(&config.data, None)?;
     let durability = config.gateway.durability;
     let metastore = open_metastore(&config.data.join(DATABASE_DIR), durability)?;
-    let stores = open_stores(&config.data, config.nodes, durability)?;
+    let count = config
+        .nodes
+        .unwrap_or_else(|| stores_in(&config.data).max(config.replicas));
+    let stores = open_stores(&config.data, count, durability)?;
     let membership = Arc::new(Membership::new(SUSPECT_AFTER));
     let incarnation = Uuid::now_v7();
     for store in &stores {
@@ -87,6 +90,13 @@ async fn close(stores: Vec<ChunkStore>) {
             warn!("the stores still wrote after {CLOSE_MAX:?}; their next start takes longer")
         }
     }
+}
+
+/// How many stores there are from earlier starts.
+fn stores_in(data: &Path) -> u8 {
+    let present = |number: &u8| data.join(NODES_DIR).join(number.to_string()).exists();
+    let count = (0..u8::MAX).take_while(present).count();
+    u8::try_from(count).expect("fewer than 255")
 }
 
 /// Opens `count` stores, and any further ones that hold data from an earlier start.

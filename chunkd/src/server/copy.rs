@@ -49,7 +49,7 @@ pub(super) async fn copy(
         .map_err(|error| ChunkError::Invalid(format!("the copy request: {error}")))?;
     let Fetched { put, crc64, body } = service.copier.fetch(&source, id).await?;
     let receipt = service
-        .store
+        .node
         .put(put, body::verified(id, body, crc64))
         .await?;
     service.metrics.count_received(receipt.length_bytes);

@@ -37,6 +37,8 @@ pub struct StoreState {
     pub quarantined: u64,
     /// Whether a new chunk of one byte would be accepted now.
     pub writable: bool,
+    /// Why the store takes no more writes until it is opened again; None while it does.
+    pub failed: Option<String>,
 }
 
 impl StoreState {
@@ -52,6 +54,7 @@ impl StoreState {
             in_flight: self.in_flight,
             disk_errors: self.disk_errors,
             writable: self.writable,
+            fenced_disks: Vec::new(),
         }
     }
 }
@@ -183,6 +186,11 @@ impl Gate {
             })
     }
 
+    /// Size of the filesystem; 0 where it does not tell.
+    pub fn capacity_bytes(&self) -> u64 {
+        self.room().map_or(0, |room| room.capacity_bytes)
+    }
+
     /// Whether clients wait for anything at this moment.
     pub fn is_busy(&self) -> bool {
         self.in_flight.load(Ordering::Relaxed) > 0
@@ -243,6 +251,7 @@ impl Gate {
             disk_errors: self.disk_errors.load(Ordering::Relaxed),
             quarantined: self.quarantined.load(Ordering::Relaxed),
             writable: self.check_open().is_ok() && (has_room || self.check_room(1).is_ok()),
+            failed: self.poisoned.get().cloned(),
         }
     }
 

@@ -118,9 +118,9 @@ impl Layout {
         }
     }
 
-    /// Makes the directory a data directory of a new node. The identity comes last, so a crash in
+    /// Makes the directory a data directory of node `node_id`. The identity comes last, so a crash in
     /// the middle leaves what the next start takes for empty.
-    pub fn initialise(&self) -> Result<NodeId, Fault> {
+    pub fn initialise(&self, node_id: NodeId) -> Result<(), Fault> {
         for dir in [
             self.chunks(),
             self.temp_dir(),
@@ -135,9 +135,7 @@ impl Layout {
         durable::sync_parent(&self.fan_out(0))?;
         durable::sync_parent(&self.chunks())?;
         durable::sync_parent(&self.root)?;
-        let node_id = NodeId::generate();
-        self.write_identity(node_id)?;
-        Ok(node_id)
+        self.write_identity(node_id)
     }
 
     /// Raises a directory of an earlier version. What it holds stays as it is.

@@ -25,7 +25,9 @@ mod write;
 
 pub use admission::StoreState;
 pub use chunk_store::{ChunkStore, OwnedRead};
+pub(crate) use durable::publish;
 pub use index::IndexCache;
+pub(crate) use open::owner_of;
 pub use open::{OpenError, StoreOptions};
 pub use probe::{Probe, Step};
 pub use record::CHUNK_MAX_BYTES;

@@ -15,7 +15,7 @@ use super::fault::Fault;
 use super::index::{Index, IndexCache};
 use super::probe::Probe;
 use super::rebuild;
-use super::segment::{self, Recovered, SegmentPlace};
+use super::segment::{self, ALIGN_BYTES, Recovered, SegmentPlace};
 
 /// Settings of one store.
 #[derive(Debug, Clone)]
@@ -30,12 +30,20 @@ pub struct StoreOptions {
     pub durability: Durability,
     /// Chunks below this length go to segments, the others to files of their own.
     pub segment_max_bytes: u64,
-    /// Length of a new segment's file; a multiple of 4096, at least 64 KiB. Records longer than a
+    /// Length of a new segment's file; a multiple of 4096, at least 64 KiB; on a small
+    /// filesystem a 64th of it. Records longer than a
     /// quarter of it get files of their own as well.
     pub segment_bytes: u32,
     /// Asked before each step; for tests.
     pub probe: Probe,
+    /// The node that the directory must belong to, and that a new one is given to; None takes any
+    /// and gives a new one to a new node.
+    pub node_id: Option<NodeId>,
 }
+
+/// A filesystem has room for so many segments, unless they would be shorter than the next number.
+const SEGMENTS_MIN: u64 = 64;
+const SMALL_SEGMENT_BYTES: u32 = 1 << 20;
 
 impl StoreOptions {
     /// Memory for the index's blocks unless told otherwise.
@@ -58,6 +66,7 @@ impl StoreOptions {
             segment_max_bytes: Self::SEGMENT_MAX_BYTES,
             segment_bytes: Self::SEGMENT_BYTES,
             probe: Probe::default(),
+            node_id: None,
         }
     }
 }
@@ -84,6 +93,20 @@ pub enum OpenError {
         dir: PathBuf,
         /// Something in it that does not belong.
         found: String,
+    },
+    /// It belongs to another node than asked for.
+    #[error(
+        "the data directory {} belongs to node {found} and not to {expected}; give each node its own \
+         directories",
+        dir.display()
+    )]
+    OtherNode {
+        /// The data directory.
+        dir: PathBuf,
+        /// The node that it belongs to.
+        found: NodeId,
+        /// The node that it was opened for.
+        expected: NodeId,
     },
     /// The path is a file or another thing that is no directory.
     #[error("{} is not a directory; choose an empty directory", dir.display())]
@@ -139,16 +162,20 @@ pub(crate) fn open(options: StoreOptions) -> Result<Disk, OpenError> {
     };
 
     make_root(&dir)?;
-    accept(&layout, &dir)?;
+    accept(&layout, &dir, options.node_id)?;
     let lock = take_lock(&layout)?;
     // What was seen before the lock may have been another process's first start: look again.
-    let node_id = match accept(&layout, &dir)? {
+    let node_id = match accept(&layout, &dir, options.node_id)? {
         Some(Owner::Present(node_id)) => node_id,
         Some(Owner::Older(node_id)) => {
             layout.raise(node_id).map_err(failed)?;
             node_id
         }
-        None => layout.initialise().map_err(failed)?,
+        None => {
+            let node_id = options.node_id.unwrap_or_else(NodeId::generate);
+            layout.initialise(node_id).map_err(failed)?;
+            node_id
+        }
     };
     layout.clear_temp().map_err(failed)?;
     let gate = Gate::new(
@@ -160,7 +187,7 @@ pub(crate) fn open(options: StoreOptions) -> Result<Disk, OpenError> {
     let place = SegmentPlace {
         dir: layout.segments(),
         node: node_id,
-        segment_bytes: options.segment_bytes,
+        segment_bytes: segment_bytes(&options, &gate),
         gate: Arc::clone(&gate),
     };
     let (index, recovered) = load_index(&layout, place, &options.index_cache).map_err(failed)?;
@@ -172,6 +199,14 @@ pub(crate) fn open(options: StoreOptions) -> Result<Disk, OpenError> {
         _lock: lock,
     };
     Disk::start(identity, index, recovered, options.segment_max_bytes).map_err(failed)
+}
+
+/// The length of new segments: on a small filesystem less, so that there are some of them.
+fn segment_bytes(options: &StoreOptions, gate: &Gate) -> u32 {
+    let share = gate.capacity_bytes() / SEGMENTS_MIN;
+    let floor = options.segment_bytes.min(SMALL_SEGMENT_BYTES);
+    let share = u32::try_from(share).unwrap_or(u32::MAX) / ALIGN_BYTES * ALIGN_BYTES;
+    options.segment_bytes.min(share.max(floor))
 }
 
 /// The index in line with the records. After a clean stop that is as it was left.
@@ -210,8 +245,42 @@ enum Owner {
     Older(NodeId),
 }
 
-/// The node that the directory belongs to, or None if it is to be initialised.
-fn accept(layout: &Layout, dir: &Path) -> Result<Option<Owner>, OpenError> {
+impl Owner {
+    fn node_id(&self) -> NodeId {
+        match self {
+            Self::Present(node_id) | Self::Older(node_id) => *node_id,
+        }
+    }
+}
+
+/// The node that the data directory `dir` belongs to; None for one that is missing or empty.
+/// Touches nothing.
+///
+/// # Errors
+/// As [`open`], but for the lock.
+pub(crate) fn owner_of(dir: &Path) -> Result<Option<NodeId>, OpenError> {
+    let owner = accept(&Layout::new(dir.to_owned()), dir, None)?;
+    Ok(owner.map(|owner| owner.node_id()))
+}
+
+/// Whose the directory is, which must be node `expected` if one is; None if it is to be initialised.
+fn accept(
+    layout: &Layout,
+    dir: &Path,
+    expected: Option<NodeId>,
+) -> Result<Option<Owner>, OpenError> {
+    let owner = inspect(layout, dir)?;
+    match (owner.as_ref().map(Owner::node_id), expected) {
+        (Some(found), Some(expected)) if found != expected => Err(OpenError::OtherNode {
+            dir: dir.to_owned(),
+            found,
+            expected,
+        }),
+        _ => Ok(owner),
+    }
+}
+
+fn inspect(layout: &Layout, dir: &Path) -> Result<Option<Owner>, OpenError> {
     let dir = dir.to_owned();
     match layout.inspect() {
         Ok(Found::Node(node_id)) => Ok(Some(Owner::Present(node_id))),

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chunkd::{ChunkStore, StoreOptions};
+use chunkd::{ChunkNode, ChunkStore, NodeOptions, StoreOptions};
 use chunkproto::{
-    ByteRange, ChunkId, ChunkInfo, ChunkPut, ChunkReceipt, ChunkResult, ChunkStream, ClusterSecret,
-    Crc64, OwnerHint,
+    ByteRange, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult, ChunkStream,
+    ClusterSecret, Crc64, OwnerHint,
 };
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use tempfile::TempDir;
@@ -83,16 +83,40 @@ pub fn body(data: &[u8]) -> ChunkStream {
     stream::iter(pieces).boxed()
 }
 
-pub async fn put(store: &ChunkStore, id: ChunkId, data: &[u8]) -> ChunkResult<ChunkReceipt> {
-    store.put(put_of(id, data.len()), body(data)).await
+/// What chunks are put into and read from: one disk, or a node of several.
+pub trait Chunks {
+    async fn put_chunk(&self, put: ChunkPut, body: ChunkStream) -> ChunkResult<ChunkReceipt>;
+    async fn get_chunk(&self, id: ChunkId, range: Option<ByteRange>) -> ChunkResult<ChunkRead>;
+}
+
+impl Chunks for ChunkStore {
+    async fn put_chunk(&self, put: ChunkPut, body: ChunkStream) -> ChunkResult<ChunkReceipt> {
+        self.put(put, body).await
+    }
+    async fn get_chunk(&self, id: ChunkId, range: Option<ByteRange>) -> ChunkResult<ChunkRead> {
+        self.get(id, range).await
+    }
+}
+
+impl Chunks for ChunkNode {
+    async fn put_chunk(&self, put: ChunkPut, body: ChunkStream) -> ChunkResult<ChunkReceipt> {
+        self.put(put, body).await
+    }
+    async fn get_chunk(&self, id: ChunkId, range: Option<ByteRange>) -> ChunkResult<ChunkRead> {
+        self.get(id, range).await
+    }
+}
+
+pub async fn put(store: &impl Chunks, id: ChunkId, data: &[u8]) -> ChunkResult<ChunkReceipt> {
+    store.put_chunk(put_of(id, data.len()), body(data)).await
 }
 
 pub async fn get(
-    store: &ChunkStore,
+    store: &impl Chunks,
     id: ChunkId,
     range: Option<ByteRange>,
 ) -> ChunkResult<Vec<u8>> {
-    let read = store.get(id, range).await?;
+    let read = store.get_chunk(id, range).await?;
     read.stream
         .try_fold(Vec::new(), |mut all, piece| async move {
             all.extend_from_slice(&piece);
@@ -178,10 +202,17 @@ pub async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// A fresh node of one disk; the directory goes with the first value.
+pub fn fresh_node() -> (TempDir, ChunkNode) {
+    let dir = TempDir::new().unwrap();
+    let node = ChunkNode::open(NodeOptions::new([dir.path()])).unwrap();
+    (dir, node)
+}
+
 /// A chunk server in this process.
 pub struct Server {
     pub url: String,
-    pub store: ChunkStore,
+    pub store: ChunkNode,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
     _dir: TempDir,
@@ -192,11 +223,11 @@ impl Server {
         Self::with(|_| {}).await
     }
 
-    pub async fn with(settings: impl FnOnce(&mut StoreOptions)) -> Self {
+    pub async fn with(settings: impl FnOnce(&mut NodeOptions)) -> Self {
         let dir = TempDir::new().unwrap();
-        let mut options = StoreOptions::new(dir.path());
+        let mut options = NodeOptions::new([dir.path()]);
         settings(&mut options);
-        let store = ChunkStore::open(options).unwrap();
+        let store = ChunkNode::open(options).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();

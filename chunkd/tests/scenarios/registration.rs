@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::kit::{fresh, put, secret};
+use crate::kit::{fresh_node, put, secret};
 
 /// A request that the gateway got: its path and body.
 type Got = (String, Bytes);
@@ -86,8 +86,8 @@ async fn answer(
 
 #[tokio::test]
 async fn a_node_registers_until_it_is_known_then_beats_and_registers_again_when_forgotten() {
-    let (_dir, store) = fresh();
-    put(&store, ChunkId::generate(), b"eight by").await.unwrap();
+    let (_dir, node) = fresh_node();
+    put(&node, ChunkId::generate(), b"eight by").await.unwrap();
     let mut gateway = Gateway::start(vec![
         (503, "starting"),
         (200, "{"),
@@ -109,13 +109,13 @@ async fn a_node_registers_until_it_is_known_then_beats_and_registers_again_when_
         retry_max: Duration::from_millis(2),
     };
     let gateways = [format!("{}/", gateway.url)];
-    let links = announce(&gateways, &me, &store, &secret(), pace);
+    let links = announce(&gateways, &me, &node, &secret(), pace);
 
     for _ in 0..4 {
         let (path, body) = gateway.next().await;
         assert_eq!(path, REGISTER_PATH);
         let registration: Registration = serde_json::from_slice(&body).unwrap();
-        assert_eq!(registration.node_id, store.node_id());
+        assert_eq!(registration.node_id, node.node_id());
         assert_eq!(
             (registration.address, registration.zone),
             (me.address.clone(), me.zone.clone())
@@ -125,7 +125,7 @@ async fn a_node_registers_until_it_is_known_then_beats_and_registers_again_when_
     }
     for _ in 0..3 {
         let (path, body) = gateway.next().await;
-        assert_eq!(path, format!("{HEARTBEAT_PATH}/{}", store.node_id()));
+        assert_eq!(path, format!("{HEARTBEAT_PATH}/{}", node.node_id()));
         let beat: Heartbeat = serde_json::from_slice(&body).unwrap();
         assert_eq!((beat.incarnation, beat.chunk_count), (me.incarnation, 1));
         assert!(beat.writable && beat.capacity_bytes > 0);
@@ -137,7 +137,7 @@ async fn a_node_registers_until_it_is_known_then_beats_and_registers_again_when_
 
 #[tokio::test]
 async fn one_gateway_that_is_away_does_not_keep_the_others_waiting() {
-    let (_dir, store) = fresh();
+    let (_dir, node) = fresh_node();
     let away = TcpListener::bind("127.0.0.1:0").await.unwrap(); // never accepts
     let mut gateway = Gateway::start(vec![]).await;
     let me = Announcement {
@@ -149,7 +149,7 @@ async fn one_gateway_that_is_away_does_not_keep_the_others_waiting() {
         format!("http://{}", away.local_addr().unwrap()),
         gateway.url.clone(),
     ];
-    let _links = announce(&gateways, &me, &store, &secret(), Pace::default());
+    let _links = announce(&gateways, &me, &node, &secret(), Pace::default());
     assert_eq!(gateway.next().await.0, REGISTER_PATH);
     assert!(gateway.next().await.0.starts_with(HEARTBEAT_PATH));
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use chunkproto::FencedDisk;
 use serde::Serialize;
 
 use crate::cluster::{NodeState, NodeStatus};
@@ -20,6 +21,7 @@ pub struct NodeReport {
     chunk_count: u64,
     in_flight: u32,
     disk_errors: u64,
+    fenced_disks: Vec<FencedDisk>,
 }
 
 /// The nodes for `/status`.
@@ -40,6 +42,7 @@ pub fn nodes(nodes: &[NodeStatus]) -> Vec<NodeReport> {
                 chunk_count: state.chunk_count,
                 in_flight: node.in_flight,
                 disk_errors: state.disk_errors,
+                fenced_disks: state.fenced_disks.clone(),
             }
         })
         .collect()
@@ -83,6 +86,11 @@ pub fn metrics(nodes: &[NodeStatus]) -> String {
         "sextant_node_chunks",
         "Chunks on the chunk server.",
         &|node| node.registration.state.chunk_count,
+    );
+    gauge(
+        "sextant_node_fenced_disks",
+        "Disks that the chunk server has fenced off.",
+        &|node| node.registration.state.fenced_disks.len() as u64,
     );
     gauge(
         "sextant_node_in_flight",

@@ -300,6 +300,7 @@ mod tests {
                 in_flight: 0,
                 disk_errors: 0,
                 writable: true,
+                fenced_disks: Vec::new(),
             },
         }
     }

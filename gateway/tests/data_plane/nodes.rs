@@ -137,6 +137,7 @@ fn registration(node_id: NodeId) -> Registration {
             in_flight: 0,
             disk_errors: 0,
             writable: true,
+            fenced_disks: Vec::new(),
         },
     }
 }

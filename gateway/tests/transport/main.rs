@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chunkd::{ChunkStore, StoreOptions};
+use chunkd::{ChunkNode, ChunkStore, NodeOptions, StoreOptions};
 use chunkproto::{
     ByteRange, ChunkError, ChunkId, ChunkPut, ChunkStream, ClusterSecret, Crc64, NodeId, OwnerHint,
     Registration,
@@ -27,17 +27,15 @@ struct Fixture {
     _dirs: [TempDir; 2],
 }
 
-fn stores() -> ([TempDir; 2], [ChunkStore; 2]) {
-    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let stores = [0, 1].map(|at| {
-        let dir: &TempDir = &dirs[at];
-        ChunkStore::open(StoreOptions::new(dir.path().join("data"))).unwrap()
-    });
-    (dirs, stores)
+fn dirs() -> [TempDir; 2] {
+    [0, 1].map(|_| tempfile::tempdir().unwrap())
 }
 
 async fn embedded() -> Fixture {
-    let (dirs, stores) = stores();
+    let dirs = dirs();
+    let stores = dirs
+        .each_ref()
+        .map(|dir| ChunkStore::open(StoreOptions::new(dir.path().join("data"))).unwrap());
     Fixture {
         nodes: [stores[0].node_id(), stores[1].node_id()],
         transport: Box::new(EmbeddedTransport::new(&stores)),
@@ -46,26 +44,31 @@ async fn embedded() -> Fixture {
     }
 }
 
+/// Chunk servers of two disks each.
 async fn http() -> Fixture {
-    let (dirs, stores) = stores();
+    let dirs = dirs();
     let secret = ClusterSecret::parse("0123456789abcdef").unwrap();
     let membership = Arc::new(Membership::new(SUSPECT_AFTER));
     let mut servers = JoinSet::new();
-    let nodes = [stores[0].node_id(), stores[1].node_id()];
-    for store in stores {
+    let chunk_nodes = dirs.each_ref().map(|dir| {
+        let disks = ["disk0", "disk1"].map(|disk| dir.path().join(disk));
+        ChunkNode::open(NodeOptions::new(disks)).unwrap()
+    });
+    let nodes = [chunk_nodes[0].node_id(), chunk_nodes[1].node_id()];
+    for node in chunk_nodes {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let incarnation = Uuid::now_v7();
         membership
             .register(Registration {
-                node_id: store.node_id(),
+                node_id: node.node_id(),
                 incarnation,
                 address: format!("http://{}", listener.local_addr().unwrap()),
                 zone: String::new(),
-                state: store.state().heartbeat(incarnation),
+                state: node.state().heartbeat(incarnation),
             })
             .unwrap();
         let never = std::future::pending();
-        servers.spawn(chunkd::serve(listener, store, secret.clone(), never));
+        servers.spawn(chunkd::serve(listener, node, secret.clone(), never));
     }
     Fixture {
         transport: Box::new(HttpTransport::new(membership, &secret).unwrap()),
