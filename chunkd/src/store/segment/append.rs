@@ -284,6 +284,10 @@ impl Appender {
         for (change, entry) in changes.iter().zip(&group.entries) {
             match (*entry, &change.had) {
                 (Entry::Put { .. }, had) => {
+                    let stale = had.and_then(|had| had.location);
+                    if let Some(at) = stale {
+                        self.segments.note_stale(at.slot, at.generation);
+                    }
                     let row = row_of(entry, &spot.file, group.sequence).expect("a put has a row");
                     index.put(&row, had.as_ref());
                     self.count(&row, true);

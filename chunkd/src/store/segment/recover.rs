@@ -5,7 +5,7 @@
 //! records are verified, and those that are not whole were never acknowledged. Anything else that
 //! is damaged is bit rot, and is reported.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ pub(crate) fn recover(place: Place, index: &Index, clean: bool) -> Result<Recove
     let mut rows = BTreeMap::new();
     for entry in index.slots() {
         let (slot, row) = entry?;
-        rows.insert(slot, SlotRow::decode(&row)?);
+        rows.insert(slot, end_retired(&place, slot, SlotRow::decode(&row)?)?);
     }
     if clean {
         return Ok(Recovered {
@@ -79,8 +79,10 @@ struct Recovery<'a> {
     unread: Vec<Unread>,
     /// The index's state when it was opened.
     applied: u64,
-    /// Chunks that were deleted, and by which group.
-    gone: HashMap<ChunkId, u64>,
+    /// Chunks that were deleted, by which group, and in which life of which segment.
+    gone: HashMap<ChunkId, (u64, u32, u32)>,
+    /// Records that a delete elsewhere or a later record makes stale.
+    stale: HashSet<(u32, u32)>,
     /// The last group so far; entered in the index when a later one shows that it is durable.
     last: Option<(Group, Arc<SegmentFile>)>,
     groups: u64,
@@ -106,7 +108,7 @@ impl<'a> Recovery<'a> {
             slots_end = slots_end.max(slot + 1);
             found += usize::from(rows.contains_key(&slot));
             let row = rows.get(&slot).copied();
-            if row.is_some_and(|row| row.state == SlotState::Sealed) {
+            if row.is_some_and(|row| row.state.is_sealed()) {
                 continue;
             }
             let header = read_header(&entry.path())?;
@@ -144,6 +146,7 @@ impl<'a> Recovery<'a> {
             index,
             unread,
             gone: HashMap::new(),
+            stale: HashSet::new(),
             last: None,
             groups: 0,
         })
@@ -216,17 +219,26 @@ impl<'a> Recovery<'a> {
     fn enter(&mut self, group: &Group, file: &Arc<SegmentFile>) -> Result<(), Fault> {
         let mut index = self.index.change();
         for entry in &group.entries {
-            let Entry::Delete { id, sequence, .. } = *entry else {
+            let Entry::Delete {
+                id,
+                slot,
+                generation,
+                sequence,
+            } = *entry
+            else {
                 continue;
             };
             let gone = self.gone.entry(id).or_default();
-            *gone = sequence.max(*gone);
+            *gone = (sequence, slot, generation).max(*gone);
             if let Some(had) = index.get(id)?
                 && had.sequence <= sequence
-                && had.location.is_some()
+                && let Some(location) = had.location
             {
                 index.remove(&had);
                 self.count(&had, false);
+                if (location.slot, location.generation) != (slot, generation) {
+                    self.stale.insert((location.slot, location.generation));
+                }
             }
         }
         index.commit()?;
@@ -237,16 +249,24 @@ impl<'a> Recovery<'a> {
         )
     }
 
-    fn enter_rows(&self, rows: Vec<Row>) -> Result<(), Fault> {
+    fn enter_rows(&mut self, rows: Vec<Row>) -> Result<(), Fault> {
         let mut index = self.index.change();
         for row in rows {
             let id = row.info.id;
             let had = index.get(id)?;
             let later =
                 had.is_some_and(|had| had.location.is_none() || had.sequence >= row.sequence);
-            if later || self.gone.get(&id).is_some_and(|gone| *gone >= row.sequence) {
+            let life = |row: &Row| row.location.map(|at| (at.slot, at.generation));
+            let gone = self.gone.get(&id).filter(|gone| gone.0 >= row.sequence);
+            if later || gone.is_some() {
+                let named = gone.is_some_and(|(_, slot, life_of)| life(&row) == Some((*slot, *life_of)));
+                let same = had.is_some_and(|had| had.location == row.location);
+                if !named && !same {
+                    self.stale.extend(life(&row));
+                }
                 continue;
             }
+            self.stale.extend(had.as_ref().and_then(life));
             index.put(&row, had.as_ref());
             self.count(&row, true);
             had.iter().for_each(|had| self.count(had, false));
@@ -290,12 +310,15 @@ impl<'a> Recovery<'a> {
 
     /// Makes what was read durable, since it may have been in memory alone, and ends the segments:
     /// what lies behind their last group is not known.
-    fn seal(&self, unread: &[Unread], sequence: u64) -> Result<(), Fault> {
+    fn seal(&mut self, unread: &[Unread], sequence: u64) -> Result<(), Fault> {
         for segment in unread {
             if self.place.gate.durability().syncs() {
                 segment.file.sync()?;
             }
             self.segments.seal_found(segment.file.slot);
+        }
+        for (slot, generation) in self.stale.drain() {
+            self.segments.note_stale(slot, generation);
         }
         let mut index = self.index.change();
         for (slot, row) in self.segments.take_changed() {
@@ -314,6 +337,27 @@ impl<'a> Recovery<'a> {
             self.segments.count(&location, record_bytes(row), live);
         }
     }
+}
+
+/// Ends the life of a segment for good that was emptied when the store stopped. Until its file says
+/// so, a new index would find what is in it again, deleted chunks too.
+fn end_retired(place: &Place, slot: u32, row: SlotRow) -> Result<SlotRow, Fault> {
+    if row.state != SlotState::Retired {
+        return Ok(row);
+    }
+    let path = create::path(&place.dir, slot);
+    if !path.try_exists().map_err(Fault::io("look at", &path))? {
+        return Err(Fault::Index(format!("segment {slot:08x} is not there")));
+    }
+    // It may live again already, or have been replaced.
+    let ours = read_header(&path)?.is_none_or(|header| {
+        header.node == place.node && header.slot == slot && header.generation <= row.generation
+    });
+    if !ours {
+        return Ok(row);
+    }
+    create::end_life(&path, place.node, slot, &row, place.gate.durability())?;
+    Ok(SlotRow::free(row.generation, row.bytes))
 }
 
 /// What a file turned out to be.
