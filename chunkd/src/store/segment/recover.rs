@@ -1,9 +1,10 @@
 //! Bringing the index in line with the segments (I9). After a clean stop it is. Otherwise the groups
 //! that came after the index's last state are read again; with a new index, all of them.
 //!
-//! A group is written when the one before is durable. So only the very last one can be torn: its
-//! records are verified, and those that are not whole were never acknowledged. Anything else that
-//! is damaged is bit rot, and is reported.
+//! A group is written when the one before is durable, and a start ends every segment that was being
+//! written. So only the last group in a segment can be torn: its records are verified, and those that
+//! are not whole are cut off, at each start alike. Anything else that is damaged is bit rot, and is
+//! reported.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -83,8 +84,8 @@ struct Recovery<'a> {
     gone: HashMap<ChunkId, (u64, u32, u32)>,
     /// Records that a delete elsewhere or a later record makes stale.
     stale: HashSet<(u32, u32)>,
-    /// The last group so far; entered in the index when a later one shows that it is durable.
-    last: Option<(Group, Arc<SegmentFile>)>,
+    /// The last group so far.
+    sequence: u64,
     groups: u64,
 }
 
@@ -141,13 +142,13 @@ impl<'a> Recovery<'a> {
         unread.sort_by_key(|unread| unread.file.slot);
         Ok(Self {
             applied: index.applied(),
+            sequence: index.applied(),
             segments: Segments::new(place.clone(), rows, slots_end),
             place,
             index,
             unread,
             gone: HashMap::new(),
             stale: HashSet::new(),
-            last: None,
             groups: 0,
         })
     }
@@ -170,7 +171,7 @@ impl<'a> Recovery<'a> {
                 );
             }
         }
-        let sequence = self.enter_last()?;
+        let sequence = self.sequence;
         self.report_gaps(sequence);
         self.seal(&unread, sequence)?;
         Ok(Recovered {
@@ -182,6 +183,8 @@ impl<'a> Recovery<'a> {
     /// Reads one segment's groups that the index does not show.
     fn read(&mut self, segment: &Unread) -> Result<(), Fault> {
         let file = &segment.file;
+        // Entered when a later one shows that it is durable.
+        let mut last: Option<Group> = None;
         let mut scan = Scan::new(file, segment.from, segment.ordinal, segment.bytes);
         while let Some(Scanned { group, at, lost }) = scan.next()? {
             if let Some(range) = lost {
@@ -198,20 +201,15 @@ impl<'a> Recovery<'a> {
                 continue;
             }
             self.groups += 1;
-            let newer = self
-                .last
-                .as_ref()
-                .is_none_or(|(last, _)| last.sequence < group.sequence);
-            let durable = if newer {
-                self.last.replace((group, Arc::clone(file)))
-            } else {
-                Some((group, Arc::clone(file)))
-            };
-            if let Some((group, file)) = durable {
-                self.enter(&group, &file)?;
+            self.sequence = self.sequence.max(group.sequence);
+            if let Some(durable) = last.replace(group) {
+                self.enter(&durable, file)?;
             }
         }
-        Ok(())
+        match last {
+            Some(group) => self.enter_last(group, file),
+            None => Ok(()),
+        }
     }
 
     /// Enters a group that is known to be durable. Deletes first: a delete that was carried over
@@ -274,26 +272,23 @@ impl<'a> Recovery<'a> {
         index.commit()
     }
 
-    /// Enters what is whole of the last group, and gives its number.
-    fn enter_last(&mut self) -> Result<u64, Fault> {
-        let Some((mut group, file)) = self.last.take() else {
-            return Ok(self.applied);
-        };
+    /// Enters what is whole of the last group in a segment.
+    fn enter_last(&mut self, mut group: Group, file: &Arc<SegmentFile>) -> Result<(), Fault> {
         group.entries.retain(|entry| {
-            let Some(row) = row_of(entry, &file, group.sequence) else {
+            let Some(row) = row_of(entry, file, group.sequence) else {
                 return true;
             };
-            let whole = is_whole(&file, &row);
+            let whole = is_whole(file, &row);
             if !whole {
                 tracing::warn!(
                     chunk = %row.info.id, segment = %file.path().display(),
-                    "a record at the very end is torn and was cut off; it was not acknowledged"
+                    "a record in the last group of a segment is torn and was cut off; a crash leaves \
+                     such records, and none of them was acknowledged"
                 );
             }
             whole
         });
-        self.enter(&group, &file)?;
-        Ok(group.sequence)
+        self.enter(&group, file)
     }
 
     /// Groups follow each other without a gap, unless the index was made anew: then segments that
