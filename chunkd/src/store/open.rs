@@ -159,6 +159,7 @@ pub(crate) fn open(options: StoreOptions) -> Result<Disk, OpenError> {
     );
     let place = SegmentPlace {
         dir: layout.segments(),
+        layout: layout.clone(),
         node: node_id,
         segment_bytes: options.segment_bytes,
         gate: Arc::clone(&gate),

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use chunkproto::{ChunkId, NodeId};
 
 use super::super::admission::Gate;
+use super::super::directory::Layout;
 use super::super::fault::Fault;
 use super::super::index::Index;
 use super::super::index_rows::Row;
@@ -41,6 +42,7 @@ pub(crate) struct Recovered {
 #[derive(Clone)]
 pub(crate) struct Place {
     pub dir: PathBuf,
+    pub layout: Layout,
     pub node: NodeId,
     pub segment_bytes: u32,
     pub gate: Arc<Gate>,
@@ -252,8 +254,12 @@ impl<'a> Recovery<'a> {
         for row in rows {
             let id = row.info.id;
             let had = index.get(id)?;
-            let later =
-                had.is_some_and(|had| had.location.is_none() || had.sequence >= row.sequence);
+            let later = match had {
+                // The index may be older than the removal of the file.
+                Some(Row { location: None, .. }) => self.has_file(id)?,
+                Some(had) => had.sequence >= row.sequence,
+                None => false,
+            };
             let life = |row: &Row| row.location.map(|at| (at.slot, at.generation));
             let gone = self.gone.get(&id).filter(|gone| gone.0 >= row.sequence);
             if later || gone.is_some() {
@@ -325,6 +331,11 @@ impl<'a> Recovery<'a> {
         index.set_applied(sequence);
         index.commit()?;
         self.index.flush()
+    }
+
+    fn has_file(&self, id: ChunkId) -> Result<bool, Fault> {
+        let path = self.place.layout.record(id);
+        path.try_exists().map_err(Fault::io("look at", &path))
     }
 
     fn count(&self, row: &Row, live: bool) {

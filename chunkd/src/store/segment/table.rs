@@ -123,6 +123,7 @@ impl Segments {
             node,
             segment_bytes,
             gate,
+            ..
         } = place;
         let slot = |(slot, row): (u32, SlotRow)| {
             (
