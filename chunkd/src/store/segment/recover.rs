@@ -59,8 +59,10 @@ pub(crate) fn recover(place: Place, index: &Index, clean: bool) -> Result<Recove
         rows.insert(slot, end_retired(&place, slot, SlotRow::decode(&row)?)?);
     }
     if clean {
+        // Files that were left alone have no rows, and must not be written over.
+        let slots_end = slots_end(&place)?;
         return Ok(Recovered {
-            segments: Segments::new(place, rows, 0),
+            segments: Segments::new(place, rows, slots_end),
             sequence: index.applied(),
         });
     }
@@ -108,7 +110,7 @@ impl<'a> Recovery<'a> {
                 tracing::warn!(path = %entry.path().display(), "this file is no segment; ignored");
                 continue;
             };
-            slots_end = slots_end.max(slot + 1);
+            slots_end = slots_end.max(slot.saturating_add(1));
             found += usize::from(rows.contains_key(&slot));
             let row = rows.get(&slot).copied();
             if row.is_some_and(|row| row.state.is_sealed()) {
@@ -364,6 +366,17 @@ fn end_retired(place: &Place, slot: u32, row: SlotRow) -> Result<SlotRow, Fault>
     }
     create::end_life(&path, place.node, slot, &row, place.gate.durability())?;
     Ok(SlotRow::free(row.generation, row.bytes))
+}
+
+/// The first number behind all that are taken.
+fn slots_end(place: &Place) -> Result<u32, Fault> {
+    let mut end = 0;
+    for entry in fs::read_dir(&place.dir).map_err(Fault::io("list", &place.dir))? {
+        let name = entry.map_err(Fault::io("list", &place.dir))?.file_name();
+        let slot = name.to_str().and_then(create::slot_of_name);
+        end = end.max(slot.map_or(0, |slot| slot.saturating_add(1)));
+    }
+    Ok(end)
 }
 
 /// What a file turned out to be.
