@@ -185,11 +185,16 @@ impl Appender {
         if let Some(failure) = &self.failed {
             return answer_all(changes, &after_failure(failure));
         }
-        match spot.and_then(|spot| self.write(&changes, &spot)) {
+        let spot = match spot {
+            Ok(spot) => spot,
+            Err(fault @ Fault::NoRoom { .. }) => return answer_all(changes, &fault),
+            Err(fault) => return self.fail(changes, fault),
+        };
+        match self.write(&changes, &spot) {
             Ok(()) => changes
                 .into_iter()
                 .for_each(|change| change.answer(Ok(Landed::Done))),
-            Err(fault @ Fault::NoRoom { .. }) => answer_all(changes, &fault),
+            // Also for want of room: the room was taken before, and part of the group may be there.
             Err(fault) => self.fail(changes, fault),
         }
     }
