@@ -186,6 +186,7 @@ pub(crate) fn open(options: StoreOptions) -> Result<Disk, OpenError> {
     );
     let place = SegmentPlace {
         dir: layout.segments(),
+        layout: layout.clone(),
         node: node_id,
         segment_bytes: segment_bytes(&options, &gate),
         gate: Arc::clone(&gate),

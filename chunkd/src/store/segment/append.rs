@@ -185,11 +185,16 @@ impl Appender {
         if let Some(failure) = &self.failed {
             return answer_all(changes, &after_failure(failure));
         }
-        match spot.and_then(|spot| self.write(&changes, &spot)) {
+        let spot = match spot {
+            Ok(spot) => spot,
+            Err(fault @ Fault::NoRoom { .. }) => return answer_all(changes, &fault),
+            Err(fault) => return self.fail(changes, fault),
+        };
+        match self.write(&changes, &spot) {
             Ok(()) => changes
                 .into_iter()
                 .for_each(|change| change.answer(Ok(Landed::Done))),
-            Err(fault @ Fault::NoRoom { .. }) => answer_all(changes, &fault),
+            // Also for want of room: the room was taken before, and part of the group may be there.
             Err(fault) => self.fail(changes, fault),
         }
     }
@@ -284,6 +289,10 @@ impl Appender {
         for (change, entry) in changes.iter().zip(&group.entries) {
             match (*entry, &change.had) {
                 (Entry::Put { .. }, had) => {
+                    let stale = had.and_then(|had| had.location);
+                    if let Some(at) = stale {
+                        self.segments.note_stale(at.slot, at.generation);
+                    }
                     let row = row_of(entry, &spot.file, group.sequence).expect("a put has a row");
                     index.put(&row, had.as_ref());
                     self.count(&row, true);

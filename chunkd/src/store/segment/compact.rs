@@ -19,7 +19,6 @@ use super::super::read::{RecordReader, Wait, first_piece, next_piece};
 use super::committer::{Hold, Work};
 use super::file::SegmentFile;
 use super::group::Entry;
-use super::header::{Nonce, SegmentHeader};
 use super::keeper::Tools;
 use super::record::{RecordHead, SegmentRecord};
 use super::scan::Scan;
@@ -120,8 +119,8 @@ impl<'a> Compaction<'a> {
         let table = self.tools.segments.lock();
         table.slots.iter().any(|(other, entry)| {
             let named = *other == slot && entry.row.generation == generation;
-            // Emptied before and not free yet: may hold earlier records of any chunk.
-            let leftover = entry.row.live_bytes == 0 && entry.row.state == SlotState::Sealed;
+            // May hold earlier records of any chunk that was moved out.
+            let leftover = entry.row.state == SlotState::Emptying;
             *other != self.slot && entry.row.state != SlotState::Free && (named || leftover)
         })
     }
@@ -250,19 +249,7 @@ impl<'a> Compaction<'a> {
         probe
             .at(Step::FreeSegment)
             .map_err(Fault::io("free", &path))?;
-        let none = Nonce([0; 16]);
-        let file = SegmentFile::open(&path, self.slot, row.generation, none)?;
-        file.write_header(&SegmentHeader {
-            node: segments.node,
-            slot: self.slot,
-            generation: row.generation,
-            nonce: none,
-            bytes: row.bytes,
-            in_use: false,
-        })?;
-        if segments.gate.durability().syncs() {
-            file.sync()?;
-        }
+        create::end_life(&path, segments.node, self.slot, &row, segments.gate.durability())?;
         segments.set_free(self.slot);
         Ok(true)
     }

@@ -6,13 +6,15 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use chunkproto::NodeId;
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
-use super::super::durable;
+use super::super::durable::{self, Durability};
 use super::super::fault::Fault;
+use super::file::SegmentFile;
 use super::header::{HEADER_BYTES, Nonce, SegmentHeader};
-use super::table::Segments;
+use super::table::{Segments, SlotRow};
 
 /// How much is zeroed by one system call.
 const ZEROES_BYTES: usize = 1 << 20;
@@ -53,6 +55,30 @@ pub(super) fn create(segments: &Segments, slot: u32, fill: Fill) -> Result<(), F
         let _ = fs::remove_file(&path);
     }
     made
+}
+
+/// Ends a life: says durably in the file at `path` that it is free. Doing it again does no harm.
+pub(super) fn end_life(
+    path: &Path,
+    node: NodeId,
+    slot: u32,
+    row: &SlotRow,
+    durability: Durability,
+) -> Result<(), Fault> {
+    let nonce = Nonce([0; 16]);
+    let file = SegmentFile::open(path, slot, row.generation, nonce)?;
+    file.write_header(&SegmentHeader {
+        node,
+        slot,
+        generation: row.generation,
+        nonce,
+        bytes: row.bytes,
+        in_use: false,
+    })?;
+    if durability.syncs() {
+        file.sync()?;
+    }
+    Ok(())
 }
 
 fn make(segments: &Segments, slot: u32, fill: Fill, path: &Path) -> Result<(), Fault> {

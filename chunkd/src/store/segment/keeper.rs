@@ -14,7 +14,7 @@ use super::super::index::Index;
 use super::committer::Committer;
 use super::compact::Compaction;
 use super::create::{self, Fill};
-use super::table::{RESERVE_SEGMENTS, Segments, SlotState};
+use super::table::{RESERVE_SEGMENTS, Segments};
 
 /// How often the keeper looks when nothing woke it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -157,7 +157,7 @@ fn choose(segments: &Segments, full: bool) -> Option<u32> {
     let sealed = table.slots.iter().filter(|(_, entry)| {
         let row = &entry.row;
         let percent = row.live_bytes * 100 / u64::from(row.bytes);
-        row.state == SlotState::Sealed && entry.outstanding == 0 && percent <= limit
+        row.state.is_sealed() && entry.outstanding == 0 && percent <= limit
     });
     let least = sealed.min_by_key(|(_, entry)| entry.row.live_bytes);
     least.map(|(slot, _)| *slot)

@@ -1,11 +1,12 @@
 //! Bringing the index in line with the segments (I9). After a clean stop it is. Otherwise the groups
 //! that came after the index's last state are read again; with a new index, all of them.
 //!
-//! A group is written when the one before is durable. So only the very last one can be torn: its
-//! records are verified, and those that are not whole were never acknowledged. Anything else that
-//! is damaged is bit rot, and is reported.
+//! A group is written when the one before is durable, and a start ends every segment that was being
+//! written. So only the last group in a segment can be torn: its records are verified, and those that
+//! are not whole are cut off, at each start alike. Anything else that is damaged is bit rot, and is
+//! reported.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use chunkproto::{ChunkId, NodeId};
 
 use super::super::admission::Gate;
+use super::super::directory::Layout;
 use super::super::fault::Fault;
 use super::super::index::Index;
 use super::super::index_rows::Row;
@@ -40,6 +42,7 @@ pub(crate) struct Recovered {
 #[derive(Clone)]
 pub(crate) struct Place {
     pub dir: PathBuf,
+    pub layout: Layout,
     pub node: NodeId,
     pub segment_bytes: u32,
     pub gate: Arc<Gate>,
@@ -53,11 +56,13 @@ pub(crate) fn recover(place: Place, index: &Index, clean: bool) -> Result<Recove
     let mut rows = BTreeMap::new();
     for entry in index.slots() {
         let (slot, row) = entry?;
-        rows.insert(slot, SlotRow::decode(&row)?);
+        rows.insert(slot, end_retired(&place, slot, SlotRow::decode(&row)?)?);
     }
     if clean {
+        // Files that were left alone have no rows, and must not be written over.
+        let slots_end = slots_end(&place)?;
         return Ok(Recovered {
-            segments: Segments::new(place, rows, 0),
+            segments: Segments::new(place, rows, slots_end),
             sequence: index.applied(),
         });
     }
@@ -79,10 +84,12 @@ struct Recovery<'a> {
     unread: Vec<Unread>,
     /// The index's state when it was opened.
     applied: u64,
-    /// Chunks that were deleted, and by which group.
-    gone: HashMap<ChunkId, u64>,
-    /// The last group so far; entered in the index when a later one shows that it is durable.
-    last: Option<(Group, Arc<SegmentFile>)>,
+    /// Chunks that were deleted, by which group, and in which life of which segment.
+    gone: HashMap<ChunkId, (u64, u32, u32)>,
+    /// Records that a delete elsewhere or a later record makes stale.
+    stale: HashSet<(u32, u32)>,
+    /// The last group so far.
+    sequence: u64,
     groups: u64,
 }
 
@@ -103,10 +110,10 @@ impl<'a> Recovery<'a> {
                 tracing::warn!(path = %entry.path().display(), "this file is no segment; ignored");
                 continue;
             };
-            slots_end = slots_end.max(slot + 1);
+            slots_end = slots_end.max(slot.saturating_add(1));
             found += usize::from(rows.contains_key(&slot));
             let row = rows.get(&slot).copied();
-            if row.is_some_and(|row| row.state == SlotState::Sealed) {
+            if row.is_some_and(|row| row.state.is_sealed()) {
                 continue;
             }
             let header = read_header(&entry.path())?;
@@ -139,12 +146,13 @@ impl<'a> Recovery<'a> {
         unread.sort_by_key(|unread| unread.file.slot);
         Ok(Self {
             applied: index.applied(),
+            sequence: index.applied(),
             segments: Segments::new(place.clone(), rows, slots_end),
             place,
             index,
             unread,
             gone: HashMap::new(),
-            last: None,
+            stale: HashSet::new(),
             groups: 0,
         })
     }
@@ -167,7 +175,7 @@ impl<'a> Recovery<'a> {
                 );
             }
         }
-        let sequence = self.enter_last()?;
+        let sequence = self.sequence;
         self.report_gaps(sequence);
         self.seal(&unread, sequence)?;
         Ok(Recovered {
@@ -179,6 +187,8 @@ impl<'a> Recovery<'a> {
     /// Reads one segment's groups that the index does not show.
     fn read(&mut self, segment: &Unread) -> Result<(), Fault> {
         let file = &segment.file;
+        // Entered when a later one shows that it is durable.
+        let mut last: Option<Group> = None;
         let mut scan = Scan::new(file, segment.from, segment.ordinal, segment.bytes);
         while let Some(Scanned { group, at, lost }) = scan.next()? {
             if let Some(range) = lost {
@@ -195,20 +205,15 @@ impl<'a> Recovery<'a> {
                 continue;
             }
             self.groups += 1;
-            let newer = self
-                .last
-                .as_ref()
-                .is_none_or(|(last, _)| last.sequence < group.sequence);
-            let durable = if newer {
-                self.last.replace((group, Arc::clone(file)))
-            } else {
-                Some((group, Arc::clone(file)))
-            };
-            if let Some((group, file)) = durable {
-                self.enter(&group, &file)?;
+            self.sequence = self.sequence.max(group.sequence);
+            if let Some(durable) = last.replace(group) {
+                self.enter(&durable, file)?;
             }
         }
-        Ok(())
+        match last {
+            Some(group) => self.enter_last(group, file),
+            None => Ok(()),
+        }
     }
 
     /// Enters a group that is known to be durable. Deletes first: a delete that was carried over
@@ -216,17 +221,26 @@ impl<'a> Recovery<'a> {
     fn enter(&mut self, group: &Group, file: &Arc<SegmentFile>) -> Result<(), Fault> {
         let mut index = self.index.change();
         for entry in &group.entries {
-            let Entry::Delete { id, sequence, .. } = *entry else {
+            let Entry::Delete {
+                id,
+                slot,
+                generation,
+                sequence,
+            } = *entry
+            else {
                 continue;
             };
             let gone = self.gone.entry(id).or_default();
-            *gone = sequence.max(*gone);
+            *gone = (sequence, slot, generation).max(*gone);
             if let Some(had) = index.get(id)?
                 && had.sequence <= sequence
-                && had.location.is_some()
+                && let Some(location) = had.location
             {
                 index.remove(&had);
                 self.count(&had, false);
+                if (location.slot, location.generation) != (slot, generation) {
+                    self.stale.insert((location.slot, location.generation));
+                }
             }
         }
         index.commit()?;
@@ -237,16 +251,28 @@ impl<'a> Recovery<'a> {
         )
     }
 
-    fn enter_rows(&self, rows: Vec<Row>) -> Result<(), Fault> {
+    fn enter_rows(&mut self, rows: Vec<Row>) -> Result<(), Fault> {
         let mut index = self.index.change();
         for row in rows {
             let id = row.info.id;
             let had = index.get(id)?;
-            let later =
-                had.is_some_and(|had| had.location.is_none() || had.sequence >= row.sequence);
-            if later || self.gone.get(&id).is_some_and(|gone| *gone >= row.sequence) {
+            let later = match had {
+                // The index may be older than the removal of the file.
+                Some(Row { location: None, .. }) => self.has_file(id)?,
+                Some(had) => had.sequence >= row.sequence,
+                None => false,
+            };
+            let life = |row: &Row| row.location.map(|at| (at.slot, at.generation));
+            let gone = self.gone.get(&id).filter(|gone| gone.0 >= row.sequence);
+            if later || gone.is_some() {
+                let named = gone.is_some_and(|(_, slot, life_of)| life(&row) == Some((*slot, *life_of)));
+                let same = had.is_some_and(|had| had.location == row.location);
+                if !named && !same {
+                    self.stale.extend(life(&row));
+                }
                 continue;
             }
+            self.stale.extend(had.as_ref().and_then(life));
             index.put(&row, had.as_ref());
             self.count(&row, true);
             had.iter().for_each(|had| self.count(had, false));
@@ -254,26 +280,23 @@ impl<'a> Recovery<'a> {
         index.commit()
     }
 
-    /// Enters what is whole of the last group, and gives its number.
-    fn enter_last(&mut self) -> Result<u64, Fault> {
-        let Some((mut group, file)) = self.last.take() else {
-            return Ok(self.applied);
-        };
+    /// Enters what is whole of the last group in a segment.
+    fn enter_last(&mut self, mut group: Group, file: &Arc<SegmentFile>) -> Result<(), Fault> {
         group.entries.retain(|entry| {
-            let Some(row) = row_of(entry, &file, group.sequence) else {
+            let Some(row) = row_of(entry, file, group.sequence) else {
                 return true;
             };
-            let whole = is_whole(&file, &row);
+            let whole = is_whole(file, &row);
             if !whole {
                 tracing::warn!(
                     chunk = %row.info.id, segment = %file.path().display(),
-                    "a record at the very end is torn and was cut off; it was not acknowledged"
+                    "a record in the last group of a segment is torn and was cut off; a crash leaves \
+                     such records, and none of them was acknowledged"
                 );
             }
             whole
         });
-        self.enter(&group, &file)?;
-        Ok(group.sequence)
+        self.enter(&group, file)
     }
 
     /// Groups follow each other without a gap, unless the index was made anew: then segments that
@@ -290,12 +313,15 @@ impl<'a> Recovery<'a> {
 
     /// Makes what was read durable, since it may have been in memory alone, and ends the segments:
     /// what lies behind their last group is not known.
-    fn seal(&self, unread: &[Unread], sequence: u64) -> Result<(), Fault> {
+    fn seal(&mut self, unread: &[Unread], sequence: u64) -> Result<(), Fault> {
         for segment in unread {
             if self.place.gate.durability().syncs() {
                 segment.file.sync()?;
             }
             self.segments.seal_found(segment.file.slot);
+        }
+        for (slot, generation) in self.stale.drain() {
+            self.segments.note_stale(slot, generation);
         }
         let mut index = self.index.change();
         for (slot, row) in self.segments.take_changed() {
@@ -309,11 +335,48 @@ impl<'a> Recovery<'a> {
         self.index.flush()
     }
 
+    fn has_file(&self, id: ChunkId) -> Result<bool, Fault> {
+        let path = self.place.layout.record(id);
+        path.try_exists().map_err(Fault::io("look at", &path))
+    }
+
     fn count(&self, row: &Row, live: bool) {
         if let Some(location) = row.location {
             self.segments.count(&location, record_bytes(row), live);
         }
     }
+}
+
+/// Ends the life of a segment for good that was emptied when the store stopped. Until its file says
+/// so, a new index would find what is in it again, deleted chunks too.
+fn end_retired(place: &Place, slot: u32, row: SlotRow) -> Result<SlotRow, Fault> {
+    if row.state != SlotState::Retired {
+        return Ok(row);
+    }
+    let path = create::path(&place.dir, slot);
+    if !path.try_exists().map_err(Fault::io("look at", &path))? {
+        return Err(Fault::Index(format!("segment {slot:08x} is not there")));
+    }
+    // It may live again already, or have been replaced.
+    let ours = read_header(&path)?.is_none_or(|header| {
+        header.node == place.node && header.slot == slot && header.generation <= row.generation
+    });
+    if !ours {
+        return Ok(row);
+    }
+    create::end_life(&path, place.node, slot, &row, place.gate.durability())?;
+    Ok(SlotRow::free(row.generation, row.bytes))
+}
+
+/// The first number behind all that are taken.
+fn slots_end(place: &Place) -> Result<u32, Fault> {
+    let mut end = 0;
+    for entry in fs::read_dir(&place.dir).map_err(Fault::io("list", &place.dir))? {
+        let name = entry.map_err(Fault::io("list", &place.dir))?.file_name();
+        let slot = name.to_str().and_then(create::slot_of_name);
+        end = end.max(slot.map_or(0, |slot| slot.saturating_add(1)));
+    }
+    Ok(end)
 }
 
 /// What a file turned out to be.

@@ -35,7 +35,10 @@ pub(crate) enum SlotState {
     Open,
     /// Nothing is appended any more.
     Sealed,
-    /// Empty, and soon free; in the index it is that already.
+    /// Sealed, and records of chunks were moved out that it still holds: a delete that names their
+    /// later place is all that keeps them from coming back.
+    Emptying,
+    /// Empty, and soon free; its header may not say so yet.
     Retired,
 }
 
@@ -122,6 +125,7 @@ impl Segments {
             node,
             segment_bytes,
             gate,
+            ..
         } = place;
         let slot = |(slot, row): (u32, SlotRow)| {
             (
@@ -212,7 +216,7 @@ impl Segments {
         let mut table = self.lock();
         let lives = |slot: &&Slot| {
             slot.row.generation == location.generation
-                && matches!(slot.row.state, SlotState::Open | SlotState::Sealed)
+                && slot.row.state.holds_chunks()
         };
         if table.slots.get(&location.slot).filter(lives).is_none() {
             return Ok(None);
@@ -250,6 +254,18 @@ impl Segments {
         let changed = std::mem::take(&mut table.changed);
         let row = |slot| (slot, table.slots.get(&slot).map(|entry| entry.row));
         changed.into_iter().map(row).collect()
+    }
+
+    /// Notes that this life holds a record of a chunk whose place is, or was last, elsewhere.
+    pub(super) fn note_stale(&self, number: u32, generation: u32) {
+        let mut table = self.lock();
+        if let Some(slot) = table.slots.get_mut(&number)
+            && slot.row.generation == generation
+            && slot.row.state == SlotState::Sealed
+        {
+            slot.row.state = SlotState::Emptying;
+            table.changed.insert(number);
+        }
     }
 
     /// Ends reading from a segment that has nothing left; false if somebody still reads there.
@@ -484,6 +500,18 @@ impl Drop for Reservation {
     }
 }
 
+impl SlotState {
+    /// Whether records in it may be chunks.
+    pub fn holds_chunks(self) -> bool {
+        matches!(self, Self::Open | Self::Sealed | Self::Emptying)
+    }
+
+    /// Whether it may be compacted.
+    pub fn is_sealed(self) -> bool {
+        matches!(self, Self::Sealed | Self::Emptying)
+    }
+}
+
 impl SlotRow {
     /// The row of a free segment whose last life was `generation`.
     pub fn free(generation: u32, bytes: u32) -> Self {
@@ -515,9 +543,11 @@ impl SlotRow {
     pub fn encode(&self) -> [u8; ROW_BYTES] {
         let mut bytes = [0; ROW_BYTES];
         bytes[0] = match self.state {
-            SlotState::Free | SlotState::Retired => 0,
+            SlotState::Free => 0,
             SlotState::Open => 1,
             SlotState::Sealed => 2,
+            SlotState::Retired => 3,
+            SlotState::Emptying => 4,
         };
         bytes[1..5].copy_from_slice(&self.generation.to_le_bytes());
         bytes[5..21].copy_from_slice(&self.nonce.0);
@@ -534,6 +564,8 @@ impl SlotRow {
             (Some(0), ROW_BYTES) => SlotState::Free,
             (Some(1), ROW_BYTES) => SlotState::Open,
             (Some(2), ROW_BYTES) => SlotState::Sealed,
+            (Some(3), ROW_BYTES) => SlotState::Retired,
+            (Some(4), ROW_BYTES) => SlotState::Emptying,
             _ => return Err(Fault::Index(format!("segment row {bytes:02x?}"))),
         };
         Ok(Self {
