@@ -249,7 +249,13 @@ impl<'a> Compaction<'a> {
         probe
             .at(Step::FreeSegment)
             .map_err(Fault::io("free", &path))?;
-        create::end_life(&path, segments.node, self.slot, &row, segments.gate.durability())?;
+        create::end_life(
+            &path,
+            segments.node,
+            self.slot,
+            &row,
+            segments.gate.durability(),
+        )?;
         segments.set_free(self.slot);
         Ok(true)
     }

@@ -6,11 +6,12 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use chunkproto::Durability;
 use chunkproto::NodeId;
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
-use super::super::durable::{self, Durability};
+use super::super::durable;
 use super::super::fault::Fault;
 use super::file::SegmentFile;
 use super::header::{HEADER_BYTES, Nonce, SegmentHeader};

@@ -265,7 +265,8 @@ impl<'a> Recovery<'a> {
             let life = |row: &Row| row.location.map(|at| (at.slot, at.generation));
             let gone = self.gone.get(&id).filter(|gone| gone.0 >= row.sequence);
             if later || gone.is_some() {
-                let named = gone.is_some_and(|(_, slot, life_of)| life(&row) == Some((*slot, *life_of)));
+                let named =
+                    gone.is_some_and(|(_, slot, life_of)| life(&row) == Some((*slot, *life_of)));
                 let same = had.is_some_and(|had| had.location == row.location);
                 if !named && !same {
                     self.stale.extend(life(&row));

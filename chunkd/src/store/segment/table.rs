@@ -215,8 +215,7 @@ impl Segments {
     ) -> Result<Option<Arc<SegmentFile>>, Fault> {
         let mut table = self.lock();
         let lives = |slot: &&Slot| {
-            slot.row.generation == location.generation
-                && slot.row.state.holds_chunks()
+            slot.row.generation == location.generation && slot.row.state.holds_chunks()
         };
         if table.slots.get(&location.slot).filter(lives).is_none() {
             return Ok(None);
