@@ -120,7 +120,7 @@ impl<'a> Compaction<'a> {
         table.slots.iter().any(|(other, entry)| {
             let named = *other == slot && entry.row.generation == generation;
             // May hold earlier records of any chunk that was moved out.
-            let leftover = entry.row.state == SlotState::Emptying;
+            let leftover = matches!(entry.row.state, SlotState::Emptying | SlotState::Retired);
             *other != self.slot && entry.row.state != SlotState::Free && (named || leftover)
         })
     }
