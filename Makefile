@@ -43,6 +43,10 @@ lint: deps ## Check format, lints and docs
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --no-deps
 
+.PHONY: starts
+starts: deps ## Fill a chunk store with COUNT small chunks in DIR, kill it, and measure its starts
+	cargo run $(CARGO_FLAGS) --example starts -- "$(or $(DIR),./starts)" $(or $(COUNT),10000000)
+
 .PHONY: memory-test
 memory-test: build ## Measure the gateway's peak memory under 32 uploads and 32 downloads of 1 GiB (15 min)
 	scripts/measure-memory.sh "$(TARGET_DIR)/release"
