@@ -55,3 +55,22 @@ memory-test: build ## Measure the gateway's peak memory under 32 uploads and 32 
 power-cut: build test-clients ## Cut the power under both set-ups 20 times each and read everything back (root, 10 min)
 	"$(VENV)/bin/python" compat-tests/python/power_cut.py --layout standalone --bin "$(TARGET_DIR)/release"
 	"$(VENV)/bin/python" compat-tests/python/power_cut.py --layout cluster --bin "$(TARGET_DIR)/release"
+
+GARAGE ?= $(HOME)/.cache/sextant-garage
+BENCH_DIR ?= $(TARGET_DIR)
+
+.PHONY: bench
+bench: build ## Measure a standalone gateway: rates, latencies, CPU time per operation (3 min)
+	@mkdir -p "$(BENCH_DIR)"
+	TMPDIR="$(abspath $(BENCH_DIR))" $(TARGET_DIR)/release/s3-bench
+
+.PHONY: bench-chunks
+bench-chunks: build ## Measure the chunk store alone (5 min)
+	$(TARGET_DIR)/release/chunk-bench "$(BENCH_DIR)" --gets
+
+.PHONY: bench-garage
+bench-garage: build ## Compare small durable PUTs with Garage, which is compiled first (20 min, then 2)
+	@scripts/install-garage.sh "$(GARAGE)"
+	@mkdir -p "$(BENCH_DIR)"
+	TMPDIR="$(abspath $(BENCH_DIR))" $(TARGET_DIR)/release/s3-bench --ops put --sizes 4KiB --rounds 3 \
+		--garage "$(GARAGE)/bin/garage"
