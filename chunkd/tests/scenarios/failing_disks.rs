@@ -43,6 +43,7 @@ impl Fixture {
 
     async fn with(home: TempDir, a: PathBuf, b: PathBuf) -> Self {
         let mut options = NodeOptions::new([&a, &b]);
+        options.store.segment_bytes = 1 << 20;
         options.checks = DiskChecks {
             period: Duration::MAX, // the scenarios look themselves
             patience: Duration::from_secs(60),
@@ -196,14 +197,15 @@ async fn a_disk_that_hangs_is_fenced_until_it_answers() {
 async fn fenced_disks_show_in_health_metrics_and_listings() {
     let home = TempDir::new().unwrap();
     let (a, b) = (home.path().join("a"), home.path().join("b"));
-    let server = Server::with(|options| options.dirs = vec![a.clone(), b.clone()]).await;
+    let gone = home.path().join("gone");
+    let server = Server::of(home, NodeOptions::new([&a, &b])).await;
     let ask = async |path: &str| {
         let request = reqwest::Client::new().get(format!("{}{path}", server.url));
         let request = request.header("authorization", secret().to_authorization());
         request.send().await.unwrap()
     };
     assert_eq!(ask("/health").await.text().await.unwrap(), "ok\n");
-    fs::rename(&b, home.path().join("gone")).unwrap();
+    fs::rename(&b, &gone).unwrap();
     server.store.check_disks().await;
 
     let health = ask("/health").await.text().await.unwrap();
@@ -225,7 +227,7 @@ async fn fenced_disks_show_in_health_metrics_and_listings() {
     let chunk = ask(&format!("/v1/chunks/{}", ChunkId::generate())).await;
     assert_eq!(chunk.status(), 503);
 
-    fs::rename(&a, home.path().join("gone as well")).unwrap();
+    fs::rename(&a, gone.join("as well")).unwrap();
     server.store.check_disks().await;
     let ready = ask("/ready").await;
     assert_eq!(ready.status(), 503);
