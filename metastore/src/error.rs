@@ -1,5 +1,7 @@
 //! Why a metadata operation failed, grouped by what the caller can do about it.
 
+use chunkproto::Fence;
+
 use crate::{BodyId, BucketName, ObjectKey, PartNumber, UploadId};
 
 /// The result of a metadata operation.
@@ -41,6 +43,9 @@ pub enum MetaError {
     /// The row changed between the caller's look and its write. Look again and retry.
     #[error("the row was changed meanwhile")]
     Conflict,
+    /// The job's lease was granted to another, or released. Stop the job.
+    #[error("the lease {0} was taken over")]
+    Fenced(Fence),
     /// The store cannot serve now. Retry later.
     #[error("the metadata store is unavailable: {0}")]
     Unavailable(String),

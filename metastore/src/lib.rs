@@ -5,6 +5,7 @@ mod completion;
 mod condition;
 mod error;
 mod fold;
+mod lease;
 mod listing;
 mod memory;
 mod metastore;
@@ -12,6 +13,7 @@ mod model;
 mod names;
 mod rocks;
 mod succession;
+mod upkeep;
 
 pub use error::{MetaError, MetaResult};
 pub use listing::{
@@ -32,3 +34,4 @@ pub use names::{
     BodyId, BucketId, BucketName, InvalidName, ObjectKey, PartNumber, Sequence, UploadId, VersionId,
 };
 pub use rocks::{OpenError, RocksMetastore, RocksOptions};
+pub use upkeep::{JobControl, LeaseAnswer, LeaseRequest, Upkeep};

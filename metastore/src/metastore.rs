@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::{
     BodyId, Bucket, BucketId, BucketName, BucketPage, ChunkOwner, ChunkRef, InlineBody, ListPage,
     ListQuery, ListedObject, MetaResult, ObjectKey, ObjectVersion, Part, PartNumber, PartPage,
-    PartSet, Sequence, Timestamp, Upload, UploadId, UploadPage, UploadQuery,
+    PartSet, Sequence, Timestamp, Upkeep, Upload, UploadId, UploadPage, UploadQuery,
 };
 
 /// What must be true of a key's current version for a write to happen. Checked in the commit (I5).
@@ -138,7 +138,7 @@ pub struct GcEntry {
 
 /// The metadata of one cluster. See the module's header for what holds of every method.
 #[async_trait]
-pub trait Metastore: Send + Sync + 'static {
+pub trait Metastore: Upkeep {
     /// Creates a bucket.
     ///
     /// # Errors

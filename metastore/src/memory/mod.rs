@@ -3,7 +3,7 @@
 //! cost as much as its bucket holds.
 //!
 //! `metastore` hands every method of the trait to the [`State`](state::State); `objects`,
-//! `multipart`, `listing` and `cluster` are what the state can do.
+//! `multipart`, `listing` and `cluster` are what the state can do; `upkeep` is what jobs do.
 
 mod cluster;
 mod listing;
@@ -11,5 +11,6 @@ mod metastore;
 mod multipart;
 mod objects;
 mod state;
+mod upkeep;
 
 pub use metastore::MemoryMetastore;

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chunkproto::{ChunkId, NodeId};
+use chunkproto::{ChunkId, JobName, NodeId};
 use uuid::Uuid;
 
+use crate::lease::LeaseRow;
 use crate::{
-    BodyId, Bucket, BucketId, BucketName, ChunkOwner, ChunkRef, GcItem, InlineBody, MetaError,
-    MetaResult, NodeRow, ObjectKey, ObjectVersion, Part, PartNumber, PartSet, RepairRow, Timestamp,
-    Upload, UploadId,
+    BodyId, Bucket, BucketId, BucketName, ChunkOwner, ChunkRef, GcItem, InlineBody, JobControl,
+    MetaError, MetaResult, NodeRow, ObjectKey, ObjectVersion, Part, PartNumber, PartSet, RepairRow,
+    Timestamp, Upload, UploadId,
 };
 
 /// Everything that is stored.
@@ -25,6 +26,8 @@ pub(super) struct State {
     pub(super) gc: BTreeMap<(Timestamp, Uuid), GcItem>,
     pub(super) repair: BTreeMap<ChunkId, RepairRow>,
     pub(super) nodes: BTreeMap<NodeId, NodeRow>,
+    pub(super) leases: BTreeMap<JobName, LeaseRow>,
+    pub(super) controls: BTreeMap<JobName, JobControl>,
 }
 
 impl State {

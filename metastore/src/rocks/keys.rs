@@ -1,7 +1,7 @@
 //! Keys as bytes, such that byte order is the order in which rows are walked: ids and numbers
 //! most significant byte first, texts as they are. A text that something follows is escaped.
 
-use chunkproto::{ChunkId, NodeId};
+use chunkproto::{ChunkId, JobName, NodeId};
 use uuid::Uuid;
 
 use super::tables::Table;
@@ -130,6 +130,19 @@ pub(super) fn moment_of_gc<R>(table: Table<R>, row: &[u8]) -> MetaResult<(Timest
     let (moment, id) = row.split_first_chunk().ok_or_else(|| malformed(table))?;
     let id = Uuid::from_slice(id).map_err(|_| malformed(table))?;
     Ok((Timestamp(u64::from_be_bytes(*moment)), id))
+}
+
+/// Key of a job's rows.
+pub(super) fn job(job: &JobName) -> Vec<u8> {
+    job.as_str().into()
+}
+
+/// The job in a key that [`job`] made.
+///
+/// # Errors
+/// `Corrupt` for bytes that are no job's name.
+pub(super) fn job_of<R>(table: Table<R>, row: Vec<u8>) -> MetaResult<JobName> {
+    text(table, row)?.parse().map_err(|_| malformed(table))
 }
 
 /// The bound right behind `key`.

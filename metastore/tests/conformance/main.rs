@@ -9,6 +9,7 @@ mod conditions;
 mod fixtures;
 mod garbage;
 mod inline_bodies;
+mod leases;
 mod listing;
 mod listing_model;
 mod multipart;
