@@ -104,10 +104,28 @@ impl Cluster {
     /// # Panics
     /// When the gateway does not answer as it should.
     pub async fn status(&self) -> Vec<Value> {
+        let status = self.whole_status().await;
+        let nodes = status["nodes"].as_array();
+        nodes.expect("the status lists the nodes").clone()
+    }
+
+    /// A background job as the gateway's `/status` shows it.
+    ///
+    /// # Panics
+    /// When the gateway does not answer as it should, or has no such job.
+    pub async fn job(&self, name: &str) -> Value {
+        let status = self.whole_status().await;
+        let jobs = status["jobs"].as_array();
+        let jobs = jobs.expect("the status lists the jobs");
+        let job = jobs.iter().find(|job| job["job"] == name);
+        job.unwrap_or_else(|| panic!("no job {name}")).clone()
+    }
+
+    async fn whole_status(&self) -> Value {
         let url = format!("{}/status", self.gateway.admin());
         let request = reqwest::Client::new().get(url).bearer_auth(CLUSTER_SECRET);
         let answer = request.send().await.expect("the gateway answers");
-        answer.json().await.expect("the status is a list of nodes")
+        answer.json().await.expect("the status is JSON")
     }
 }
 

@@ -10,7 +10,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
+use uuid::Uuid;
 
+use crate::Clock;
 use crate::admin::AdminServer;
 use crate::chunks::{
     BodyReader, BodyWriter, ByteBudget, ChunkTransport, RunningReads, WriterSettings,
@@ -18,7 +20,7 @@ use crate::chunks::{
 use crate::cluster::Membership;
 use crate::config::GatewayConfig;
 use crate::http::{ListenerLimits, serve_connections};
-use crate::jobs::GarbageCollector;
+use crate::jobs::{GarbageCollector, JobBoard, JobRunner};
 use crate::s3::{RootKeys, S3Gateway, S3Server, S3Settings};
 
 /// A request waits so long for its share of the memory budget.
@@ -105,10 +107,12 @@ fn url_of(listener: &TcpListener) -> String {
 
 /// Serves until SIGINT or SIGTERM, then drains.
 pub async fn run(listeners: Listeners, parts: Parts, config: &GatewayConfig) {
+    let board = JobBoard::default();
     let quorum = parts.writer.write_quorum.unwrap_or(1);
     let admin = AdminServer::new(
         Arc::clone(&parts.membership),
         Arc::clone(&parts.metastore),
+        board.clone(),
         parts.secret.clone(),
         usize::from(quorum),
     );
@@ -121,7 +125,14 @@ pub async fn run(listeners: Listeners, parts: Parts, config: &GatewayConfig) {
         reads.clone(),
         Duration::from_secs(config.gc_grace),
     );
-    let collect = collector.run(stopped.clone());
+    let runner = JobRunner::new(
+        Arc::clone(&parts.metastore),
+        board,
+        Uuid::new_v4(),
+        Clock::system(),
+        stopped.clone(),
+    );
+    let jobs = runner.run(collector);
     let s3 = s3_server(parts, reads, config);
     let stopping = |mut stopped: watch::Receiver<()>| async move {
         let _ = stopped.changed().await;
@@ -157,7 +168,7 @@ pub async fn run(listeners: Listeners, parts: Parts, config: &GatewayConfig) {
             std::process::exit(1);
         });
     };
-    tokio::join!(serve_s3, serve_admin, collect, announce_stop);
+    tokio::join!(serve_s3, serve_admin, jobs, announce_stop);
 }
 
 fn s3_server(parts: Parts, reads: RunningReads, config: &GatewayConfig) -> S3Server {

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chunkd::{Admitted, Fences};
 use chunkproto::{
     ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult,
-    ChunkStream, Crc64, Heartbeat, NodeId, Registration,
+    ChunkStream, Crc64, Fence, Heartbeat, NodeId, Registration,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use gateway::chunks::{
@@ -37,10 +38,10 @@ pub enum Fault {
     SendsGarbage,
 }
 
-#[derive(Default)]
 struct Node {
     chunks: BTreeMap<ChunkId, Bytes>,
     reads: usize,
+    fences: Fences,
 }
 
 /// A cluster of nodes in memory. Cheap to clone.
@@ -61,7 +62,12 @@ impl Nodes {
         for number in 1..=count {
             let node_id = NodeId::from_bytes([number; 16]);
             membership.register(registration(node_id)).unwrap();
-            nodes.insert(node_id, (Fault::None, Node::default()));
+            let node = Node {
+                chunks: BTreeMap::new(),
+                reads: 0,
+                fences: Fences::fresh(),
+            };
+            nodes.insert(node_id, (Fault::None, node));
         }
         Self {
             membership,
@@ -89,6 +95,20 @@ impl Nodes {
         self.nodes.lock().unwrap()[&node].1.chunks.len()
     }
 
+    pub fn has(&self, node: NodeId, chunk: ChunkId) -> bool {
+        self.nodes.lock().unwrap()[&node]
+            .1
+            .chunks
+            .contains_key(&chunk)
+    }
+
+    /// Lets every node see a fence.
+    pub async fn show_fence(&self, fence: &Fence) {
+        for node in self.all() {
+            drop(self.admit(node, Some(fence)).await.unwrap());
+        }
+    }
+
     /// How many reads the node has answered.
     pub fn reads_on(&self, node: NodeId) -> usize {
         self.nodes.lock().unwrap()[&node].1.reads
@@ -107,6 +127,14 @@ impl Nodes {
         let membership = Arc::clone(&self.membership);
         let running = RunningReads::default();
         BodyReader::new(Arc::new(self.clone()), membership, budget(), running)
+    }
+
+    async fn admit(&self, node: NodeId, fence: Option<&Fence>) -> ChunkResult<Option<Admitted>> {
+        let fences = self.nodes.lock().unwrap()[&node].1.fences.clone();
+        match fence {
+            Some(fence) => fences.admit(fence.clone()).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     fn fault(&self, node: NodeId) -> ChunkResult<Fault> {
@@ -249,8 +277,9 @@ impl ChunkTransport for Nodes {
         })
     }
 
-    async fn delete(&self, node: NodeId, chunk: ChunkId) -> ChunkResult<()> {
+    async fn delete(&self, node: NodeId, chunk: ChunkId, fence: Option<&Fence>) -> ChunkResult<()> {
         self.fault(node)?;
+        let _admitted = self.admit(node, fence).await?;
         let mut nodes = self.nodes.lock().unwrap();
         nodes.get_mut(&node).unwrap().1.chunks.remove(&chunk);
         Ok(())
@@ -261,7 +290,9 @@ impl ChunkTransport for Nodes {
         target: NodeId,
         chunk: ChunkId,
         source: NodeId,
+        fence: Option<&Fence>,
     ) -> ChunkResult<ChunkReceipt> {
+        let _admitted = self.admit(target, fence).await?;
         let read = self.get(source, chunk, None).await?;
         let put = ChunkPut {
             id: chunk,
