@@ -1,6 +1,6 @@
 //! Why a metadata operation failed, grouped by what the caller can do about it.
 
-use chunkproto::Fence;
+use chunkproto::{ChunkId, Fence};
 
 use crate::{BodyId, BucketName, ObjectKey, PartNumber, UploadId};
 
@@ -37,6 +37,9 @@ pub enum MetaError {
     /// A part is missing or was replaced since the caller looked. The client's business.
     #[error("part {} is missing or was uploaded again meanwhile", .0.get())]
     InvalidPart(PartNumber),
+    /// No row names the chunk: its object was replaced or deleted. Leave it alone.
+    #[error("no row names the chunk {0}")]
+    NoSuchChunk(ChunkId),
     /// The condition of a write does not hold. The client's business.
     #[error("the precondition does not hold")]
     PreconditionFailed,

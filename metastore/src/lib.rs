@@ -11,6 +11,7 @@ mod memory;
 mod metastore;
 mod model;
 mod names;
+mod placement;
 mod rocks;
 mod succession;
 mod upkeep;
@@ -34,4 +35,7 @@ pub use names::{
     BodyId, BucketId, BucketName, InvalidName, ObjectKey, PartNumber, Sequence, UploadId, VersionId,
 };
 pub use rocks::{OpenError, RocksMetastore, RocksOptions};
-pub use upkeep::{JobControl, LeaseAnswer, LeaseRequest, Upkeep};
+pub use upkeep::{
+    JobControl, LeaseAnswer, LeaseRequest, NodeChunk, Placement, RepairCounts, RepairEntry,
+    RepairNeed, ReplicaChange, Upkeep,
+};

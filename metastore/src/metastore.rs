@@ -123,6 +123,8 @@ pub enum GcItem {
     Chunks(Vec<ChunkRef>),
     /// All parts of an aborted upload or of a deleted multipart object.
     Parts(UploadId),
+    /// Copies of a chunk on nodes that its row no longer names. The chunk may live on elsewhere.
+    Copies(ChunkRef),
 }
 
 /// A row of the garbage collection queue.
@@ -319,11 +321,11 @@ pub trait Metastore: Upkeep {
     /// removed before is left alone.
     ///
     /// # Panics
-    /// For an entry of `Chunks`.
+    /// For an entry of anything else.
     async fn gc_expand(&self, entry: &GcEntry, limit: usize) -> MetaResult<()>;
 
-    /// Removes an entry whose chunks were deleted on every node, and what is left of them in the
-    /// node index and the repair queue. Doing it again changes nothing.
+    /// Removes an entry whose chunks or copies were deleted on every node, and what is left of them
+    /// in the node index and the repair queue. Doing it again changes nothing.
     ///
     /// # Panics
     /// For an entry of `Parts`: it ends by being expanded.

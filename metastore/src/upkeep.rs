@@ -8,11 +8,11 @@
 //! whether it is safe; so gateways whose clocks differ lose time, not data.
 
 use async_trait::async_trait;
-use chunkproto::{Fence, JobName};
+use chunkproto::{ChunkId, Fence, JobName, NodeId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{MetaResult, Timestamp};
+use crate::{ChunkOwner, ChunkRef, MetaResult, RepairRow, Timestamp};
 
 /// Who wants a job's lease, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,76 @@ pub struct JobControl {
     pub rate_bytes_per_s: Option<u64>,
 }
 
+/// Where a chunk is, and which row says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// The row that names the chunk.
+    pub owner: ChunkOwner,
+    /// The chunk as it stands in that row.
+    pub chunk: ChunkRef,
+}
+
+/// A chunk that a row placed on a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeChunk {
+    /// The chunk.
+    pub id: ChunkId,
+    /// Where its row places it now; none once no row names it. A placement without the node means
+    /// that the node's copy waits to be deleted.
+    pub placement: Option<Placement>,
+}
+
+/// A change of the nodes that a chunk's row names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaChange {
+    /// The chunk.
+    pub chunk: ChunkId,
+    /// The nodes that the caller saw in the row, in their order.
+    pub expected: Vec<NodeId>,
+    /// The nodes that it is to name: each was seen to hold the chunk durably (I2), or stands in
+    /// `expected`. At least one.
+    pub replicas: Vec<NodeId>,
+    /// The present moment; copies on nodes that are no longer named are garbage from then on.
+    pub now: Timestamp,
+}
+
+/// A chunk that is to be looked at, and mended if need be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RepairNeed {
+    /// The chunk.
+    pub chunk: ChunkId,
+    /// Its length.
+    pub length_bytes: u64,
+    /// Replicas that it should have.
+    pub wanted: u8,
+    /// Good replicas that it is thought to have.
+    pub have: u8,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// An entry of the repair queue, which is ordered by how few good replicas a chunk has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RepairEntry {
+    /// Good replicas that the chunk is thought to have.
+    pub have: u8,
+    /// The chunk.
+    pub chunk: ChunkId,
+    /// Bytes to copy until it has enough.
+    pub missing_bytes: u64,
+}
+
+/// The repair queue in figures.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RepairCounts {
+    /// Chunks by the number of good replicas that they are thought to have, from 0.
+    pub chunks: [u64; 6],
+    /// Bytes to copy.
+    pub missing_bytes: u64,
+    /// Whether the queue is longer than what was counted.
+    pub truncated: bool,
+}
+
 /// The records of background jobs.
 #[async_trait]
 pub trait Upkeep: Send + Sync + 'static {
@@ -73,4 +143,92 @@ pub trait Upkeep: Send + Sync + 'static {
 
     /// Notes what the operator says about a job.
     async fn set_job_control(&self, job: &JobName, control: JobControl) -> MetaResult<()>;
+
+    /// Where each of `chunks` is, in their order; none where no row names one.
+    async fn placements(&self, chunks: &[ChunkId]) -> MetaResult<Vec<Option<Placement>>>;
+
+    /// Chunks that rows placed on a node, in id order, after `after`, with where they are now.
+    async fn node_chunks(
+        &self,
+        node: NodeId,
+        after: Option<ChunkId>,
+        limit: usize,
+    ) -> MetaResult<Vec<NodeChunk>>;
+
+    /// Changes the nodes that a chunk's row names, if they still are those that the caller saw.
+    /// Copies on nodes that are no longer named are queued for garbage collection, and stay placed
+    /// there until they are collected. The row keeps its revision: to clients nothing has changed.
+    ///
+    /// # Errors
+    /// `Fenced`; `NoSuchChunk` once no row names the chunk; `Conflict` where the row names other
+    /// nodes than `expected`, and where a node to be added has a copy that waits to be deleted;
+    /// `OutcomeUnknown`.
+    async fn change_replicas(&self, fence: &Fence, change: ReplicaChange) -> MetaResult<()>;
+
+    /// Queues chunks for repair. One that is queued already is taken for as endangered as the worse
+    /// of both says; one that no row names is left out.
+    async fn queue_repairs(&self, needs: Vec<RepairNeed>) -> MetaResult<()>;
+
+    /// The repair queue behind `after` (good replicas and chunk of an entry), those with fewest good
+    /// replicas first. An entry may be out of date: the chunk may be gone, or queued again as more or
+    /// less endangered.
+    async fn repairs_by_danger(
+        &self,
+        after: Option<(u8, ChunkId)>,
+        limit: usize,
+    ) -> MetaResult<Vec<RepairEntry>>;
+
+    /// Takes an entry off the repair queue, or puts it where `left` belongs.
+    ///
+    /// # Errors
+    /// `Fenced`.
+    async fn settle_repair(
+        &self,
+        fence: &Fence,
+        entry: &RepairEntry,
+        left: Option<RepairNeed>,
+    ) -> MetaResult<()>;
+
+    /// Counts the repair queue, its `limit` most endangered entries at most.
+    async fn count_repairs(&self, limit: usize) -> MetaResult<RepairCounts>;
+}
+
+impl RepairNeed {
+    /// Bytes to copy until the chunk has enough replicas.
+    #[must_use]
+    pub fn missing_bytes(&self) -> u64 {
+        let missing = u64::from(self.wanted.saturating_sub(self.have));
+        self.length_bytes.saturating_mul(missing)
+    }
+
+    /// The row of the need, by its chunk.
+    pub(crate) fn row(&self) -> RepairRow {
+        RepairRow {
+            chunk: self.chunk,
+            wanted: self.wanted,
+            have: self.have,
+            since: self.since,
+        }
+    }
+
+    /// The need of a chunk with fewer than `wanted` replicas; none for one with enough.
+    pub(crate) fn of_short(chunk: &ChunkRef, wanted: u8, since: Timestamp) -> Option<Self> {
+        let have = u8::try_from(chunk.replicas.len()).unwrap_or(u8::MAX);
+        (have < wanted).then_some(Self {
+            chunk: chunk.id,
+            length_bytes: chunk.length_bytes,
+            wanted,
+            have,
+            since,
+        })
+    }
+}
+
+impl RepairCounts {
+    /// Counts one more entry.
+    pub(crate) fn add(&mut self, entry: &RepairEntry) {
+        let most = self.chunks.len() - 1;
+        self.chunks[usize::from(entry.have).min(most)] += 1;
+        self.missing_bytes = self.missing_bytes.saturating_add(entry.missing_bytes);
+    }
 }

@@ -97,21 +97,35 @@ impl GarbageCollector {
     async fn collect(&self, entry: &GcEntry, round: &Round) -> MetaResult<()> {
         match &entry.item {
             GcItem::Parts(_) => self.metastore.gc_expand(entry, PARTS_BATCH).await,
-            // Nodes that are away keep their copies, and nothing waits for them here.
-            GcItem::Chunks(chunks) if !self.all_live(chunks) => Ok(()),
-            GcItem::Chunks(chunks) => {
-                for chunk in chunks {
-                    if !self.delete(chunk, round).await {
-                        return Ok(());
-                    }
-                }
-                self.metastore.gc_done(entry).await?;
-                for chunk in chunks {
-                    round.progress().done(chunk.length_bytes);
-                }
-                Ok(())
+            GcItem::Chunks(chunks) => self.collect_chunks(entry, chunks, round).await,
+            GcItem::Copies(chunk) => {
+                let copies = std::slice::from_ref(chunk);
+                self.collect_chunks(entry, copies, round).await
             }
         }
+    }
+
+    /// Deletes the chunks of an entry on the nodes that it names.
+    async fn collect_chunks(
+        &self,
+        entry: &GcEntry,
+        chunks: &[ChunkRef],
+        round: &Round,
+    ) -> MetaResult<()> {
+        if !self.all_live(chunks) {
+            // Nodes that are away keep their copies, and nothing waits for them here.
+            return Ok(());
+        }
+        for chunk in chunks {
+            if !self.delete(chunk, round).await {
+                return Ok(());
+            }
+        }
+        self.metastore.gc_done(entry).await?;
+        for chunk in chunks {
+            round.progress().done(chunk.length_bytes);
+        }
+        Ok(())
     }
 
     fn all_live(&self, chunks: &[ChunkRef]) -> bool {

@@ -1,12 +1,15 @@
 //! [`Upkeep`] in memory.
 
 use async_trait::async_trait;
-use chunkproto::{Fence, JobName};
+use chunkproto::{ChunkId, Fence, JobName, NodeId};
 
 use super::MemoryMetastore;
 use super::state::State;
 use crate::lease::LeaseRow;
-use crate::{JobControl, LeaseAnswer, LeaseRequest, MetaResult, Timestamp, Upkeep};
+use crate::{
+    JobControl, LeaseAnswer, LeaseRequest, MetaResult, NodeChunk, Placement, RepairCounts,
+    RepairEntry, RepairNeed, ReplicaChange, Timestamp, Upkeep,
+};
 
 #[async_trait]
 impl Upkeep for MemoryMetastore {
@@ -51,6 +54,55 @@ impl Upkeep for MemoryMetastore {
     async fn set_job_control(&self, job: &JobName, control: JobControl) -> MetaResult<()> {
         self.state().controls.insert(job.clone(), control);
         Ok(())
+    }
+
+    async fn placements(&self, chunks: &[ChunkId]) -> MetaResult<Vec<Option<Placement>>> {
+        let state = self.state();
+        Ok(chunks.iter().map(|chunk| state.placement(*chunk)).collect())
+    }
+
+    async fn node_chunks(
+        &self,
+        node: NodeId,
+        after: Option<ChunkId>,
+        limit: usize,
+    ) -> MetaResult<Vec<NodeChunk>> {
+        Ok(self.state().node_chunks(node, after, limit))
+    }
+
+    async fn change_replicas(&self, fence: &Fence, change: ReplicaChange) -> MetaResult<()> {
+        let mut state = self.state();
+        state.expect_fence(fence)?;
+        state.change_replicas(&change)
+    }
+
+    async fn queue_repairs(&self, needs: Vec<RepairNeed>) -> MetaResult<()> {
+        self.state().queue_repairs(&needs);
+        Ok(())
+    }
+
+    async fn repairs_by_danger(
+        &self,
+        after: Option<(u8, ChunkId)>,
+        limit: usize,
+    ) -> MetaResult<Vec<RepairEntry>> {
+        Ok(self.state().repairs_by_danger(after, limit))
+    }
+
+    async fn settle_repair(
+        &self,
+        fence: &Fence,
+        entry: &RepairEntry,
+        left: Option<RepairNeed>,
+    ) -> MetaResult<()> {
+        let mut state = self.state();
+        state.expect_fence(fence)?;
+        state.settle_repair(entry, left.as_ref());
+        Ok(())
+    }
+
+    async fn count_repairs(&self, limit: usize) -> MetaResult<RepairCounts> {
+        Ok(self.state().count_repairs(limit))
     }
 }
 

@@ -145,6 +145,21 @@ pub(super) fn job_of<R>(table: Table<R>, row: Vec<u8>) -> MetaResult<JobName> {
     text(table, row)?.parse().map_err(|_| malformed(table))
 }
 
+/// Key of an entry of the repair queue.
+pub(super) fn repair_order(have: u8, chunk: ChunkId) -> Vec<u8> {
+    [[have].as_slice(), chunk.as_bytes()].concat()
+}
+
+/// Good replicas and chunk in a key that [`repair_order`] made.
+///
+/// # Errors
+/// `Corrupt` for a key of another length.
+pub(super) fn place_of_repair<R>(table: Table<R>, row: &[u8]) -> MetaResult<(u8, ChunkId)> {
+    let (have, chunk) = row.split_first().ok_or_else(|| malformed(table))?;
+    let chunk = chunk.try_into().map_err(|_| malformed(table))?;
+    Ok((*have, ChunkId::from_bytes(chunk)))
+}
+
 /// The bound right behind `key`.
 pub(super) fn behind(mut key: Vec<u8>) -> Vec<u8> {
     key.push(0);

@@ -8,7 +8,7 @@ use super::batch::Batch;
 use super::engine::Engine;
 use super::keys;
 use super::open::OpenError;
-use super::read::Store;
+use super::read::{Looked, Reader, Store};
 use super::tables::{JOB_CONTROLS, LEASES};
 use crate::lease::LeaseRow;
 use crate::{JobControl, LeaseAnswer, LeaseRequest, MetaError, MetaResult, Timestamp};
@@ -60,6 +60,18 @@ impl Engine {
         let mut batch = Batch::default();
         batch.put(JOB_CONTROLS, keys::job(job), control);
         self.commit(batch, Vec::new()).await
+    }
+}
+
+impl Reader<'_> {
+    /// The caller holds the lease's lock, so that the answer stays true until its commit.
+    ///
+    /// # Errors
+    /// `Fenced`.
+    pub(super) fn expect_fence(&self, fence: &Fence) -> Looked<()> {
+        let row = self.get(LEASES, &keys::job(&fence.job))?;
+        LeaseRow::expect(row, fence)?;
+        Ok(())
     }
 }
 

@@ -55,6 +55,11 @@ impl Locks {
         }
     }
 
+    /// Held to change what a job changes: its lease stays with its holder while this is held.
+    pub(super) async fn lease_stays(&self, job: &JobName) -> Guard {
+        self.leases.shared(job).await
+    }
+
     /// Held to grant, renew or end a job's lease.
     pub(super) async fn lease_changes(&self, job: &JobName) -> Guard {
         self.leases.exclusive(job).await

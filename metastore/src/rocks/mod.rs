@@ -15,6 +15,7 @@
 //! | `buckets`, `objects`, `multipart`, `parts`, `listing`, `cluster`, `gc` | the operations |
 //! | `upkeep` | what jobs do: every method of [`Upkeep`](crate::Upkeep) |
 //! | `leases` | the leases of jobs, their fences, and what the operator says of them |
+//! | `placement`, `repairs` | where chunks are, and those with too few replicas |
 //! | `chunks` | the rows that name chunks, beside whatever row holds them |
 
 mod batch;
@@ -35,7 +36,9 @@ mod objects;
 mod open;
 mod options;
 mod parts;
+mod placement;
 mod read;
+mod repairs;
 mod rows;
 mod tables;
 mod upkeep;

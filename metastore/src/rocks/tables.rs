@@ -54,6 +54,8 @@ pub(super) const NODE_CHUNKS: Table<()> = Table::named("node_chunks");
 pub(super) const GC: Table<GcItem> = Table::named("gc");
 /// Chunk id → a chunk with too few replicas.
 pub(super) const REPAIR: Table<RepairRow> = Table::named("repair");
+/// Good replicas ‖ chunk id → bytes to copy. See `repairs` for entries that are out of date.
+pub(super) const REPAIR_ORDER: Table<u64> = Table::named("repair_order");
 /// Body id → the bytes of a short object, for as long as it is current.
 pub(super) const BODIES: Table<InlineBody> = Table::named("bodies");
 /// Node id → node.
@@ -73,7 +75,7 @@ pub(super) enum Access {
 }
 
 /// Every table with how it is read.
-pub(super) const ALL: [(&str, Access); 14] = [
+pub(super) const ALL: [(&str, Access); 15] = [
     (BUCKETS.name, Access::Range),
     (BUCKET_IDS.name, Access::Point),
     (CURRENT.name, Access::Point),
@@ -84,6 +86,7 @@ pub(super) const ALL: [(&str, Access); 14] = [
     (NODE_CHUNKS.name, Access::Range),
     (GC.name, Access::Range),
     (REPAIR.name, Access::Range),
+    (REPAIR_ORDER.name, Access::Range),
     (BODIES.name, Access::Point),
     (NODES.name, Access::Range),
     (LEASES.name, Access::Range),

@@ -15,7 +15,9 @@ mod listing_model;
 mod multipart;
 mod objects;
 mod parts;
+mod placement;
 mod races;
+mod repairs;
 mod rocks_only;
 mod uploads_listing;
 
