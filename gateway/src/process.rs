@@ -10,17 +10,15 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
-use uuid::Uuid;
 
-use crate::Clock;
 use crate::admin::AdminServer;
 use crate::chunks::{
-    BodyReader, BodyWriter, ByteBudget, ChunkTransport, RunningReads, WriterSettings,
+    BodyReader, BodyWriter, ByteBudget, ChunkTransport, RepairHints, RunningReads, WriterSettings,
 };
 use crate::cluster::Membership;
 use crate::config::GatewayConfig;
 use crate::http::{ListenerLimits, serve_connections};
-use crate::jobs::{GarbageCollector, JobBoard, JobRunner};
+use crate::jobs::{JobBoard, JobParts, run_jobs};
 use crate::s3::{RootKeys, S3Gateway, S3Server, S3Settings};
 
 /// A request waits so long for its share of the memory budget.
@@ -118,22 +116,18 @@ pub async fn run(listeners: Listeners, parts: Parts, config: &GatewayConfig) {
     );
     let (stop, stopped) = watch::channel(());
     let reads = RunningReads::default();
-    let collector = GarbageCollector::new(
-        Arc::clone(&parts.metastore),
-        Arc::clone(&parts.transport),
-        Arc::clone(&parts.membership),
-        reads.clone(),
-        Duration::from_secs(config.gc_grace),
-    );
-    let runner = JobRunner::new(
-        Arc::clone(&parts.metastore),
+    let (hints, hint_queue) = RepairHints::new();
+    let job_parts = JobParts {
+        metastore: Arc::clone(&parts.metastore),
+        transport: Arc::clone(&parts.transport),
+        membership: Arc::clone(&parts.membership),
+        reads: reads.clone(),
+        hints: hint_queue,
         board,
-        Uuid::new_v4(),
-        Clock::system(),
-        stopped.clone(),
-    );
-    let jobs = runner.run(collector);
-    let s3 = s3_server(parts, reads, config);
+        replicas: parts.writer.replicas,
+    };
+    let jobs = run_jobs(job_parts, &config.jobs, stopped.clone());
+    let s3 = s3_server(parts, reads, hints, config);
     let stopping = |mut stopped: watch::Receiver<()>| async move {
         let _ = stopped.changed().await;
     };
@@ -171,7 +165,12 @@ pub async fn run(listeners: Listeners, parts: Parts, config: &GatewayConfig) {
     tokio::join!(serve_s3, serve_admin, jobs, announce_stop);
 }
 
-fn s3_server(parts: Parts, reads: RunningReads, config: &GatewayConfig) -> S3Server {
+fn s3_server(
+    parts: Parts,
+    reads: RunningReads,
+    hints: RepairHints,
+    config: &GatewayConfig,
+) -> S3Server {
     let budget = |size: bytesize::ByteSize| ByteBudget::new(size.as_u64(), BUDGET_PATIENCE);
     let writer = BodyWriter::new(
         Arc::clone(&parts.transport),
@@ -184,6 +183,7 @@ fn s3_server(parts: Parts, reads: RunningReads, config: &GatewayConfig) -> S3Ser
         parts.membership,
         budget(config.read_budget),
         reads,
+        hints,
     );
     // One copy of the metadata is as safe as one copy of the chunks, and no safer.
     let inline_max_bytes = match parts.writer.replicas {

@@ -18,7 +18,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::chunks::{ChunkTransport, WriterSettings};
-use crate::cluster::{Membership, SUSPECT_AFTER};
+use crate::cluster::{Membership, Patience};
 use crate::config::{GatewayConfig, StandaloneConfig};
 use crate::data_dir::{self, DirectoryError, Purpose};
 use crate::keys;
@@ -49,7 +49,7 @@ pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
         .nodes
         .unwrap_or_else(|| stores_in(&config.data).max(config.replicas));
     let stores = open_stores(&config.data, count, durability)?;
-    let membership = Arc::new(Membership::new(SUSPECT_AFTER));
+    let membership = Arc::new(Membership::new(Patience::default()));
     let incarnation = Uuid::now_v7();
     for store in &stores {
         register(store, incarnation, &membership, metastore.as_ref()).await?;

@@ -60,5 +60,6 @@ const fn state_name(state: NodeState) -> &'static str {
     match state {
         NodeState::Live => "live",
         NodeState::Suspect => "suspect",
+        NodeState::Down => "down",
     }
 }

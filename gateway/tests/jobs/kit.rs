@@ -5,19 +5,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use chunkproto::{ChunkId, Fence, JobName};
+use chunkproto::{ByteRange, ChunkId, Fence, JobName, NodeId};
+use futures::{StreamExt as _, stream};
 use gateway::Clock;
-use gateway::chunks::RunningReads;
-use gateway::jobs::{GarbageCollector, Job, JobBoard, JobError, Round, Throttle};
+use gateway::chunks::{ChunkSlice, RunningReads};
+use gateway::cluster::Patience;
+use gateway::jobs::{
+    Copies, GarbageCollector, Job, JobBoard, JobError, RepairJob, RepairSettings, Round, Throttle,
+};
 use metastore::{
-    Bucket, BucketId, BucketName, CommitObject, GcEntry, LeaseAnswer, LeaseRequest,
+    Bucket, BucketId, BucketName, ChunkRef, CommitObject, GcEntry, LeaseAnswer, LeaseRequest,
     MemoryMetastore, Metastore, ObjectData, ObjectKey, ObjectVersion, Sequence, SystemHeaders,
     Timestamp, Upkeep as _, VersionId, WriteCondition,
 };
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::nodes::{Nodes, body_of, owner};
+use crate::nodes::{Fault, Nodes, body_of, owner, payload};
+
+/// Length of the chunks that [`World::put_chunk`] writes.
+pub const CHUNK_BYTES: usize = 1000;
 
 /// Later than everything that a scenario does.
 pub const LATER: Timestamp = Timestamp(u64::MAX);
@@ -34,8 +41,26 @@ pub struct World {
 }
 
 impl World {
-    /// `count` healthy nodes and an empty bucket; it is the moment 1,000,000.
+    /// `count` healthy nodes and an empty bucket; it is the moment 1,000,000. A node that is not
+    /// heard from is taken for gone at once.
     pub async fn new(count: u8) -> Self {
+        let down_after = Duration::ZERO;
+        Self::with(Nodes::with(
+            count,
+            Patience {
+                down_after,
+                ..Patience::default()
+            },
+        ))
+        .await
+    }
+
+    /// As [`new`](Self::new), but a node that is not heard from is expected to return.
+    pub async fn patient(count: u8) -> Self {
+        Self::with(Nodes::new(count)).await
+    }
+
+    async fn with(nodes: Nodes) -> Self {
         let metastore = Arc::new(MemoryMetastore::new());
         let bucket = BucketId::generate();
         let row = Bucket {
@@ -47,7 +72,7 @@ impl World {
         };
         metastore.create_bucket(row).await.unwrap();
         Self {
-            nodes: Nodes::new(count),
+            nodes,
             metastore,
             bucket,
             board: JobBoard::default(),
@@ -103,6 +128,79 @@ impl World {
         };
         self.metastore.commit_object(commit).await.unwrap();
         object
+    }
+
+    /// Writes an object of one chunk, and returns that.
+    pub async fn put_chunk(&self, key: &str, replicas: u8) -> ChunkRef {
+        let object = self.put(key, &payload(CHUNK_BYTES), replicas).await;
+        match object.data {
+            ObjectData::Chunks(layout) => layout.chunks[0].clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// As [`put_chunk`](Self::put_chunk), on exactly these nodes.
+    pub async fn put_chunk_on(&self, key: &str, nodes: &[NodeId]) -> ChunkRef {
+        let others = self.nodes.all().into_iter();
+        let others: Vec<_> = others.filter(|node| !nodes.contains(node)).collect();
+        others.iter().for_each(|node| self.take_down(*node));
+        let replicas = u8::try_from(nodes.len()).unwrap();
+        let chunk = self.put_chunk(key, replicas).await;
+        others.iter().for_each(|node| self.bring_back(*node));
+        chunk
+    }
+
+    /// The range of all of an object that [`put_chunk`](Self::put_chunk) wrote.
+    pub fn whole(&self) -> ByteRange {
+        ByteRange {
+            start: 0,
+            end: CHUNK_BYTES as u64,
+        }
+    }
+
+    /// Reads as a request does, whatever comes of it.
+    pub async fn read(&self, slices: Vec<ChunkSlice>) {
+        let source = stream::iter(slices.into_iter().map(Ok)).boxed();
+        let opened = self.nodes.reader().open(source, CHUNK_BYTES as u64).await;
+        if let Ok(body) = opened {
+            let mut body = std::pin::pin!(body);
+            while let Some(Ok(_)) = body.next().await {}
+        }
+    }
+
+    /// Makes a node unreachable.
+    pub fn take_down(&self, node: NodeId) {
+        self.nodes.set_fault(node, Fault::Gone);
+        self.nodes.membership.suspect(node);
+    }
+
+    /// Makes it reachable and known again.
+    pub fn bring_back(&self, node: NodeId) {
+        self.nodes.set_fault(node, Fault::None);
+        self.nodes.register(node);
+    }
+
+    pub fn repair(&self, replicas: u8) -> RepairJob {
+        let settings = RepairSettings {
+            replicas,
+            rate_bytes_per_s: None,
+        };
+        RepairJob::new(self.job_copies(), settings, Arc::default())
+    }
+
+    /// What jobs that move chunks work with.
+    pub fn job_copies(&self) -> Copies {
+        Copies::new(
+            self.metastore.clone(),
+            Arc::new(self.nodes.clone()),
+            Arc::clone(&self.nodes.membership),
+        )
+    }
+
+    /// Waits long enough and collects all garbage that can be collected.
+    pub async fn collect_everything(&self) {
+        self.wait(Duration::from_secs(1));
+        self.run(&self.collector(Duration::ZERO)).await.unwrap();
     }
 
     pub async fn delete(&self, key: &str) {

@@ -8,3 +8,4 @@ mod leases;
 #[path = "../nodes/mod.rs"]
 #[expect(dead_code, reason = "other suites use the rest")]
 mod nodes;
+mod repair;

@@ -11,12 +11,13 @@ use chunkproto::{
     ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult,
     ChunkStream, Crc64, Fence, Heartbeat, NodeId, Registration,
 };
+use futures::future::BoxFuture;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use gateway::chunks::{
-    BodyOwner, BodyReader, BodyStream, BodyWriter, ByteBudget, ChunkTransport, RunningReads,
-    WriterSettings,
+    BodyOwner, BodyReader, BodyStream, BodyWriter, ByteBudget, ChunkTransport, HintQueue,
+    RepairHints, RunningReads, WriterSettings,
 };
-use gateway::cluster::{Membership, SUSPECT_AFTER};
+use gateway::cluster::{Membership, Patience};
 use uuid::Uuid;
 
 /// How a node misbehaves.
@@ -48,8 +49,16 @@ struct Node {
 #[derive(Clone)]
 pub struct Nodes {
     pub membership: Arc<Membership>,
+    hints: RepairHints,
+    /// What readers said of replicas that they could not read.
+    pub hinted: Arc<Mutex<HintQueue>>,
     nodes: Arc<Mutex<HashMap<NodeId, (Fault, Node)>>>,
+    copied: Arc<Mutex<Vec<ChunkId>>>,
+    before_copies: Arc<Mutex<Option<Hook>>>,
 }
+
+/// What a test does in the middle of what it tests.
+type Hook = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// Length of the pieces that nodes send.
 const PIECE_BYTES: usize = 10_000;
@@ -57,7 +66,12 @@ const PIECE_BYTES: usize = 10_000;
 impl Nodes {
     /// `count` healthy nodes.
     pub fn new(count: u8) -> Self {
-        let membership = Arc::new(Membership::new(SUSPECT_AFTER));
+        Self::with(count, Patience::default())
+    }
+
+    /// As [`new`](Self::new), with a membership of that patience.
+    pub fn with(count: u8, patience: Patience) -> Self {
+        let membership = Arc::new(Membership::new(patience));
         let mut nodes = HashMap::new();
         for number in 1..=count {
             let node_id = NodeId::from_bytes([number; 16]);
@@ -69,8 +83,13 @@ impl Nodes {
             };
             nodes.insert(node_id, (Fault::None, node));
         }
+        let (hints, hinted) = RepairHints::new();
         Self {
             membership,
+            hints,
+            hinted: Arc::new(Mutex::new(hinted)),
+            copied: Arc::default(),
+            before_copies: Arc::default(),
             nodes: Arc::new(Mutex::new(nodes)),
         }
     }
@@ -102,6 +121,52 @@ impl Nodes {
             .contains_key(&chunk)
     }
 
+    /// Takes a chunk away from a node, as a disk does.
+    pub fn lose(&self, node: NodeId, chunk: ChunkId) {
+        let mut nodes = self.nodes.lock().unwrap();
+        let lost = nodes.get_mut(&node).unwrap().1.chunks.remove(&chunk);
+        assert!(lost.is_some(), "it had the chunk");
+    }
+
+    /// Puts other bytes in the place of a chunk.
+    pub fn replace(&self, node: NodeId, chunk: ChunkId, bytes: Bytes) {
+        let mut nodes = self.nodes.lock().unwrap();
+        nodes.get_mut(&node).unwrap().1.chunks.insert(chunk, bytes);
+    }
+
+    pub fn length(&self, node: NodeId, chunk: ChunkId) -> Option<u64> {
+        let nodes = self.nodes.lock().unwrap();
+        nodes[&node]
+            .1
+            .chunks
+            .get(&chunk)
+            .map(|bytes| bytes.len() as u64)
+    }
+
+    pub fn crc64(&self, node: NodeId, chunk: ChunkId) -> Option<Crc64> {
+        let nodes = self.nodes.lock().unwrap();
+        nodes[&node]
+            .1
+            .chunks
+            .get(&chunk)
+            .map(|bytes| Crc64::of(bytes))
+    }
+
+    /// The chunks that were to be copied, in order.
+    pub fn copied(&self) -> Vec<ChunkId> {
+        self.copied.lock().unwrap().clone()
+    }
+
+    /// Does something before every copy.
+    pub fn before_copies(&self, hook: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) {
+        *self.before_copies.lock().unwrap() = Some(Arc::new(hook));
+    }
+
+    /// Makes the node known again as if it had just started.
+    pub fn register(&self, node: NodeId) {
+        self.membership.register(registration(node)).unwrap();
+    }
+
     /// Lets every node see a fence.
     pub async fn show_fence(&self, fence: &Fence) {
         for node in self.all() {
@@ -126,7 +191,8 @@ impl Nodes {
     pub fn reader(&self) -> BodyReader {
         let membership = Arc::clone(&self.membership);
         let running = RunningReads::default();
-        BodyReader::new(Arc::new(self.clone()), membership, budget(), running)
+        let hints = self.hints.clone();
+        BodyReader::new(Arc::new(self.clone()), membership, budget(), running, hints)
     }
 
     async fn admit(&self, node: NodeId, fence: Option<&Fence>) -> ChunkResult<Option<Admitted>> {
@@ -208,6 +274,11 @@ impl ChunkTransport for Nodes {
             if matches!(fault, Fault::DiesAfter(limit) if stored.len() as u64 >= limit) {
                 return Err(ChunkError::Unreachable("connection reset".into()));
             }
+        }
+        if let Some(held) = self.crc64(node, put.id)
+            && held != Crc64::of(&stored)
+        {
+            return Err(ChunkError::Conflict(put.id));
         }
         if stored.len() as u64 != put.length_bytes {
             return Err(ChunkError::BadBody("too short".into()));
@@ -293,6 +364,11 @@ impl ChunkTransport for Nodes {
         fence: Option<&Fence>,
     ) -> ChunkResult<ChunkReceipt> {
         let _admitted = self.admit(target, fence).await?;
+        let hook = self.before_copies.lock().unwrap().clone();
+        if let Some(hook) = hook {
+            hook().await;
+        }
+        self.copied.lock().unwrap().push(chunk);
         let read = self.get(source, chunk, None).await?;
         let put = ChunkPut {
             id: chunk,

@@ -12,7 +12,7 @@ use chunkproto::{
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use gateway::chunks::{ChunkTransport, HttpTransport};
-use gateway::cluster::{Membership, SUSPECT_AFTER};
+use gateway::cluster::{Membership, Patience};
 use gateway::standalone::EmbeddedTransport;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -48,7 +48,7 @@ async fn embedded() -> Fixture {
 async fn http() -> Fixture {
     let dirs = dirs();
     let secret = ClusterSecret::parse("0123456789abcdef").unwrap();
-    let membership = Arc::new(Membership::new(SUSPECT_AFTER));
+    let membership = Arc::new(Membership::new(Patience::default()));
     let mut servers = JoinSet::new();
     let chunk_nodes = dirs.each_ref().map(|dir| {
         let disks = ["disk0", "disk1"].map(|disk| dir.path().join(disk));
