@@ -3,11 +3,13 @@
 //! embeds the store without the rest.
 
 pub mod config;
+mod fences;
 pub mod node;
 pub mod registration;
 pub mod server;
 pub mod store;
 
+pub use fences::{Admitted, Fences};
 pub use node::{ChunkNode, NodeError, NodeOptions};
 pub use server::serve;
 pub use store::{

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use chunkd::config::{Config, ConfigError};
 use chunkd::registration::{Announcement, Pace, announce};
-use chunkd::{ChunkNode, serve};
+use chunkd::{ChunkNode, Fences, serve};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -58,15 +58,21 @@ async fn run(config: Config) -> Result<(), Failure> {
         address,
         zone: config.zone,
     };
+    // With nobody to learn from, the first token of each job counts as the newest.
+    let fences = match config.gateways.as_slice() {
+        [] => Fences::fresh(),
+        _ => Fences::unlearnt(),
+    };
     let links = announce(
         &config.gateways,
         &me,
         &node,
+        &fences,
         &config.secret,
         Pace::default(),
     );
 
-    serve(listener, node, config.secret, async move {
+    serve(listener, node, config.secret, fences, async move {
         tokio::select! {
             _ = interrupt.recv() => tracing::info!("interrupted; draining"),
             _ = terminate.recv() => tracing::info!("terminated; draining"),

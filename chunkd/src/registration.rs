@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use crate::fences::Fences;
 use crate::node::ChunkNode;
 
 /// How long a gateway may take to answer.
@@ -49,13 +50,14 @@ impl Default for Pace {
     }
 }
 
-/// Announces `node` to each of the `gateways`, by the base URLs of their admin listeners. The
-/// tasks run until the set is dropped.
+/// Announces `node` to each of the `gateways`, by the base URLs of their admin listeners, and tells
+/// `fences` what they answer. The tasks run until the set is dropped.
 #[must_use]
 pub fn announce(
     gateways: &[String],
     announcement: &Announcement,
     node: &ChunkNode,
+    fences: &Fences,
     secret: &ClusterSecret,
     pace: Pace,
 ) -> JoinSet<()> {
@@ -74,6 +76,7 @@ pub fn announce(
             authorization: secret.to_authorization(),
             announcement: announcement.clone(),
             node: node.clone(),
+            fences: fences.clone(),
         };
         tasks.spawn(link.keep(pace));
     }
@@ -87,6 +90,7 @@ struct Link {
     authorization: String,
     announcement: Announcement,
     node: ChunkNode,
+    fences: Fences,
 }
 
 /// What was logged last, so that each change is logged once.
@@ -118,8 +122,14 @@ impl Link {
                 state: self.node.state().heartbeat(self.announcement.incarnation),
             };
             match self.post(REGISTER_PATH, &registration).await {
-                Ok(HeartbeatReply { known: true }) => return self.say_up(said),
-                Ok(HeartbeatReply { known: false }) => {
+                Ok(HeartbeatReply {
+                    known: true,
+                    fences,
+                }) => {
+                    self.fences.learn(&fences);
+                    return self.say_up(said);
+                }
+                Ok(_) => {
                     self.say_down(said, "it refused the registration");
                 }
                 Err(reason) => self.say_down(said, &reason),
@@ -137,8 +147,8 @@ impl Link {
             sleep(pace.heartbeat).await;
             let state = self.node.state().heartbeat(self.announcement.incarnation);
             match self.post(&path, &state).await {
-                Ok(HeartbeatReply { known: true }) => self.say_up(said),
-                Ok(HeartbeatReply { known: false }) => return,
+                Ok(HeartbeatReply { known: true, .. }) => self.say_up(said),
+                Ok(_) => return,
                 Err(reason) => self.say_down(said, &reason),
             }
         }

@@ -39,6 +39,9 @@ pub enum ChunkError {
     /// The request makes no sense to the node. A bug, or two incompatible versions.
     #[error("the request was refused as invalid: {0}")]
     Invalid(String),
+    /// A later holder of the job's lease has been here. Stop the job: its lease is lost (I8).
+    #[error("the lease was taken over: {0}")]
+    Fenced(String),
     /// The cluster secret is missing or wrong. Configure the same secret on both sides.
     #[error("the cluster secret was refused; start gateway and chunkd with the same secret")]
     Unauthorized,

@@ -5,6 +5,7 @@ mod checksum;
 mod chunk;
 mod durability;
 mod error;
+mod fence;
 mod id;
 mod node;
 mod owner;
@@ -17,6 +18,7 @@ pub use checksum::{
 pub use chunk::{ByteRange, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkStream};
 pub use durability::Durability;
 pub use error::{ChunkError, ChunkResult};
+pub use fence::{Fence, JobName, ParseFenceError};
 pub use id::{ChunkId, DiskId, NodeId, ParseIdError};
 pub use node::{FencedDisk, Heartbeat, HeartbeatReply, Registration};
 pub use owner::{DecodeOwnerError, OwnerHint};

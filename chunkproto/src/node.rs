@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{DiskId, NodeId};
+use crate::{DiskId, Fence, NodeId};
 
 /// A chunk server's introduction. Repeating it is harmless.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,8 +60,12 @@ pub struct FencedDisk {
 }
 
 /// A gateway's answer to a registration or a heartbeat.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeartbeatReply {
     /// False when the gateway does not know the node (it restarted): register again.
     pub known: bool,
+    /// In the answer to a registration: the newest fence of each job. A node that has just started
+    /// has forgotten what it saw, and must not let an older one pass.
+    #[serde(default)]
+    pub fences: Vec<Fence>,
 }

@@ -1,6 +1,8 @@
 //! Settings: flags, environment variables and a TOML file, in that order of precedence, as plain
 //! validated data. The only place that reads the environment.
 
+mod jobs;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,6 +11,8 @@ use bytesize::ByteSize;
 use chunkproto::{ClusterSecret, Durability};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+pub use jobs::{JobConfig, rate_bytes_per_s};
 
 /// The gateway's command line.
 #[derive(Debug, Parser)]
@@ -170,14 +174,9 @@ pub struct GatewayConfig {
     /// kernel has it, for caches and tests. For separate chunk servers it is set at each of them too
     #[arg(long, env = "SEXTANT_DURABILITY", value_name = "WHEN", default_value_t = Durability::PowerSafe)]
     pub durability: Durability,
-    /// Seconds that deleted and overwritten data is kept before it is collected
-    #[arg(
-        long,
-        env = "SEXTANT_GC_GRACE",
-        value_name = "SECONDS",
-        default_value_t = 900
-    )]
-    pub gc_grace: u64,
+    /// Settings of the background jobs.
+    #[command(flatten)]
+    pub jobs: JobConfig,
     /// What to log, as a filter: error, warn, info, debug, or per module
     #[arg(
         long,

@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod chunks;
+mod clock;
 pub mod cluster;
 pub mod config;
 mod data_dir;
@@ -17,3 +18,5 @@ mod process;
 pub mod s3;
 pub mod serve;
 pub mod standalone;
+
+pub use clock::Clock;

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chunkproto::{Durability, Heartbeat, Registration};
 use metastore::{Metastore, NodeRow, RocksMetastore, RocksOptions};
 use uuid::Uuid;
 
 use crate::chunks::{HttpTransport, WriterSettings};
-use crate::cluster::{Membership, SUSPECT_AFTER};
+use crate::cluster::{Membership, Patience};
 use crate::config::{MetadataUrl, ServeConfig};
 use crate::data_dir::{self, Purpose};
 use crate::keys;
@@ -31,7 +32,10 @@ pub async fn run(config: ServeConfig) -> Result<(), StartError> {
     let keys = keys::root_keys(dir, process::given_keys(&config.gateway))?;
     let secret = keys::cluster_secret(dir, config.cluster_secret.clone())?;
 
-    let membership = Arc::new(Membership::new(SUSPECT_AFTER));
+    let membership = Arc::new(Membership::new(Patience {
+        down_after: Duration::from_secs(config.gateway.jobs.node_down_after),
+        ..Patience::default()
+    }));
     for node in metastore.nodes().await? {
         // A node that registers meanwhile is at least as new as its row.
         let _ = membership.remember(unheard(node));

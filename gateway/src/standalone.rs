@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chunkd::{ChunkStore, IndexCache, StoreOptions};
+use chunkd::{Admitted, ChunkStore, Fences, IndexCache, StoreOptions};
 use chunkproto::{
     ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult,
-    ChunkStream, Durability, Heartbeat, NodeId, Registration,
+    ChunkStream, Durability, Fence, Heartbeat, NodeId, Registration,
 };
 use futures::future::join_all;
 use metastore::{Metastore, NodeRow, Timestamp};
@@ -18,7 +18,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::chunks::{ChunkTransport, WriterSettings};
-use crate::cluster::{Membership, SUSPECT_AFTER};
+use crate::cluster::{Membership, Patience};
 use crate::config::{GatewayConfig, StandaloneConfig};
 use crate::data_dir::{self, DirectoryError, Purpose};
 use crate::keys;
@@ -49,7 +49,7 @@ pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
         .nodes
         .unwrap_or_else(|| stores_in(&config.data).max(config.replicas));
     let stores = open_stores(&config.data, count, durability)?;
-    let membership = Arc::new(Membership::new(SUSPECT_AFTER));
+    let membership = Arc::new(Membership::new(Patience::default()));
     let incarnation = Uuid::now_v7();
     for store in &stores {
         register(store, incarnation, &membership, metastore.as_ref()).await?;
@@ -209,23 +209,36 @@ fn announce(listeners: &Listeners, config: &GatewayConfig, keys: &RootKeys) {
 
 /// The chunk transport to stores inside this process.
 pub struct EmbeddedTransport {
-    stores: HashMap<NodeId, ChunkStore>,
+    stores: HashMap<NodeId, (ChunkStore, Fences)>,
 }
 
 impl EmbeddedTransport {
     /// A transport to these stores, each under its own node id.
     #[must_use]
     pub fn new(stores: &[ChunkStore]) -> Self {
-        let by_node = |store: &ChunkStore| (store.node_id(), store.clone());
+        let by_node = |store: &ChunkStore| (store.node_id(), (store.clone(), Fences::fresh()));
         Self {
             stores: stores.iter().map(by_node).collect(),
         }
     }
 
     fn store(&self, node: NodeId) -> ChunkResult<&ChunkStore> {
+        self.fenced_store(node).map(|(store, _)| store)
+    }
+
+    fn fenced_store(&self, node: NodeId) -> ChunkResult<&(ChunkStore, Fences)> {
         self.stores
             .get(&node)
             .ok_or_else(|| ChunkError::Unreachable(format!("there is no store {node} here")))
+    }
+
+    /// Lets a job's operation in by its fence, until what is returned is dropped.
+    async fn admit(&self, node: NodeId, fence: Option<&Fence>) -> ChunkResult<Option<Admitted>> {
+        let (_, fences) = self.fenced_store(node)?;
+        match fence {
+            Some(fence) => fences.admit(fence.clone()).await.map(Some),
+            None => Ok(None),
+        }
     }
 }
 
@@ -253,7 +266,8 @@ impl ChunkTransport for EmbeddedTransport {
         self.store(node)?.head(chunk).await
     }
 
-    async fn delete(&self, node: NodeId, chunk: ChunkId) -> ChunkResult<()> {
+    async fn delete(&self, node: NodeId, chunk: ChunkId, fence: Option<&Fence>) -> ChunkResult<()> {
+        let _admitted = self.admit(node, fence).await?;
         self.store(node)?.delete(chunk).await
     }
 
@@ -262,7 +276,9 @@ impl ChunkTransport for EmbeddedTransport {
         target: NodeId,
         chunk: ChunkId,
         source: NodeId,
+        fence: Option<&Fence>,
     ) -> ChunkResult<ChunkReceipt> {
+        let _admitted = self.admit(target, fence).await?;
         let source = self.store(source)?;
         let owner = source.owner(chunk).await?;
         let read = source.get(chunk, None).await?;

@@ -5,13 +5,16 @@ mod completion;
 mod condition;
 mod error;
 mod fold;
+mod lease;
 mod listing;
 mod memory;
 mod metastore;
 mod model;
 mod names;
+mod placement;
 mod rocks;
 mod succession;
+mod upkeep;
 
 pub use error::{MetaError, MetaResult};
 pub use listing::{
@@ -32,3 +35,7 @@ pub use names::{
     BodyId, BucketId, BucketName, InvalidName, ObjectKey, PartNumber, Sequence, UploadId, VersionId,
 };
 pub use rocks::{OpenError, RocksMetastore, RocksOptions};
+pub use upkeep::{
+    JobControl, LeaseAnswer, LeaseRequest, NodeChunk, Placement, RepairCounts, RepairEntry,
+    RepairNeed, ReplicaChange, Upkeep,
+};

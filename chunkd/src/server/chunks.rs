@@ -1,8 +1,10 @@
 //! The operations on chunks over HTTP: requests into calls of the node, results into answers.
 
-use chunkproto::wire::{CRC64_HEADER, LENGTH_HEADER, LIST_LIMIT_MAX, ListPage, OWNER_HEADER};
+use chunkproto::wire::{
+    CRC64_HEADER, FENCE_HEADER, LENGTH_HEADER, LIST_LIMIT_MAX, ListPage, OWNER_HEADER,
+};
 use chunkproto::{
-    ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkResult, Crc64, OwnerHint,
+    ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkResult, Crc64, Fence, OwnerHint,
 };
 use futures::StreamExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
@@ -12,6 +14,7 @@ use hyper::body::{Frame, Incoming};
 use super::answer::{self, Answer};
 use super::body;
 use super::route::Service;
+use crate::fences::Admitted;
 use crate::node::Listing;
 use crate::store::OwnedRead;
 
@@ -95,7 +98,12 @@ pub(super) async fn head(service: &Service, id: ChunkId) -> ChunkResult<Answer> 
 }
 
 /// DELETE /v1/chunks/{id}: 204 once the chunk is durably gone, or was not there.
-pub(super) async fn delete(service: &Service, id: ChunkId) -> ChunkResult<Answer> {
+pub(super) async fn delete(
+    service: &Service,
+    id: ChunkId,
+    request: &Request<Incoming>,
+) -> ChunkResult<Answer> {
+    let _admitted = admit(service, request.headers()).await?;
     service.node.delete(id).await?;
     Ok(answer::empty(StatusCode::NO_CONTENT))
 }
@@ -116,6 +124,15 @@ pub(super) async fn list(service: &Service, request: &Request<Incoming>) -> Chun
         incomplete,
     };
     Ok(answer::json(StatusCode::OK, &page))
+}
+
+/// Lets a job's operation in by its fence, until the answer is dropped; a request without one is not
+/// a job's.
+pub(super) async fn admit(service: &Service, headers: &HeaderMap) -> ChunkResult<Option<Admitted>> {
+    match parsed::<Fence>(headers, FENCE_HEADER)? {
+        Some(fence) => service.fences.admit(fence).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// A header's text, if the header is there.

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 
 use super::answer::{self, Answer};
 use super::body;
-use super::chunks::{parsed, text};
+use super::chunks::{admit, parsed, text};
 use super::route::Service;
 
 /// How long the source may take to accept a connection.
@@ -44,6 +44,7 @@ pub(super) async fn copy(
     id: ChunkId,
     request: Request<Incoming>,
 ) -> ChunkResult<Answer> {
+    let _admitted = admit(service, request.headers()).await?;
     let request = body::collect_short(request.into_body()).await?;
     let CopyRequest { source } = serde_json::from_slice(&request)
         .map_err(|error| ChunkError::Invalid(format!("the copy request: {error}")))?;

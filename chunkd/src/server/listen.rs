@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::copy::CopyClient;
 use super::metrics::Metrics;
 use super::route::{Service, answer};
+use crate::fences::Fences;
 use crate::node::ChunkNode;
 
 /// Most connections at once; more wait in the kernel's queue.
@@ -31,15 +32,16 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after a failed accept, which mostly means that file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `node` on `listener` and looks after its disks until `shutdown` resolves. Then takes no
-/// more connections, lets requests under way end for at most 30 s, cuts the rest, and closes the
-/// node.
+/// Serves `node` on `listener`, jobs as far as `fences` let them in, and looks after its disks until
+/// `shutdown` resolves. Then takes no more connections, lets requests under way end for at most 30 s,
+/// cuts the rest, and closes the node.
 ///
 /// If the caller drops the future, connections are cut and the node is not closed.
 pub async fn serve(
     listener: TcpListener,
     node: ChunkNode,
     secret: ClusterSecret,
+    fences: Fences,
     shutdown: impl Future<Output = ()>,
 ) {
     let service = Arc::new(Service {
@@ -47,6 +49,7 @@ pub async fn serve(
         metrics: Metrics::default(),
         node: node.clone(),
         secret,
+        fences,
     });
     let mut watch = JoinSet::new(); // ends with this function
     let watched = node.clone();

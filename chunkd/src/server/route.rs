@@ -13,12 +13,14 @@ use super::answer::{self, Answer};
 use super::chunks;
 use super::copy::{self, CopyClient};
 use super::metrics::{Metrics, Operation};
+use crate::fences::Fences;
 use crate::node::{ChunkNode, NodeState};
 
 /// What every request works with.
 pub(super) struct Service {
     pub node: ChunkNode,
     pub secret: ClusterSecret,
+    pub fences: Fences,
     pub metrics: Metrics,
     pub copier: CopyClient,
 }
@@ -79,7 +81,7 @@ async fn dispatch(service: &Service, route: Route, request: Request<Incoming>) -
         Route::Put(id) => chunks::put(service, id, request).await,
         Route::Get(id) => chunks::get(service, id, &request).await,
         Route::Head(id) => chunks::head(service, id).await,
-        Route::Delete(id) => chunks::delete(service, id).await,
+        Route::Delete(id) => chunks::delete(service, id, &request).await,
         Route::Copy(id) => copy::copy(service, id, request).await,
     };
     result.unwrap_or_else(|error| answer::error(&error))

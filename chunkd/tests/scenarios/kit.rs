@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chunkd::{ChunkNode, ChunkStore, NodeOptions, StoreOptions};
+use chunkd::{ChunkNode, ChunkStore, Fences, NodeOptions, StoreOptions};
 use chunkproto::{
     ByteRange, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult, ChunkStream,
     ClusterSecret, Crc64, OwnerHint,
@@ -238,7 +238,7 @@ impl Server {
         let (stop, stopped) = oneshot::channel();
         let served = store.clone();
         let task = tokio::spawn(async move {
-            chunkd::serve(listener, served, secret(), async {
+            chunkd::serve(listener, served, secret(), Fences::fresh(), async {
                 let _ = stopped.await;
             })
             .await;

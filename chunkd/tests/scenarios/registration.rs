@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use chunkd::Fences;
 use chunkd::registration::{Announcement, Pace, announce};
 use chunkproto::wire::{HEARTBEAT_PATH, REGISTER_PATH};
 use chunkproto::{ChunkId, Heartbeat, Registration};
@@ -92,7 +93,7 @@ async fn a_node_registers_until_it_is_known_then_beats_and_registers_again_when_
         (503, "starting"),
         (200, "{"),
         (200, r#"{"known":false}"#),
-        (200, r#"{"known":true}"#),
+        (200, r#"{"known":true,"fences":[{"job":"gc","token":7}]}"#),
         (200, r#"{"known":true}"#),
         (500, "a hiccup"),
         (200, r#"{"known":false}"#),
@@ -109,7 +110,8 @@ async fn a_node_registers_until_it_is_known_then_beats_and_registers_again_when_
         retry_max: Duration::from_millis(2),
     };
     let gateways = [format!("{}/", gateway.url)];
-    let links = announce(&gateways, &me, &node, &secret(), pace);
+    let fences = Fences::unlearnt();
+    let links = announce(&gateways, &me, &node, &fences, &secret(), pace);
 
     for _ in 0..4 {
         let (path, body) = gateway.next().await;
@@ -133,6 +135,9 @@ async fn a_node_registers_until_it_is_known_then_beats_and_registers_again_when_
     assert_eq!(gateway.next().await.0, REGISTER_PATH);
     assert!(gateway.next().await.0.starts_with(HEARTBEAT_PATH));
     drop(links);
+    // What the gateway said of earlier lease holders holds from the registration on.
+    assert!(fences.admit("gc=6".parse().unwrap()).await.is_err());
+    assert!(fences.admit("gc=7".parse().unwrap()).await.is_ok());
 }
 
 #[tokio::test]
@@ -149,7 +154,14 @@ async fn one_gateway_that_is_away_does_not_keep_the_others_waiting() {
         format!("http://{}", away.local_addr().unwrap()),
         gateway.url.clone(),
     ];
-    let _links = announce(&gateways, &me, &node, &secret(), Pace::default());
+    let _links = announce(
+        &gateways,
+        &me,
+        &node,
+        &Fences::unlearnt(),
+        &secret(),
+        Pace::default(),
+    );
     assert_eq!(gateway.next().await.0, REGISTER_PATH);
     assert!(gateway.next().await.0.starts_with(HEARTBEAT_PATH));
 }

@@ -1,14 +1,12 @@
 //! Nodes that die, and disks that lie, while objects go in and out.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt as _;
-use std::path::Path;
 use std::time::Duration;
 
 use compat_tests::{ChunkServer, Cluster, Payload, eventually};
 
 use crate::kit::{
     MIB, PIECE_BYTES, assert_stored, chunks_per_node, client_with_bucket, put, start_upload,
+    turn_bytes,
 };
 
 /// Uploads 30 MiB to four nodes with two replicas; kills the node that `victim` picks while the
@@ -112,22 +110,6 @@ async fn a_download_whose_last_replica_dies_breaks_off() {
     cluster.node(0).start_again().await;
     cluster.wait_for_live(1).await;
     assert_stored(&client, "k", payload).await;
-}
-
-/// Turns a byte in every 512 KiB of every segment below `dir`.
-fn turn_bytes(dir: &Path) {
-    for entry in std::fs::read_dir(dir).expect("a directory") {
-        let path = entry.expect("an entry").path();
-        let file = OpenOptions::new().read(true).write(true).open(&path);
-        let file = file.expect("the file can be opened");
-        let size_bytes = file.metadata().expect("the file has a size").len();
-        for at in (300_000..size_bytes).step_by(512 << 10) {
-            let mut byte = [0];
-            file.read_exact_at(&mut byte, at).expect("it can be read");
-            let written = file.write_all_at(&[!byte[0]], at);
-            written.expect("it can be written");
-        }
-    }
 }
 
 #[tokio::test]

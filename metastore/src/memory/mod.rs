@@ -3,13 +3,15 @@
 //! cost as much as its bucket holds.
 //!
 //! `metastore` hands every method of the trait to the [`State`](state::State); `objects`,
-//! `multipart`, `listing` and `cluster` are what the state can do.
+//! `multipart`, `listing`, `cluster` and `placement` are what the state can do; `upkeep` is what jobs do.
 
 mod cluster;
 mod listing;
 mod metastore;
 mod multipart;
 mod objects;
+mod placement;
 mod state;
+mod upkeep;
 
 pub use metastore::MemoryMetastore;

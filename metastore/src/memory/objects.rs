@@ -52,7 +52,7 @@ impl State {
         let CommitObject {
             bucket,
             key,
-            object,
+            mut object,
             inline_body,
             condition,
             replicas_wanted,
@@ -60,6 +60,9 @@ impl State {
         self.expect_bucket(bucket)?;
         let current = self.current.get(&(bucket, key.clone())).cloned();
         condition.check(&key, current.as_ref())?;
+        if let Some(current) = &current {
+            object.keep_places(current);
+        }
         let same_bytes = current.is_some_and(|current| current.data == object.data);
         if !same_bytes && !brings_its_bytes {
             return Err(MetaError::Conflict);

@@ -13,6 +13,9 @@
 //! | `batch` | the rows of a commit, and the one place where they are written and synced |
 //! | `committer` | the thread that writes: merges commits that meet into one sync |
 //! | `buckets`, `objects`, `multipart`, `parts`, `listing`, `cluster`, `gc` | the operations |
+//! | `upkeep` | what jobs do: every method of [`Upkeep`](crate::Upkeep) |
+//! | `leases` | the leases of jobs, their fences, and what the operator says of them |
+//! | `placement`, `repairs` | where chunks are, and those with too few replicas |
 //! | `chunks` | the rows that name chunks, beside whatever row holds them |
 
 mod batch;
@@ -24,6 +27,7 @@ mod cursor;
 mod engine;
 mod gc;
 mod keys;
+mod leases;
 mod listing;
 mod locks;
 mod metastore;
@@ -32,9 +36,12 @@ mod objects;
 mod open;
 mod options;
 mod parts;
+mod placement;
 mod read;
+mod repairs;
 mod rows;
 mod tables;
+mod upkeep;
 
 pub use metastore::RocksMetastore;
 pub use open::OpenError;

@@ -56,6 +56,10 @@ impl Reader<'_> {
         self.expect_bucket(*bucket)?;
         let current = self.current(*bucket, key)?;
         commit.condition.check(key, current.as_ref())?;
+        let mut object = object.clone();
+        if let Some(current) = &current {
+            object.keep_places(current);
+        }
         let same_bytes = current.as_ref().is_some_and(|row| row.data == object.data);
         if !same_bytes && !commit.brings_its_bytes() {
             // A change of metadata that lost against a write: its bytes are garbage already.
@@ -75,7 +79,7 @@ impl Reader<'_> {
                 batch.put(BODIES, keys::id(id.0), body);
             }
         }
-        batch.make_current(*bucket, key, object, current.as_ref());
+        batch.make_current(*bucket, key, &object, current.as_ref());
         Ok(batch)
     }
 

@@ -3,9 +3,10 @@
 
 use std::marker::PhantomData;
 
+use crate::lease::LeaseRow;
 use crate::{
-    Bucket, BucketName, ChunkOwner, GcItem, InlineBody, NodeRow, ObjectVersion, Part, PartSet,
-    RepairRow, Upload,
+    Bucket, BucketName, ChunkOwner, GcItem, InlineBody, JobControl, NodeRow, ObjectVersion, Part,
+    PartSet, RepairRow, Upload,
 };
 
 /// A table whose rows are of type `R`.
@@ -53,10 +54,16 @@ pub(super) const NODE_CHUNKS: Table<()> = Table::named("node_chunks");
 pub(super) const GC: Table<GcItem> = Table::named("gc");
 /// Chunk id → a chunk with too few replicas.
 pub(super) const REPAIR: Table<RepairRow> = Table::named("repair");
+/// Good replicas ‖ chunk id → bytes to copy. See `repairs` for entries that are out of date.
+pub(super) const REPAIR_ORDER: Table<u64> = Table::named("repair_order");
 /// Body id → the bytes of a short object, for as long as it is current.
 pub(super) const BODIES: Table<InlineBody> = Table::named("bodies");
 /// Node id → node.
 pub(super) const NODES: Table<NodeRow> = Table::named("nodes");
+/// Name of a job → its lease, also after that has ended.
+pub(super) const LEASES: Table<LeaseRow> = Table::named("leases");
+/// Name of a job → what the operator has said about it.
+pub(super) const JOB_CONTROLS: Table<JobControl> = Table::named("job_controls");
 
 /// How a table is read, which decides its filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +75,7 @@ pub(super) enum Access {
 }
 
 /// Every table with how it is read.
-pub(super) const ALL: [(&str, Access); 12] = [
+pub(super) const ALL: [(&str, Access); 15] = [
     (BUCKETS.name, Access::Range),
     (BUCKET_IDS.name, Access::Point),
     (CURRENT.name, Access::Point),
@@ -79,6 +86,9 @@ pub(super) const ALL: [(&str, Access); 12] = [
     (NODE_CHUNKS.name, Access::Range),
     (GC.name, Access::Range),
     (REPAIR.name, Access::Range),
+    (REPAIR_ORDER.name, Access::Range),
     (BODIES.name, Access::Point),
     (NODES.name, Access::Range),
+    (LEASES.name, Access::Range),
+    (JOB_CONTROLS.name, Access::Range),
 ];

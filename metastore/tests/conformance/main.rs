@@ -9,12 +9,15 @@ mod conditions;
 mod fixtures;
 mod garbage;
 mod inline_bodies;
+mod leases;
 mod listing;
 mod listing_model;
 mod multipart;
 mod objects;
 mod parts;
+mod placement;
 mod races;
+mod repairs;
 mod rocks_only;
 mod uploads_listing;
 
