@@ -43,6 +43,10 @@ lint: deps ## Check format, lints and docs
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --no-deps
 
+.PHONY: starts
+starts: deps ## Fill a chunk store with COUNT small chunks in DIR, kill it, and measure its starts
+	cargo run $(CARGO_FLAGS) --example starts -- "$(or $(DIR),./starts)" $(or $(COUNT),10000000)
+
 .PHONY: memory-test
 memory-test: build ## Measure the gateway's peak memory under 32 uploads and 32 downloads of 1 GiB (15 min)
 	scripts/measure-memory.sh "$(TARGET_DIR)/release"
@@ -51,3 +55,22 @@ memory-test: build ## Measure the gateway's peak memory under 32 uploads and 32 
 power-cut: build test-clients ## Cut the power under both set-ups 20 times each and read everything back (root, 10 min)
 	"$(VENV)/bin/python" compat-tests/python/power_cut.py --layout standalone --bin "$(TARGET_DIR)/release"
 	"$(VENV)/bin/python" compat-tests/python/power_cut.py --layout cluster --bin "$(TARGET_DIR)/release"
+
+GARAGE ?= $(HOME)/.cache/sextant-garage
+BENCH_DIR ?= $(TARGET_DIR)
+
+.PHONY: bench
+bench: build ## Measure a standalone gateway: rates, latencies, CPU time per operation (3 min)
+	@mkdir -p "$(BENCH_DIR)"
+	TMPDIR="$(abspath $(BENCH_DIR))" $(TARGET_DIR)/release/s3-bench
+
+.PHONY: bench-chunks
+bench-chunks: build ## Measure the chunk store alone (5 min)
+	$(TARGET_DIR)/release/chunk-bench "$(BENCH_DIR)" --gets
+
+.PHONY: bench-garage
+bench-garage: build ## Compare small durable PUTs with Garage, which is compiled first (20 min, then 2)
+	@scripts/install-garage.sh "$(GARAGE)"
+	@mkdir -p "$(BENCH_DIR)"
+	TMPDIR="$(abspath $(BENCH_DIR))" $(TARGET_DIR)/release/s3-bench --ops put --sizes 4KiB --rounds 3 \
+		--garage "$(GARAGE)/bin/garage"

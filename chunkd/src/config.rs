@@ -6,16 +6,17 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use chunkproto::{ClusterSecret, InvalidSecret};
+use chunkproto::{ClusterSecret, DiskId, InvalidSecret};
 use clap::Parser;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
-use crate::store::StoreOptions;
+use crate::node::NodeOptions;
+use crate::store::IndexCache;
 
 const LISTEN_DEFAULT: &str = "127.0.0.1:9100";
 const LOG_DEFAULT: &str = "info";
 
-/// Sextant's chunk server: keeps chunks of objects on a disk and serves them to gateways.
+/// Sextant's chunk server: keeps chunks of objects on its disks and serves them to gateways.
 ///
 /// Every setting may stand in a TOML file as well, under its long name with underscores. A flag
 /// wins over the environment, the environment over the file, the file over the default.
@@ -33,9 +34,26 @@ struct Flags {
 #[derive(Debug, Default, clap::Args, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Settings {
-    /// Data directory; made if it is missing [required]
-    #[arg(long, env = "SEXTANT_CHUNKD_DATA", value_name = "DIR")]
-    data: Option<PathBuf>,
+    /// Data directory, one for each disk; may be repeated, in the environment separated by commas. A
+    /// new one is made if it is missing [required]
+    #[arg(
+        long,
+        env = "SEXTANT_CHUNKD_DATA",
+        value_name = "DIR",
+        value_delimiter = ','
+    )]
+    #[serde(deserialize_with = "one_or_many")]
+    data: Option<Vec<PathBuf>>,
+    /// Id of a disk that is gone for good, as the log names it: an empty directory may take its
+    /// place, and deletes wait for it no longer; may be repeated [default: none]
+    #[arg(
+        long = "forget-disk",
+        env = "SEXTANT_CHUNKD_FORGET_DISK",
+        value_name = "ID",
+        value_delimiter = ','
+    )]
+    #[serde(deserialize_with = "one_or_many")]
+    forget_disk: Option<Vec<DiskId>>,
     /// Address and port of the chunk API; port 0 takes a free one [default: 127.0.0.1:9100]
     #[arg(long, env = "SEXTANT_CHUNKD_LISTEN", value_name = "ADDR")]
     listen: Option<SocketAddr>,
@@ -68,12 +86,16 @@ struct Settings {
     /// File with the cluster secret [default: none]
     #[arg(long, env = "SEXTANT_CLUSTER_SECRET_FILE", value_name = "FILE")]
     cluster_secret_file: Option<PathBuf>,
-    /// How full the disk may get before new chunks are refused, in percent, 1 to 100 [default: 95]
+    /// How full a disk may get before new chunks are refused, in percent, 1 to 100 [default: 95]
     #[arg(long, env = "SEXTANT_CHUNKD_FULL_PERCENT", value_name = "PERCENT")]
     full_percent: Option<u8>,
-    /// Memory for the index's cache, in MiB, 1 to 4096 [default: 4]
+    /// Memory for the cache of all disks' indexes, in MiB, 1 to 4096 [default: 16]
     #[arg(long, env = "SEXTANT_CHUNKD_INDEX_CACHE_MIB", value_name = "MIB")]
     index_cache_mib: Option<u16>,
+    /// When a write is acknowledged: power-safe, when it is on the disk, or page-cache, when the
+    /// kernel has it, for caches and tests [default: power-safe]
+    #[arg(long, env = "SEXTANT_DURABILITY", value_name = "WHEN")]
+    durability: Option<String>,
     /// What to log to standard error: error, warn, info, debug, trace, or per module, such as
     /// info,chunkd=debug [default: info]
     #[arg(long, env = "SEXTANT_LOG", value_name = "FILTER")]
@@ -83,8 +105,8 @@ struct Settings {
 /// The validated settings of one chunk server.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The store.
-    pub store: StoreOptions,
+    /// The node and its disks.
+    pub node: NodeOptions,
     /// Where to listen.
     pub listen: SocketAddr,
     /// Base URLs of the gateways' admin listeners.
@@ -167,12 +189,19 @@ impl Config {
         let data = given.data.or(file.data).ok_or(ConfigError::Missing(
             "no data directory: give --data DIR or set SEXTANT_CHUNKD_DATA",
         ))?;
-        let mut store = StoreOptions::new(data);
+        let mut node = NodeOptions::new(data);
+        node.forget = given.forget_disk.or(file.forget_disk).unwrap_or_default();
+        let store = &mut node.store;
         if let Some(percent) = given.full_percent.or(file.full_percent) {
             store.full_percent = in_range("full-percent", percent, 1, 100)?;
         }
         if let Some(mib) = given.index_cache_mib.or(file.index_cache_mib) {
-            store.index_cache_bytes = usize::from(in_range("index-cache-mib", mib, 1, 4096)?) << 20;
+            store.index_cache =
+                IndexCache::new(usize::from(in_range("index-cache-mib", mib, 1, 4096)?) << 20);
+        }
+        if let Some(durability) = given.durability.or(file.durability) {
+            let invalid = |error| ConfigError::Invalid(format!("--durability: {error}"));
+            store.durability = durability.parse().map_err(invalid)?;
         }
         let gateways = given.gateways.or(file.gateways).unwrap_or_default();
         let gateways = gateways
@@ -193,7 +222,7 @@ impl Config {
             )));
         }
         Ok(Self {
-            store,
+            node,
             listen,
             gateways,
             secret,
@@ -202,6 +231,22 @@ impl Config {
             advertise,
         })
     }
+}
+
+/// A setting that may be repeated: in the file one value, or a list of them.
+fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany<T> {
+        One(T),
+        Many(Vec<T>),
+    }
+    OneOrMany::deserialize(deserializer).map(|given| match given {
+        OneOrMany::One(one) => Some(vec![one]),
+        OneOrMany::Many(many) => Some(many),
+    })
 }
 
 fn read_file(path: &Path) -> Result<Settings, ConfigError> {
@@ -260,6 +305,7 @@ fn in_range<T: PartialOrd + std::fmt::Display>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::StoreOptions;
 
     const SECRET: &str = "0123456789abcdef";
 
@@ -276,11 +322,40 @@ mod tests {
         fs::write(file.path(), text).unwrap();
         let path = file.path().to_str().unwrap();
         let config = load(&["--config", path, "--data", "/flag"]).unwrap();
-        assert_eq!(config.store.dir, Path::new("/flag"));
+        assert_eq!(config.node.dirs, [Path::new("/flag")]);
         assert_eq!((config.zone.as_str(), config.listen.port()), ("rack1", 1));
         assert_eq!(config.gateways, ["http://a:1", "http://b:2"]);
-        assert_eq!(config.store.full_percent, StoreOptions::FULL_PERCENT);
+        assert_eq!(config.node.store.full_percent, StoreOptions::FULL_PERCENT);
         assert_eq!(config.advertised(config.listen), "http://127.0.0.1:1");
+    }
+
+    #[test]
+    fn several_data_directories_are_a_repeated_flag_a_list_or_separated_by_commas() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        let in_file = |text: &str| {
+            fs::write(file.path(), text).unwrap();
+            load(&["--config", path, "--cluster-secret", SECRET])
+                .unwrap()
+                .node
+        };
+        let flags = |given: &[&str]| {
+            let secret = ["--cluster-secret", SECRET];
+            load(&[&secret[..], given].concat()).map(|config| config.node)
+        };
+        let both = [Path::new("/a"), Path::new("/b")];
+        assert_eq!(flags(&["--data", "/a", "--data", "/b"]).unwrap().dirs, both);
+        assert_eq!(flags(&["--data", "/a,/b"]).unwrap().dirs, both);
+        assert_eq!(in_file("data = ['/a', '/b']").dirs, both);
+        assert_eq!(in_file("data = '/a,b'").dirs, [Path::new("/a,b")]);
+
+        let disk = "5e2f0f4e-2c3c-4b52-9c2e-0a4c9d1b7a11";
+        let forget = [disk.parse().unwrap()];
+        let given = flags(&["--data", "/a", "--forget-disk", disk]).unwrap();
+        assert_eq!(given.forget, forget);
+        let listed = in_file(&format!("data = '/a'\nforget_disk = ['{disk}']"));
+        assert_eq!(listed.forget, forget);
+        assert!(flags(&["--data", "/a", "--forget-disk", "/a"]).is_err());
     }
 
     #[test]

@@ -1,10 +1,17 @@
-//! Sextant's chunk server: a durable store of immutable chunks, its HTTP API, and the loop that
-//! announces it to gateways. A gateway's standalone process embeds the store without the rest.
+//! Sextant's chunk server: a durable store of immutable chunks, the node that has one on each of its
+//! disks, its HTTP API, and the loop that announces it to gateways. A gateway's standalone process
+//! embeds the store without the rest.
 
 pub mod config;
+mod fences;
+pub mod node;
 pub mod registration;
 pub mod server;
 pub mod store;
 
+pub use fences::{Admitted, Fences};
+pub use node::{ChunkNode, NodeError, NodeOptions};
 pub use server::serve;
-pub use store::{CHUNK_MAX_BYTES, ChunkStore, OpenError, StoreOptions, StoreState};
+pub use store::{
+    CHUNK_MAX_BYTES, ChunkStore, IndexCache, OpenError, Probe, Step, StoreOptions, StoreState,
+};

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use chunkd::config::{Config, ConfigError};
 use chunkd::registration::{Announcement, Pace, announce};
-use chunkd::{ChunkStore, serve};
+use chunkd::{ChunkNode, Fences, serve};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -37,15 +37,20 @@ async fn run(config: Config) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
 
-    let options = config.store.clone();
-    let store = tokio::task::spawn_blocking(move || ChunkStore::open(options)).await??;
+    if let Some(warning) = config.node.store.durability.warning() {
+        tracing::warn!("{warning}");
+    }
+    let options = config.node.clone();
+    let node = tokio::task::spawn_blocking(move || ChunkNode::open(options)).await??;
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
     let address = config.advertised(listener.local_addr()?);
+    let state = node.state();
     tracing::info!(
-        listen = %listener.local_addr()?, advertised = address, node = %store.node_id(),
-        data = %config.store.dir.display(), chunks = store.state().chunk_count, "chunkd serves"
+        listen = %listener.local_addr()?, advertised = address, node = %node.node_id(),
+        disks = state.disks.len(), fenced = state.fenced_disks().len(),
+        chunks = state.total.chunk_count, "chunkd serves"
     );
     welcome(&format!("http://{}", listener.local_addr()?));
     let me = Announcement {
@@ -53,15 +58,21 @@ async fn run(config: Config) -> Result<(), Failure> {
         address,
         zone: config.zone,
     };
+    // With nobody to learn from, the first token of each job counts as the newest.
+    let fences = match config.gateways.as_slice() {
+        [] => Fences::fresh(),
+        _ => Fences::unlearnt(),
+    };
     let links = announce(
         &config.gateways,
         &me,
-        &store,
+        &node,
+        &fences,
         &config.secret,
         Pace::default(),
     );
 
-    serve(listener, store, config.secret, async move {
+    serve(listener, node, config.secret, fences, async move {
         tokio::select! {
             _ = interrupt.recv() => tracing::info!("interrupted; draining"),
             _ = terminate.recv() => tracing::info!("terminated; draining"),

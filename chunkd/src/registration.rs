@@ -11,7 +11,8 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::store::ChunkStore;
+use crate::fences::Fences;
+use crate::node::ChunkNode;
 
 /// How long a gateway may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,13 +50,14 @@ impl Default for Pace {
     }
 }
 
-/// Announces `store` to each of the `gateways`, by the base URLs of their admin listeners. The
-/// tasks run until the set is dropped.
+/// Announces `node` to each of the `gateways`, by the base URLs of their admin listeners, and tells
+/// `fences` what they answer. The tasks run until the set is dropped.
 #[must_use]
 pub fn announce(
     gateways: &[String],
     announcement: &Announcement,
-    store: &ChunkStore,
+    node: &ChunkNode,
+    fences: &Fences,
     secret: &ClusterSecret,
     pace: Pace,
 ) -> JoinSet<()> {
@@ -73,7 +75,8 @@ pub fn announce(
             gateway: gateway.trim_end_matches('/').to_owned(),
             authorization: secret.to_authorization(),
             announcement: announcement.clone(),
-            store: store.clone(),
+            node: node.clone(),
+            fences: fences.clone(),
         };
         tasks.spawn(link.keep(pace));
     }
@@ -86,7 +89,8 @@ struct Link {
     gateway: String,
     authorization: String,
     announcement: Announcement,
-    store: ChunkStore,
+    node: ChunkNode,
+    fences: Fences,
 }
 
 /// What was logged last, so that each change is logged once.
@@ -111,15 +115,21 @@ impl Link {
         let mut pause = pace.retry_first;
         loop {
             let registration = Registration {
-                node_id: self.store.node_id(),
+                node_id: self.node.node_id(),
                 incarnation: self.announcement.incarnation,
                 address: self.announcement.address.clone(),
                 zone: self.announcement.zone.clone(),
-                state: self.store.state().heartbeat(self.announcement.incarnation),
+                state: self.node.state().heartbeat(self.announcement.incarnation),
             };
             match self.post(REGISTER_PATH, &registration).await {
-                Ok(HeartbeatReply { known: true }) => return self.say_up(said),
-                Ok(HeartbeatReply { known: false }) => {
+                Ok(HeartbeatReply {
+                    known: true,
+                    fences,
+                }) => {
+                    self.fences.learn(&fences);
+                    return self.say_up(said);
+                }
+                Ok(_) => {
                     self.say_down(said, "it refused the registration");
                 }
                 Err(reason) => self.say_down(said, &reason),
@@ -132,13 +142,13 @@ impl Link {
     /// Returns once the gateway no longer knows the node. A heartbeat that is lost is not retried:
     /// the next one follows.
     async fn heartbeat(&self, pace: Pace, said: &mut Said) {
-        let path = format!("{HEARTBEAT_PATH}/{}", self.store.node_id());
+        let path = format!("{HEARTBEAT_PATH}/{}", self.node.node_id());
         loop {
             sleep(pace.heartbeat).await;
-            let state = self.store.state().heartbeat(self.announcement.incarnation);
+            let state = self.node.state().heartbeat(self.announcement.incarnation);
             match self.post(&path, &state).await {
-                Ok(HeartbeatReply { known: true }) => self.say_up(said),
-                Ok(HeartbeatReply { known: false }) => return,
+                Ok(HeartbeatReply { known: true, .. }) => self.say_up(said),
+                Ok(_) => return,
                 Err(reason) => self.say_down(said, &reason),
             }
         }

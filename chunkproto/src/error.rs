@@ -23,7 +23,8 @@ pub enum ChunkError {
     /// The disk has no room. Write elsewhere.
     #[error("the node is full: {0}")]
     Full(String),
-    /// The node takes no writes for now (failed disk, shutting down). Write elsewhere.
+    /// The node cannot do it for now: it is shutting down, its disk failed, or a disk that may hold
+    /// the chunk is fenced off. Nothing is known to be lost. Go elsewhere, or ask again later.
     #[error("the node refuses the request: {0}")]
     Refused(String),
     /// The node did not answer, or stopped answering. Go elsewhere; a write's outcome is unknown.
@@ -38,6 +39,9 @@ pub enum ChunkError {
     /// The request makes no sense to the node. A bug, or two incompatible versions.
     #[error("the request was refused as invalid: {0}")]
     Invalid(String),
+    /// A later holder of the job's lease has been here. Stop the job: its lease is lost (I8).
+    #[error("the lease was taken over: {0}")]
+    Fenced(String),
     /// The cluster secret is missing or wrong. Configure the same secret on both sides.
     #[error("the cluster secret was refused; start gateway and chunkd with the same secret")]
     Unauthorized,

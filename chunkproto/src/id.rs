@@ -1,4 +1,4 @@
-//! The ids of chunks and nodes. An id that was parsed is valid; nothing checks it again.
+//! The ids of chunks, nodes and disks. An id that was parsed is valid; nothing checks it again.
 
 use std::fmt;
 use std::str::FromStr;
@@ -82,6 +82,12 @@ uuid_id! {
     NodeId, "node"
 }
 
+uuid_id! {
+    /// One disk of a chunk server: a data directory, wherever it is mounted. Made once, kept in the
+    /// directory, and never given to another.
+    DiskId, "disk"
+}
+
 impl ChunkId {
     /// A fresh id, later in order than those this process made before.
     #[must_use]
@@ -92,6 +98,14 @@ impl ChunkId {
 
 impl NodeId {
     /// A fresh random id for a new data directory.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
+impl DiskId {
+    /// A fresh random id for a new disk.
     #[must_use]
     pub fn generate() -> Self {
         Self(Uuid::new_v4())

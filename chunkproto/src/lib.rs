@@ -3,7 +3,9 @@
 
 mod checksum;
 mod chunk;
+mod durability;
 mod error;
+mod fence;
 mod id;
 mod node;
 mod owner;
@@ -14,8 +16,10 @@ pub use checksum::{
     BLOCK_BYTES, BlockHasher, Crc64, Crc64Hasher, ParseChecksumError, block_crc32c,
 };
 pub use chunk::{ByteRange, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkStream};
+pub use durability::Durability;
 pub use error::{ChunkError, ChunkResult};
-pub use id::{ChunkId, NodeId, ParseIdError};
-pub use node::{Heartbeat, HeartbeatReply, Registration};
+pub use fence::{Fence, JobName, ParseFenceError};
+pub use id::{ChunkId, DiskId, NodeId, ParseIdError};
+pub use node::{FencedDisk, Heartbeat, HeartbeatReply, Registration};
 pub use owner::{DecodeOwnerError, OwnerHint};
 pub use secret::{ClusterSecret, InvalidSecret};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::NodeId;
+use crate::{DiskId, Fence, NodeId};
 
 /// A chunk server's introduction. Repeating it is harmless.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,30 +21,51 @@ pub struct Registration {
     pub state: Heartbeat,
 }
 
-/// A chunk server's state, sent every second or so.
+/// A chunk server's state, sent every second or so. Sizes and counts are sums over its disks, those
+/// that are fenced off left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// The run of the process that speaks; see [`Registration::incarnation`].
     pub incarnation: Uuid,
-    /// Size of the disk.
+    /// Size of the disks.
     pub capacity_bytes: u64,
     /// Bytes of chunk data held.
     pub used_bytes: u64,
-    /// Bytes free on the disk.
+    /// Bytes free on the disks.
     pub free_bytes: u64,
     /// Chunks held.
     pub chunk_count: u64,
     /// Chunk requests under way.
     pub in_flight: u32,
-    /// Disk errors since start.
+    /// Disk errors since start; each disk that was fenced off counts as one more.
     pub disk_errors: u64,
-    /// Whether new chunks are accepted; false on a full or failed disk.
+    /// Whether new chunks are accepted; false when each disk is full or failed.
     pub writable: bool,
+    /// The disks that are fenced off; the node serves without them. At most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fenced_disks: Vec<FencedDisk>,
+}
+
+/// A disk that its chunk server has fenced off: it failed, or it is missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FencedDisk {
+    /// The disk.
+    pub disk_id: DiskId,
+    /// Its data directory, or where that was last.
+    pub path: String,
+    /// Whether its chunks can still be read.
+    pub readable: bool,
+    /// Why it is fenced off, in words for the operator.
+    pub reason: String,
 }
 
 /// A gateway's answer to a registration or a heartbeat.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeartbeatReply {
     /// False when the gateway does not know the node (it restarted): register again.
     pub known: bool,
+    /// In the answer to a registration: the newest fence of each job. A node that has just started
+    /// has forgotten what it saw, and must not let an older one pass.
+    #[serde(default)]
+    pub fences: Vec<Fence>,
 }

@@ -13,6 +13,8 @@ pub const REGISTER_PATH: &str = "/internal/v1/register";
 pub const HEARTBEAT_PATH: &str = "/internal/v1/heartbeat";
 /// Header of a chunk PUT: the encoded [`OwnerHint`](crate::OwnerHint).
 pub const OWNER_HEADER: &str = "x-sextant-owner";
+/// Header of a DELETE or copy on behalf of a background job: its [`Fence`](crate::Fence).
+pub const FENCE_HEADER: &str = "x-sextant-fence";
 /// Header of a chunk GET or HEAD response: the whole chunk's [`Crc64`](crate::Crc64).
 pub const CRC64_HEADER: &str = "x-sextant-crc64";
 /// Header of a chunk GET or HEAD response: the whole chunk's length.
@@ -34,6 +36,9 @@ pub struct ListPage {
     pub chunks: Vec<ChunkInfo>,
     /// Whether more follow the last one.
     pub truncated: bool,
+    /// Whether the node has disks that cannot be listed now: it may hold more chunks than it lists.
+    #[serde(default)]
+    pub incomplete: bool,
 }
 
 /// The body of every error answer.
@@ -56,6 +61,7 @@ fn word_and_status(error: &ChunkError) -> (&'static str, StatusCode) {
         ChunkError::BadBody(_) => ("bad_body", StatusCode::UNPROCESSABLE_ENTITY),
         ChunkError::Conflict(_) => ("conflict", StatusCode::CONFLICT),
         ChunkError::Invalid(_) => ("invalid", StatusCode::BAD_REQUEST),
+        ChunkError::Fenced(_) => ("fenced", StatusCode::PRECONDITION_FAILED),
         ChunkError::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED),
         ChunkError::Io(_) => ("io", StatusCode::INTERNAL_SERVER_ERROR),
     }
@@ -72,6 +78,7 @@ fn word_of_status(status: StatusCode) -> &'static str {
         StatusCode::UNPROCESSABLE_ENTITY => "bad_body",
         StatusCode::CONFLICT => "conflict",
         StatusCode::BAD_REQUEST => "invalid",
+        StatusCode::PRECONDITION_FAILED => "fenced",
         _ => "io",
     }
 }
@@ -87,6 +94,7 @@ pub fn error_to_wire(error: &ChunkError) -> (StatusCode, ErrorBody) {
         | ChunkError::Unreachable(detail)
         | ChunkError::BadBody(detail)
         | ChunkError::Invalid(detail)
+        | ChunkError::Fenced(detail)
         | ChunkError::Io(detail) => detail.clone(),
         ChunkError::NotFound(_) | ChunkError::Conflict(_) | ChunkError::Unauthorized => {
             error.to_string()
@@ -121,6 +129,7 @@ pub fn error_from_wire(chunk: ChunkId, status: StatusCode, body: Option<ErrorBod
         "bad_body" => ChunkError::BadBody(detail),
         "conflict" => ChunkError::Conflict(chunk),
         "invalid" => ChunkError::Invalid(detail),
+        "fenced" => ChunkError::Fenced(detail),
         _ => ChunkError::Io(detail),
     }
 }
@@ -147,6 +156,7 @@ mod tests {
             ChunkError::BadBody(text()),
             ChunkError::Conflict(chunk),
             ChunkError::Invalid(text()),
+            ChunkError::Fenced(text()),
             ChunkError::Unauthorized,
             ChunkError::Io(text()),
         ];

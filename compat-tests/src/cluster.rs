@@ -1,8 +1,10 @@
 //! `gateway serve` and its chunk servers, each a process of its own.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use chunkproto::ChunkId;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -16,6 +18,9 @@ pub const CLUSTER_SECRET: &str = "the-cluster-secret-of-all-tests";
 
 /// A node is seen live within a heartbeat, and missed after six seconds without one.
 const MEMBERSHIP_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Between two looks at what all nodes hold.
+const LOOK_PERIOD: Duration = Duration::from_millis(200);
 
 /// A cluster on this machine. Its processes and its data are gone with it.
 #[derive(Debug)]
@@ -33,30 +38,85 @@ impl Cluster {
     /// # Panics
     /// When a process does not become ready in time.
     pub async fn start(nodes: usize, replicas: u8) -> Self {
+        Self::start_with(nodes, replicas, &[]).await
+    }
+
+    /// As [`start`](Self::start), with further settings of the gateway.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn start_with(nodes: usize, replicas: u8, settings: &[(&str, &str)]) -> Self {
         let dir = TempDir::new().expect("the temporary directory can be written");
         let metadata = dir.path().join("metadata");
         let mut url = OsString::from("rocksdb:");
         url.push(&metadata);
-        let arguments = vec![
+        let mut arguments: Vec<OsString> = vec![
             "serve".into(),
             "--metadata".into(),
             url,
             "--replicas".into(),
             replicas.to_string().into(),
         ];
+        for (flag, value) in settings {
+            arguments.extend([flag.into(), value.into()]);
+        }
         let gateway = GatewayProcess::start(arguments, dir.path()).await;
         let mut cluster = Self {
             gateway,
             nodes: Vec::new(),
             dir,
         };
-        for number in 0..nodes {
-            let (name, dir) = (format!("chunkd-{number}"), cluster.dir.path());
-            let node = ChunkServer::start(name, dir, cluster.gateway.admin()).await;
-            cluster.nodes.push(node);
+        for _ in 0..nodes {
+            cluster.add_node().await;
         }
         cluster.wait_for_live(nodes).await;
         cluster
+    }
+
+    /// Starts one more chunk server; returns its number.
+    ///
+    /// # Panics
+    /// When it does not become ready in time.
+    pub async fn add_node(&mut self) -> usize {
+        let number = self.nodes.len();
+        let (name, dir) = (format!("chunkd-{number}"), self.dir.path());
+        let node = ChunkServer::start(name, dir, self.gateway.admin()).await;
+        self.nodes.push(node);
+        number
+    }
+
+    /// How many of the running nodes say that they hold each chunk.
+    ///
+    /// # Panics
+    /// When one does not answer as it should.
+    pub async fn copies(&self) -> BTreeMap<ChunkId, usize> {
+        let mut copies = BTreeMap::new();
+        for node in self.nodes.iter().filter(|node| node.is_running()) {
+            for chunk in node.chunks().await {
+                *copies.entry(chunk.id).or_default() += 1;
+            }
+        }
+        copies
+    }
+
+    /// Waits until the copies are as `expected` says.
+    ///
+    /// # Panics
+    /// When that does not come within `deadline`; says what there was instead.
+    pub async fn wait_for_copies(
+        &self,
+        deadline: Duration,
+        expected: impl Fn(&BTreeMap<ChunkId, usize>) -> bool,
+    ) {
+        let began = Instant::now();
+        loop {
+            let copies = self.copies().await;
+            if expected(&copies) {
+                return;
+            }
+            assert!(began.elapsed() < deadline, "after {deadline:?}: {copies:?}");
+            tokio::time::sleep(LOOK_PERIOD).await;
+        }
     }
 
     /// Where it answers S3 requests.
@@ -104,10 +164,28 @@ impl Cluster {
     /// # Panics
     /// When the gateway does not answer as it should.
     pub async fn status(&self) -> Vec<Value> {
+        let status = self.whole_status().await;
+        let nodes = status["nodes"].as_array();
+        nodes.expect("the status lists the nodes").clone()
+    }
+
+    /// A background job as the gateway's `/status` shows it.
+    ///
+    /// # Panics
+    /// When the gateway does not answer as it should, or has no such job.
+    pub async fn job(&self, name: &str) -> Value {
+        let status = self.whole_status().await;
+        let jobs = status["jobs"].as_array();
+        let jobs = jobs.expect("the status lists the jobs");
+        let job = jobs.iter().find(|job| job["job"] == name);
+        job.unwrap_or_else(|| panic!("no job {name}")).clone()
+    }
+
+    async fn whole_status(&self) -> Value {
         let url = format!("{}/status", self.gateway.admin());
         let request = reqwest::Client::new().get(url).bearer_auth(CLUSTER_SECRET);
         let answer = request.send().await.expect("the gateway answers");
-        answer.json().await.expect("the status is a list of nodes")
+        answer.json().await.expect("the status is JSON")
     }
 }
 

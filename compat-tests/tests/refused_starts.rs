@@ -120,7 +120,7 @@ async fn a_path_that_is_a_file_is_refused() {
 
 #[tokio::test]
 async fn fewer_stores_than_hold_data_are_refused() {
-    let mut server = Standalone::start().await;
+    let mut server = Standalone::start_with(&["--nodes", "6"]).await;
     server.gateway().terminate().await;
     let mut arguments: Vec<OsString> = vec!["standalone".into(), "--data".into()];
     arguments.extend([server.data().into(), "--nodes".into(), "5".into()]);

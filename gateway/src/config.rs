@@ -1,14 +1,18 @@
 //! Settings: flags, environment variables and a TOML file, in that order of precedence, as plain
 //! validated data. The only place that reads the environment.
 
+mod jobs;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
-use chunkproto::ClusterSecret;
+use chunkproto::{ClusterSecret, Durability};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+pub use jobs::{JobConfig, rate_bytes_per_s};
 
 /// The gateway's command line.
 #[derive(Debug, Parser)]
@@ -42,10 +46,11 @@ pub struct StandaloneConfig {
     /// Data directory: metadata, chunks and generated keys
     #[arg(long, env = "SEXTANT_DATA", value_name = "DIR")]
     pub data: PathBuf,
-    /// Number of embedded chunk stores, 1 to 64; may grow, never shrink
-    #[arg(long, env = "SEXTANT_NODES", value_name = "N", default_value_t = 6,
+    /// Number of embedded chunk stores, 1 to 64; may grow, never shrink [default: as many as there
+    /// are, and for a new directory as many as replicas]
+    #[arg(long, env = "SEXTANT_NODES", value_name = "N",
         value_parser = clap::value_parser!(u8).range(1..=64))]
-    pub nodes: u8,
+    pub nodes: Option<u8>,
     /// Replicas of each chunk, each in its own store, 1 to 6; all stores share one disk here
     #[arg(long, env = "SEXTANT_REPLICAS", value_name = "N", default_value_t = 1,
         value_parser = clap::value_parser!(u8).range(1..=6))]
@@ -169,14 +174,13 @@ pub struct GatewayConfig {
     /// version are always accepted
     #[arg(long, env = "SEXTANT_SIGV2_HEADERS", default_value_t = false)]
     pub sigv2_headers: bool,
-    /// Seconds that deleted and overwritten data is kept before it is collected
-    #[arg(
-        long,
-        env = "SEXTANT_GC_GRACE",
-        value_name = "SECONDS",
-        default_value_t = 900
-    )]
-    pub gc_grace: u64,
+    /// When a write is acknowledged: power-safe, when it is on the disk, or page-cache, when the
+    /// kernel has it, for caches and tests. For separate chunk servers it is set at each of them too
+    #[arg(long, env = "SEXTANT_DURABILITY", value_name = "WHEN", default_value_t = Durability::PowerSafe)]
+    pub durability: Durability,
+    /// Settings of the background jobs.
+    #[command(flatten)]
+    pub jobs: JobConfig,
     /// What to log, as a filter: error, warn, info, debug, or per module
     #[arg(
         long,
@@ -277,9 +281,12 @@ impl Cli {
 
     fn check(&self) -> Result<(), String> {
         match &self.command {
-            Command::Standalone(config) if config.replicas > config.nodes => Err(format!(
-                "{} replicas need as many stores; --nodes is {}",
-                config.replicas, config.nodes
+            Command::Standalone(StandaloneConfig {
+                replicas,
+                nodes: Some(nodes),
+                ..
+            }) if replicas > nodes => Err(format!(
+                "{replicas} replicas need as many stores; --nodes is {nodes}"
             )),
             Command::Serve(config) if config.write_quorum > Some(config.replicas) => Err(format!(
                 "a write quorum of {} cannot be met with {} replicas",
@@ -391,7 +398,7 @@ mod tests {
             panic!("standalone was asked for")
         };
         assert_eq!(config.data, PathBuf::from("/from/file"));
-        assert_eq!(config.nodes, 4);
+        assert_eq!(config.nodes, Some(4));
         assert_eq!(config.gateway.region, "eu-west-1");
         assert_eq!(config.replicas, 1);
     }

@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod chunks;
+mod clock;
 pub mod cluster;
 pub mod config;
 mod data_dir;
@@ -18,3 +19,5 @@ pub mod s3;
 pub mod serve;
 pub mod standalone;
 mod users_file;
+
+pub use clock::Clock;

@@ -13,12 +13,12 @@ use tracing::{error, info, warn};
 
 use crate::admin::AdminServer;
 use crate::chunks::{
-    BodyReader, BodyWriter, ByteBudget, ChunkTransport, RunningReads, WriterSettings,
+    BodyReader, BodyWriter, ByteBudget, ChunkTransport, RepairHints, RunningReads, WriterSettings,
 };
 use crate::cluster::Membership;
 use crate::config::GatewayConfig;
 use crate::http::{ListenerLimits, serve_connections};
-use crate::jobs::GarbageCollector;
+use crate::jobs::{JobBoard, JobParts, run_jobs};
 use crate::s3::{Directory, RootKeys, S3Gateway, S3Server, S3Settings};
 use crate::users_file;
 
@@ -121,24 +121,29 @@ pub async fn load_users(
 
 /// Serves until SIGINT or SIGTERM, then drains.
 pub async fn run(listeners: Listeners, parts: Parts, config: &GatewayConfig) {
+    let board = JobBoard::default();
     let quorum = parts.writer.write_quorum.unwrap_or(1);
     let admin = AdminServer::new(
         Arc::clone(&parts.membership),
         Arc::clone(&parts.metastore),
+        board.clone(),
         parts.secret.clone(),
         usize::from(quorum),
     );
     let (stop, stopped) = watch::channel(());
     let reads = RunningReads::default();
-    let collector = GarbageCollector::new(
-        Arc::clone(&parts.metastore),
-        Arc::clone(&parts.transport),
-        Arc::clone(&parts.membership),
-        reads.clone(),
-        Duration::from_secs(config.gc_grace),
-    );
-    let collect = collector.run(stopped.clone());
-    let s3 = s3_server(parts, reads, config);
+    let (hints, hint_queue) = RepairHints::new();
+    let job_parts = JobParts {
+        metastore: Arc::clone(&parts.metastore),
+        transport: Arc::clone(&parts.transport),
+        membership: Arc::clone(&parts.membership),
+        reads: reads.clone(),
+        hints: hint_queue,
+        board,
+        replicas: parts.writer.replicas,
+    };
+    let jobs = run_jobs(job_parts, &config.jobs, stopped.clone());
+    let s3 = s3_server(parts, reads, hints, config);
     let stopping = |mut stopped: watch::Receiver<()>| async move {
         let _ = stopped.changed().await;
     };
@@ -173,10 +178,15 @@ pub async fn run(listeners: Listeners, parts: Parts, config: &GatewayConfig) {
             std::process::exit(1);
         });
     };
-    tokio::join!(serve_s3, serve_admin, collect, announce_stop);
+    tokio::join!(serve_s3, serve_admin, jobs, announce_stop);
 }
 
-fn s3_server(parts: Parts, reads: RunningReads, config: &GatewayConfig) -> S3Server {
+fn s3_server(
+    parts: Parts,
+    reads: RunningReads,
+    hints: RepairHints,
+    config: &GatewayConfig,
+) -> S3Server {
     let budget = |size: bytesize::ByteSize| ByteBudget::new(size.as_u64(), BUDGET_PATIENCE);
     let writer = BodyWriter::new(
         Arc::clone(&parts.transport),
@@ -189,6 +199,7 @@ fn s3_server(parts: Parts, reads: RunningReads, config: &GatewayConfig) -> S3Ser
         parts.membership,
         budget(config.read_budget),
         reads,
+        hints,
     );
     // One copy of the metadata is as safe as one copy of the chunks, and no safer.
     let inline_max_bytes = match parts.writer.replicas {

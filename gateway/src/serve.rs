@@ -2,13 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use chunkproto::{Heartbeat, Registration};
-use metastore::{Metastore, NodeRow, RocksMetastore};
+use chunkproto::{Durability, Heartbeat, Registration};
+use metastore::{Metastore, NodeRow, RocksMetastore, RocksOptions};
 use uuid::Uuid;
 
 use crate::chunks::{HttpTransport, WriterSettings};
-use crate::cluster::{Membership, SUSPECT_AFTER};
+use crate::cluster::{Membership, Patience};
 use crate::config::{MetadataUrl, ServeConfig};
 use crate::data_dir::{self, Purpose};
 use crate::keys;
@@ -27,13 +28,16 @@ pub async fn run(config: ServeConfig) -> Result<(), StartError> {
     let listeners = Listeners::bind(&config.gateway).await?;
     let MetadataUrl::RocksDb(dir) = &config.metadata;
     data_dir::claim(dir, Purpose::Metadata)?;
-    let metastore: Arc<dyn Metastore> = Arc::new(RocksMetastore::open(&dir.join(DATABASE_DIR))?);
+    let metastore = open_metastore(&dir.join(DATABASE_DIR), config.gateway.durability)?;
     let keys = keys::root_keys(dir, process::given_keys(&config.gateway))?;
     let secret = keys::cluster_secret(dir, config.cluster_secret.clone())?;
 
     process::load_users(&config.gateway, metastore.as_ref()).await?;
 
-    let membership = Arc::new(Membership::new(SUSPECT_AFTER));
+    let membership = Arc::new(Membership::new(Patience {
+        down_after: Duration::from_secs(config.gateway.jobs.node_down_after),
+        ..Patience::default()
+    }));
     for node in metastore.nodes().await? {
         // A node that registers meanwhile is at least as new as its row.
         let _ = membership.remember(unheard(node));
@@ -54,6 +58,21 @@ pub async fn run(config: ServeConfig) -> Result<(), StartError> {
     };
     process::run(listeners, parts, &config.gateway).await;
     Ok(())
+}
+
+/// Opens the database of a gateway. Says so, if it is not to be trusted with data.
+pub(crate) fn open_metastore(
+    path: &Path,
+    durability: Durability,
+) -> Result<Arc<dyn Metastore>, StartError> {
+    if let Some(warning) = durability.warning() {
+        tracing::warn!("{warning}");
+    }
+    let options = RocksOptions {
+        durability,
+        ..RocksOptions::default()
+    };
+    Ok(Arc::new(RocksMetastore::open_with(path, &options)?))
 }
 
 #[expect(
@@ -87,6 +106,7 @@ fn unheard(node: NodeRow) -> Registration {
             in_flight: 0,
             disk_errors: 0,
             writable: false,
+            fenced_disks: Vec::new(),
         },
     }
 }

@@ -7,24 +7,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chunkd::{ChunkStore, StoreOptions};
+use chunkd::{Admitted, ChunkStore, Fences, IndexCache, StoreOptions};
 use chunkproto::{
     ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult,
-    ChunkStream, Heartbeat, NodeId, Registration,
+    ChunkStream, Durability, Fence, Heartbeat, NodeId, Registration,
 };
 use futures::future::join_all;
-use metastore::{Metastore, NodeRow, RocksMetastore, Timestamp};
+use metastore::{Metastore, NodeRow, Timestamp};
 use tracing::warn;
 use uuid::Uuid;
 
 use crate::chunks::{ChunkTransport, WriterSettings};
-use crate::cluster::{Membership, SUSPECT_AFTER};
+use crate::cluster::{Membership, Patience};
 use crate::config::{GatewayConfig, StandaloneConfig};
 use crate::data_dir::{self, DirectoryError, Purpose};
 use crate::keys;
 use crate::process::{self, Listeners, Parts, StartError};
 use crate::s3::RootKeys;
-use crate::serve::DATABASE_DIR;
+use crate::serve::{DATABASE_DIR, open_metastore};
 
 /// Directory of the chunk stores inside the data directory.
 const NODES_DIR: &str = "nodes";
@@ -43,11 +43,14 @@ pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
     data_dir::claim(&config.data, Purpose::Standalone)?;
     let keys = keys::root_keys(&config.data, process::given_keys(&config.gateway))?;
     let secret = keys::cluster_secret(&config.data, None)?;
-    let metastore: Arc<dyn Metastore> =
-        Arc::new(RocksMetastore::open(&config.data.join(DATABASE_DIR))?);
+    let durability = config.gateway.durability;
+    let metastore = open_metastore(&config.data.join(DATABASE_DIR), durability)?;
     process::load_users(&config.gateway, metastore.as_ref()).await?;
-    let stores = open_stores(&config.data, config.nodes)?;
-    let membership = Arc::new(Membership::new(SUSPECT_AFTER));
+    let count = config
+        .nodes
+        .unwrap_or_else(|| stores_in(&config.data).max(config.replicas));
+    let stores = open_stores(&config.data, count, durability)?;
+    let membership = Arc::new(Membership::new(Patience::default()));
     let incarnation = Uuid::now_v7();
     for store in &stores {
         register(store, incarnation, &membership, metastore.as_ref()).await?;
@@ -90,8 +93,19 @@ async fn close(stores: Vec<ChunkStore>) {
     }
 }
 
+/// How many stores there are from earlier starts.
+fn stores_in(data: &Path) -> u8 {
+    let present = |number: &u8| data.join(NODES_DIR).join(number.to_string()).exists();
+    let count = (0..u8::MAX).take_while(present).count();
+    u8::try_from(count).expect("fewer than 255")
+}
+
 /// Opens `count` stores, and any further ones that hold data from an earlier start.
-fn open_stores(data: &Path, count: u8) -> Result<Vec<ChunkStore>, StartError> {
+fn open_stores(
+    data: &Path,
+    count: u8,
+    durability: Durability,
+) -> Result<Vec<ChunkStore>, StartError> {
     let nodes = data.join(NODES_DIR);
     data_dir::create(&nodes).map_err(|source| DirectoryError::Io {
         path: nodes.clone(),
@@ -104,9 +118,14 @@ fn open_stores(data: &Path, count: u8) -> Result<Vec<ChunkStore>, StartError> {
             nodes.display()
         )));
     }
+    let cache = IndexCache::new(StoreOptions::INDEX_CACHE_BYTES);
     (0..count)
         .map(|number| {
-            let options = StoreOptions::new(nodes.join(number.to_string()));
+            let options = StoreOptions {
+                index_cache: cache.clone(),
+                durability,
+                ..StoreOptions::new(nodes.join(number.to_string()))
+            };
             ChunkStore::open(options).map_err(StartError::from)
         })
         .collect()
@@ -191,23 +210,36 @@ fn announce(listeners: &Listeners, config: &GatewayConfig, keys: &RootKeys) {
 
 /// The chunk transport to stores inside this process.
 pub struct EmbeddedTransport {
-    stores: HashMap<NodeId, ChunkStore>,
+    stores: HashMap<NodeId, (ChunkStore, Fences)>,
 }
 
 impl EmbeddedTransport {
     /// A transport to these stores, each under its own node id.
     #[must_use]
     pub fn new(stores: &[ChunkStore]) -> Self {
-        let by_node = |store: &ChunkStore| (store.node_id(), store.clone());
+        let by_node = |store: &ChunkStore| (store.node_id(), (store.clone(), Fences::fresh()));
         Self {
             stores: stores.iter().map(by_node).collect(),
         }
     }
 
     fn store(&self, node: NodeId) -> ChunkResult<&ChunkStore> {
+        self.fenced_store(node).map(|(store, _)| store)
+    }
+
+    fn fenced_store(&self, node: NodeId) -> ChunkResult<&(ChunkStore, Fences)> {
         self.stores
             .get(&node)
             .ok_or_else(|| ChunkError::Unreachable(format!("there is no store {node} here")))
+    }
+
+    /// Lets a job's operation in by its fence, until what is returned is dropped.
+    async fn admit(&self, node: NodeId, fence: Option<&Fence>) -> ChunkResult<Option<Admitted>> {
+        let (_, fences) = self.fenced_store(node)?;
+        match fence {
+            Some(fence) => fences.admit(fence.clone()).await.map(Some),
+            None => Ok(None),
+        }
     }
 }
 
@@ -235,7 +267,8 @@ impl ChunkTransport for EmbeddedTransport {
         self.store(node)?.head(chunk).await
     }
 
-    async fn delete(&self, node: NodeId, chunk: ChunkId) -> ChunkResult<()> {
+    async fn delete(&self, node: NodeId, chunk: ChunkId, fence: Option<&Fence>) -> ChunkResult<()> {
+        let _admitted = self.admit(node, fence).await?;
         self.store(node)?.delete(chunk).await
     }
 
@@ -244,7 +277,9 @@ impl ChunkTransport for EmbeddedTransport {
         target: NodeId,
         chunk: ChunkId,
         source: NodeId,
+        fence: Option<&Fence>,
     ) -> ChunkResult<ChunkReceipt> {
+        let _admitted = self.admit(target, fence).await?;
         let source = self.store(source)?;
         let owner = source.owner(chunk).await?;
         let read = source.get(chunk, None).await?;

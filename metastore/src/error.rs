@@ -1,5 +1,7 @@
 //! Why a metadata operation failed, grouped by what the caller can do about it.
 
+use chunkproto::{ChunkId, Fence};
+
 use crate::{BodyId, BucketName, ObjectKey, PartNumber, UploadId, VersionId};
 
 /// The result of a metadata operation.
@@ -44,12 +46,18 @@ pub enum MetaError {
     /// A part is missing or was replaced since the caller looked. The client's business.
     #[error("part {} is missing or was uploaded again meanwhile", .0.get())]
     InvalidPart(PartNumber),
+    /// No row names the chunk: its object was replaced or deleted. Leave it alone.
+    #[error("no row names the chunk {0}")]
+    NoSuchChunk(ChunkId),
     /// The condition of a write does not hold. The client's business.
     #[error("the precondition does not hold")]
     PreconditionFailed,
     /// The row changed between the caller's look and its write. Look again and retry.
     #[error("the row was changed meanwhile")]
     Conflict,
+    /// The job's lease was granted to another, or released. Stop the job.
+    #[error("the lease {0} was taken over")]
+    Fenced(Fence),
     /// The store cannot serve now. Retry later.
     #[error("the metadata store is unavailable: {0}")]
     Unavailable(String),

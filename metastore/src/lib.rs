@@ -8,13 +8,16 @@ mod completion;
 mod condition;
 mod error;
 mod fold;
+mod lease;
 mod listing;
 mod memory;
 mod metastore;
 mod model;
 mod names;
+mod placement;
 mod rocks;
 mod succession;
+mod upkeep;
 mod users;
 mod version_succession;
 mod versions;
@@ -44,6 +47,10 @@ pub use names::{
     BodyId, BucketId, BucketName, InvalidName, ObjectKey, PartNumber, Sequence, UploadId, VersionId,
 };
 pub use rocks::{OpenError, RocksMetastore, RocksOptions};
+pub use upkeep::{
+    JobControl, LeaseAnswer, LeaseRequest, NodeChunk, Placement, RepairCounts, RepairEntry,
+    RepairNeed, ReplicaChange, Upkeep,
+};
 pub use users::{AccessKey, User, UserName};
 pub use versions::{
     DeleteMarker, DeletedVersion, ListedVersion, StoredVersion, VersionOrder, VersionPage,

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::{
     BodyId, Bucket, BucketId, BucketName, BucketPage, ChunkOwner, ChunkRef, DeletedVersion,
     InlineBody, ListPage, ListQuery, ListedObject, MetaResult, ObjectKey, ObjectVersion, Part,
-    PartNumber, PartPage, PartSet, Sequence, StoredVersion, Timestamp, Upload, UploadId,
+    PartNumber, PartPage, PartSet, Sequence, StoredVersion, Timestamp, Upkeep, Upload, UploadId,
     UploadPage, UploadQuery, User, UserName, VersionId, VersionPage, VersionQuery,
 };
 
@@ -144,6 +144,8 @@ pub enum GcItem {
     Chunks(Vec<ChunkRef>),
     /// All parts of an aborted upload or of a deleted multipart object.
     Parts(UploadId),
+    /// Copies of a chunk on nodes that its row no longer names. The chunk may live on elsewhere.
+    Copies(ChunkRef),
 }
 
 /// A row of the garbage collection queue.
@@ -159,7 +161,7 @@ pub struct GcEntry {
 
 /// The metadata of one cluster. See the module's header for what holds of every method.
 #[async_trait]
-pub trait Metastore: Send + Sync + 'static {
+pub trait Metastore: Upkeep {
     /// Creates a bucket.
     ///
     /// # Errors
@@ -421,11 +423,11 @@ pub trait Metastore: Send + Sync + 'static {
     /// removed before is left alone.
     ///
     /// # Panics
-    /// For an entry of `Chunks`.
+    /// For an entry of anything else.
     async fn gc_expand(&self, entry: &GcEntry, limit: usize) -> MetaResult<()>;
 
-    /// Removes an entry whose chunks were deleted on every node, and what is left of them in the
-    /// node index and the repair queue. Doing it again changes nothing.
+    /// Removes an entry whose chunks or copies were deleted on every node, and what is left of them
+    /// in the node index and the repair queue. Doing it again changes nothing.
     ///
     /// # Panics
     /// For an entry of `Parts`: it ends by being expanded.

@@ -1,10 +1,7 @@
 //! What a write means for the bytes of what it replaces, and for chunks with too few replicas.
 //! Decided the same way in every implementation.
 
-use crate::{
-    BodyId, ChunkRef, CommitObject, GcEntry, GcItem, ObjectData, ObjectVersion, RepairRow,
-    Timestamp, UploadId,
-};
+use crate::{BodyId, ChunkRef, CommitObject, GcEntry, GcItem, ObjectData, ObjectVersion, UploadId};
 
 /// What becomes of a row's bytes when another takes its place.
 #[derive(Debug, PartialEq, Eq)]
@@ -70,19 +67,6 @@ pub(crate) fn chunks_without(chunks: &[ChunkRef], kept: &[ChunkRef]) -> Vec<Chun
         .collect()
 }
 
-impl RepairRow {
-    /// The row for a chunk with fewer than `wanted` replicas; none for one with enough.
-    pub(crate) fn for_short(chunk: &ChunkRef, wanted: u8, since: Timestamp) -> Option<Self> {
-        let have = u8::try_from(chunk.replicas.len()).unwrap_or(u8::MAX);
-        (have < wanted).then_some(Self {
-            chunk: chunk.id,
-            wanted,
-            have,
-            since,
-        })
-    }
-}
-
 impl GcEntry {
     /// The upload whose parts are to be expanded.
     ///
@@ -91,18 +75,29 @@ impl GcEntry {
     pub(crate) fn parts_to_expand(&self) -> UploadId {
         match self.item {
             GcItem::Parts(upload) => upload,
-            GcItem::Chunks(_) => panic!("only an entry of parts can be expanded"),
+            GcItem::Chunks(_) | GcItem::Copies(_) => {
+                panic!("only an entry of parts can be expanded")
+            }
         }
     }
 
-    /// The chunks that were deleted on every node.
+    /// What was deleted on every node that the entry names.
     ///
     /// # Panics
     /// For an entry of parts: its chunks are named by rows still, and would leak.
-    pub(crate) fn chunks_done(&self) -> &[ChunkRef] {
+    pub(crate) fn done(&self) -> Done<'_> {
         match &self.item {
-            GcItem::Chunks(chunks) => chunks,
+            GcItem::Chunks(chunks) => Done::Chunks(chunks),
+            GcItem::Copies(chunk) => Done::Copies(chunk),
             GcItem::Parts(_) => panic!("an entry of parts ends by being expanded"),
         }
     }
+}
+
+/// What an entry of the garbage collection queue has come to.
+pub(crate) enum Done<'e> {
+    /// These chunks are nowhere.
+    Chunks(&'e [ChunkRef]),
+    /// This chunk is no longer on these nodes.
+    Copies(&'e ChunkRef),
 }

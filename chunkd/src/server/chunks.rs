@@ -1,8 +1,10 @@
-//! The operations on chunks over HTTP: requests into store calls, results into answers.
+//! The operations on chunks over HTTP: requests into calls of the node, results into answers.
 
-use chunkproto::wire::{CRC64_HEADER, LENGTH_HEADER, LIST_LIMIT_MAX, ListPage, OWNER_HEADER};
+use chunkproto::wire::{
+    CRC64_HEADER, FENCE_HEADER, LENGTH_HEADER, LIST_LIMIT_MAX, ListPage, OWNER_HEADER,
+};
 use chunkproto::{
-    ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkResult, Crc64, OwnerHint,
+    ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkResult, Crc64, Fence, OwnerHint,
 };
 use futures::StreamExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
@@ -12,6 +14,8 @@ use hyper::body::{Frame, Incoming};
 use super::answer::{self, Answer};
 use super::body;
 use super::route::Service;
+use crate::fences::Admitted;
+use crate::node::Listing;
 use crate::store::OwnedRead;
 
 /// Chunks in a page unless the request says otherwise.
@@ -39,7 +43,7 @@ pub(super) async fn put(
     if let Some(expected) = expected {
         stream = body::verified(id, stream, expected);
     }
-    let receipt = service.store.put(put, stream).await?;
+    let receipt = service.node.put(put, stream).await?;
     service.metrics.count_received(receipt.length_bytes);
     Ok(answer::json(StatusCode::OK, &receipt))
 }
@@ -53,7 +57,7 @@ pub(super) async fn get(
     let range = text(request.headers(), header::RANGE.as_str())?
         .map(parse_range)
         .transpose()?;
-    let OwnedRead { read, owner } = service.store.get_with_owner(id, range).await?;
+    let OwnedRead { read, owner } = service.node.get_with_owner(id, range).await?;
     let sent = service.metrics.sent_bytes();
     let frames = read.stream.map(move |piece| {
         let piece = piece.inspect_err(|error| {
@@ -84,7 +88,7 @@ pub(super) async fn get(
 
 /// HEAD /v1/chunks/{id}: the headers of a GET, from the record's two ends.
 pub(super) async fn head(service: &Service, id: ChunkId) -> ChunkResult<Answer> {
-    let (info, owner) = service.store.head_with_owner(id).await?;
+    let (info, owner) = service.node.head_with_owner(id).await?;
     let mut answer = answer::empty(StatusCode::OK);
     describe(answer.headers_mut(), &info, owner.as_ref());
     answer
@@ -94,8 +98,13 @@ pub(super) async fn head(service: &Service, id: ChunkId) -> ChunkResult<Answer> 
 }
 
 /// DELETE /v1/chunks/{id}: 204 once the chunk is durably gone, or was not there.
-pub(super) async fn delete(service: &Service, id: ChunkId) -> ChunkResult<Answer> {
-    service.store.delete(id).await?;
+pub(super) async fn delete(
+    service: &Service,
+    id: ChunkId,
+    request: &Request<Incoming>,
+) -> ChunkResult<Answer> {
+    let _admitted = admit(service, request.headers()).await?;
+    service.node.delete(id).await?;
     Ok(answer::empty(StatusCode::NO_CONTENT))
 }
 
@@ -103,13 +112,27 @@ pub(super) async fn delete(service: &Service, id: ChunkId) -> ChunkResult<Answer
 pub(super) async fn list(service: &Service, request: &Request<Incoming>) -> ChunkResult<Answer> {
     let (after, limit) = parse_page(request.uri().query().unwrap_or_default())?;
     // One more than asked for tells whether more follow.
-    let mut chunks = service.store.list(after, limit + 1).await?;
+    let Listing {
+        mut chunks,
+        incomplete,
+    } = service.node.list(after, limit + 1).await?;
     let truncated = chunks.len() > limit;
     chunks.truncate(limit);
-    Ok(answer::json(
-        StatusCode::OK,
-        &ListPage { chunks, truncated },
-    ))
+    let page = ListPage {
+        chunks,
+        truncated,
+        incomplete,
+    };
+    Ok(answer::json(StatusCode::OK, &page))
+}
+
+/// Lets a job's operation in by its fence, until the answer is dropped; a request without one is not
+/// a job's.
+pub(super) async fn admit(service: &Service, headers: &HeaderMap) -> ChunkResult<Option<Admitted>> {
+    match parsed::<Fence>(headers, FENCE_HEADER)? {
+        Some(fence) => service.fences.admit(fence).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// A header's text, if the header is there.

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 
 use super::answer::{self, Answer};
 use super::body;
-use super::chunks::{parsed, text};
+use super::chunks::{admit, parsed, text};
 use super::route::Service;
 
 /// How long the source may take to accept a connection.
@@ -44,12 +44,13 @@ pub(super) async fn copy(
     id: ChunkId,
     request: Request<Incoming>,
 ) -> ChunkResult<Answer> {
+    let _admitted = admit(service, request.headers()).await?;
     let request = body::collect_short(request.into_body()).await?;
     let CopyRequest { source } = serde_json::from_slice(&request)
         .map_err(|error| ChunkError::Invalid(format!("the copy request: {error}")))?;
     let Fetched { put, crc64, body } = service.copier.fetch(&source, id).await?;
     let receipt = service
-        .store
+        .node
         .put(put, body::verified(id, body, crc64))
         .await?;
     service.metrics.count_received(receipt.length_bytes);

@@ -17,7 +17,8 @@ use tokio::time::{sleep, timeout};
 use super::copy::CopyClient;
 use super::metrics::Metrics;
 use super::route::{Service, answer};
-use crate::store::ChunkStore;
+use crate::fences::Fences;
+use crate::node::ChunkNode;
 
 /// Most connections at once; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 1024;
@@ -26,27 +27,33 @@ const CONNECTIONS_MAX: usize = 1024;
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long requests under way may take to end after a shutdown began.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long the store may take to close after the connections are gone.
+/// How long the stores may take to close after the connections are gone.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after a failed accept, which mostly means that file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `store` on `listener` until `shutdown` resolves. Then takes no more connections, lets
-/// requests under way end for at most 30 s, cuts the rest, and closes the store.
+/// Serves `node` on `listener`, jobs as far as `fences` let them in, and looks after its disks until
+/// `shutdown` resolves. Then takes no more connections, lets requests under way end for at most 30 s,
+/// cuts the rest, and closes the node.
 ///
-/// If the caller drops the future, connections are cut and the store is not closed.
+/// If the caller drops the future, connections are cut and the node is not closed.
 pub async fn serve(
     listener: TcpListener,
-    store: ChunkStore,
+    node: ChunkNode,
     secret: ClusterSecret,
+    fences: Fences,
     shutdown: impl Future<Output = ()>,
 ) {
     let service = Arc::new(Service {
         copier: CopyClient::new(secret.clone()),
         metrics: Metrics::default(),
-        store: store.clone(),
+        node: node.clone(),
         secret,
+        fences,
     });
+    let mut watch = JoinSet::new(); // ends with this function
+    let watched = node.clone();
+    watch.spawn(async move { watched.watch_disks().await });
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -77,10 +84,10 @@ pub async fn serve(
     }
     drop(listener);
     drain(graceful, connections).await;
-    match timeout(CLOSE_TIMEOUT, store.close()).await {
+    match timeout(CLOSE_TIMEOUT, node.close()).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "the store did not close cleanly"),
-        Err(_) => tracing::warn!("writes did not end in time; the store is not closed cleanly"),
+        Ok(Err(error)) => tracing::warn!(%error, "a store did not close cleanly"),
+        Err(_) => tracing::warn!("writes did not end in time; a store is not closed cleanly"),
     }
 }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::store::StoreState;
+use super::disk_metrics;
+use crate::node::NodeState;
 
 /// What a request did, as a label. The order is that of [`Operation::ALL`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,8 +86,9 @@ impl Metrics {
         self.sent_bytes.clone()
     }
 
-    /// All counters and the store's state as text.
-    pub fn render(&self, state: &StoreState) -> String {
+    /// All counters and the node's state as text.
+    pub fn render(&self, node: &NodeState) -> String {
+        let state = &node.total;
         let mut text = String::new();
         let requests = "sextant_chunkd_requests_total";
         head(
@@ -134,7 +136,7 @@ impl Metrics {
             (
                 "disk_errors_total",
                 "counter",
-                "Input/output errors since start.",
+                "Input/output errors since start, and disks fenced off.",
                 state.disk_errors,
             ),
             (
@@ -153,13 +155,13 @@ impl Metrics {
             (
                 "free_bytes",
                 "gauge",
-                "Bytes free on the filesystem.",
+                "Bytes free on the filesystems.",
                 state.free_bytes,
             ),
             (
                 "capacity_bytes",
                 "gauge",
-                "Size of the filesystem.",
+                "Size of the filesystems.",
                 state.capacity_bytes,
             ),
             (
@@ -180,14 +182,17 @@ impl Metrics {
             head(&mut text, &name, kind, help);
             line(&mut text, &name, "", &value.to_string());
         }
+        disk_metrics::render(&mut text, &node.disks);
         text
     }
 }
 
-fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+/// Begins a metric.
+pub(super) fn head(text: &mut String, name: &str, kind: &str, help: &str) {
     writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}").expect("a string takes all text");
 }
 
-fn line(text: &mut String, name: &str, labels: &str, value: &str) {
+/// One value of a metric.
+pub(super) fn line(text: &mut String, name: &str, labels: &str, value: &str) {
     writeln!(text, "{name}{labels} {value}").expect("a string takes all text");
 }

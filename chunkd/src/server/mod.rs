@@ -1,9 +1,10 @@
-//! The HTTP API of one chunk store; `docs/chunk-api.md` describes it.
+//! The HTTP API of one chunk server; `docs/chunk-api.md` describes it.
 
 mod answer;
 mod body;
 mod chunks;
 mod copy;
+mod disk_metrics;
 mod listen;
 mod metrics;
 mod route;

@@ -13,12 +13,14 @@ use super::answer::{self, Answer};
 use super::chunks;
 use super::copy::{self, CopyClient};
 use super::metrics::{Metrics, Operation};
-use crate::store::ChunkStore;
+use crate::fences::Fences;
+use crate::node::{ChunkNode, NodeState};
 
 /// What every request works with.
 pub(super) struct Service {
-    pub store: ChunkStore,
+    pub node: ChunkNode,
     pub secret: ClusterSecret,
+    pub fences: Fences,
     pub metrics: Metrics,
     pub copier: CopyClient,
 }
@@ -69,31 +71,50 @@ pub(super) async fn answer(
 
 async fn dispatch(service: &Service, route: Route, request: Request<Incoming>) -> Answer {
     let result = match route {
-        Route::Health => Ok(answer::text(StatusCode::OK, "ok\n")),
-        Route::Ready => Ok(ready(service)),
+        Route::Health => Ok(health(&service.node.state())),
+        Route::Ready => Ok(ready(&service.node.state())),
         Route::Metrics => Ok(answer::text(
             StatusCode::OK,
-            service.metrics.render(&service.store.state()),
+            service.metrics.render(&service.node.state()),
         )),
         Route::List => chunks::list(service, &request).await,
         Route::Put(id) => chunks::put(service, id, request).await,
         Route::Get(id) => chunks::get(service, id, &request).await,
         Route::Head(id) => chunks::head(service, id).await,
-        Route::Delete(id) => chunks::delete(service, id).await,
+        Route::Delete(id) => chunks::delete(service, id, &request).await,
         Route::Copy(id) => copy::copy(service, id, request).await,
     };
     result.unwrap_or_else(|error| answer::error(&error))
 }
 
-fn ready(service: &Service) -> Answer {
-    if service.store.state().writable {
-        answer::text(StatusCode::OK, "ready\n")
+/// 200 while the process serves; tells of fenced disks, which alone are no reason to restart it.
+fn health(state: &NodeState) -> Answer {
+    answer::text(StatusCode::OK, format!("ok\n{}", fenced_disks(state)))
+}
+
+fn ready(state: &NodeState) -> Answer {
+    let (status, word) = if state.total.writable {
+        (StatusCode::OK, "ready")
     } else {
-        answer::text(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "not writable: the disk is full or failed\n",
-        )
-    }
+        let word = "not writable: every disk is full or failed";
+        (StatusCode::SERVICE_UNAVAILABLE, word)
+    };
+    answer::text(status, format!("{word}\n{}", fenced_disks(state)))
+}
+
+/// A line for each disk that is fenced off.
+fn fenced_disks(state: &NodeState) -> String {
+    let fenced = state.fenced_disks().into_iter();
+    fenced
+        .map(|disk| {
+            let how = if disk.readable {
+                "is only read"
+            } else {
+                "is fenced off"
+            };
+            format!("disk {} {how}: {}\n", disk.path, disk.reason)
+        })
+        .collect()
 }
 
 /// Whether the request needs no secret: it tells nothing of what is stored.

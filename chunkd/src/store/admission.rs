@@ -1,13 +1,18 @@
 //! Who may write now: refuses when the disk is full or failed and when the store closes, keeps
 //! room reserved for writes under way, and counts what is in flight. Deletes pass on a full disk.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use chunkproto::{ChunkError, ChunkResult, Heartbeat};
+use chunkproto::{ChunkError, ChunkResult, Durability, Heartbeat};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
+
+use super::fault::Fault;
+use super::index_rows::Totals;
+use super::probe::Probe;
 
 /// Most writes at once; each holds up to about 1 MiB of body. Beyond it writes are refused rather
 /// than queued: a queue here could deadlock with senders that write to several nodes in step.
@@ -32,6 +37,8 @@ pub struct StoreState {
     pub quarantined: u64,
     /// Whether a new chunk of one byte would be accepted now.
     pub writable: bool,
+    /// Why the store takes no more writes until it is opened again; None while it does.
+    pub failed: Option<String>,
 }
 
 impl StoreState {
@@ -47,6 +54,7 @@ impl StoreState {
             in_flight: self.in_flight,
             disk_errors: self.disk_errors,
             writable: self.writable,
+            fenced_disks: Vec::new(),
         }
     }
 }
@@ -64,6 +72,8 @@ pub(crate) struct Room {
 pub(crate) struct Gate {
     dir: PathBuf,
     full_percent: u8,
+    durability: Durability,
+    probe: Probe,
     /// Room promised to writes under way that does not show in the filesystem yet.
     reserved_bytes: AtomicU64,
     writes: Arc<Semaphore>,
@@ -87,10 +97,12 @@ pub(crate) struct InFlight(Arc<Gate>);
 
 impl Gate {
     /// A gate before `dir`, which counts as full from `full_percent` of its filesystem on.
-    pub fn new(dir: PathBuf, full_percent: u8) -> Arc<Self> {
+    pub fn new(dir: PathBuf, full_percent: u8, durability: Durability, probe: Probe) -> Arc<Self> {
         Arc::new(Self {
             dir,
             full_percent,
+            durability,
+            probe,
             reserved_bytes: AtomicU64::new(0),
             writes: Arc::new(Semaphore::new(WRITES_MAX as usize)),
             in_flight: AtomicU32::new(0),
@@ -101,15 +113,35 @@ impl Gate {
         })
     }
 
+    /// What an acknowledgement promises.
+    pub fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// What is asked before each step.
+    pub fn probe(&self) -> &Probe {
+        &self.probe
+    }
+
+    /// Admits a new record whose room the segments keep. They may find that there is none after all.
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit).
+    pub fn admit_to_segments(self: &Arc<Self>, has_room: bool) -> ChunkResult<WritePermit> {
+        self.check_open()?;
+        if !has_room {
+            self.check_room(1)?;
+        }
+        Ok(self.permit(self.write_permit()?, 0))
+    }
+
     /// Admits a new record of `record_bytes` and reserves its room.
     ///
     /// # Errors
     /// `Full` and `Refused`, and `Io` where the filesystem does not tell its size.
     pub fn admit(self: &Arc<Self>, record_bytes: u64) -> ChunkResult<WritePermit> {
         self.check_open()?;
-        let permit = Arc::clone(&self.writes).try_acquire_owned().map_err(|_| {
-            ChunkError::Refused(format!("{WRITES_MAX} writes are under way already"))
-        })?;
+        let permit = self.write_permit()?;
         let before = self
             .reserved_bytes
             .fetch_add(record_bytes, Ordering::Relaxed);
@@ -136,6 +168,32 @@ impl Gate {
         self.check_open().ok()?;
         let permit = Arc::clone(&self.writes).try_acquire_owned().ok()?;
         Some(self.permit(permit, 0))
+    }
+
+    /// Whether the filesystem has room for another segment.
+    ///
+    /// # Errors
+    /// `NoRoom`, and `Io` where the filesystem does not tell its size.
+    pub fn check_segment_room(&self, path: &Path, bytes: u64) -> Result<(), Fault> {
+        let failed = |kind, error: ChunkError| {
+            Fault::io("make", path)(io::Error::new(kind, error.to_string()))
+        };
+        let reserved = self.reserved_bytes.load(Ordering::Relaxed);
+        self.check_room(bytes.saturating_add(reserved))
+            .map_err(|error| match error {
+                ChunkError::Full(_) => failed(io::ErrorKind::StorageFull, error),
+                error => failed(io::ErrorKind::Other, error),
+            })
+    }
+
+    /// Size of the filesystem; 0 where it does not tell.
+    pub fn capacity_bytes(&self) -> u64 {
+        self.room().map_or(0, |room| room.capacity_bytes)
+    }
+
+    /// Whether clients wait for anything at this moment.
+    pub fn is_busy(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) > 0
     }
 
     /// Counts a read or write for as long as the mark lives.
@@ -177,22 +235,30 @@ impl Gate {
         }
     }
 
-    /// The condition of the store that holds `chunk_count` chunks with `used_bytes` bytes.
-    pub fn state(&self, chunk_count: u64, used_bytes: u64) -> StoreState {
+    /// The condition of the store that holds these chunks. `has_room` where segments have room that
+    /// the filesystem does not show.
+    pub fn state(&self, held: Totals, has_room: bool) -> StoreState {
         let room = self.room().unwrap_or(Room {
             capacity_bytes: 0,
             free_bytes: 0,
         });
         StoreState {
             capacity_bytes: room.capacity_bytes,
-            used_bytes,
+            used_bytes: held.used_bytes,
             free_bytes: room.free_bytes,
-            chunk_count,
+            chunk_count: held.chunk_count,
             in_flight: self.in_flight.load(Ordering::Relaxed),
             disk_errors: self.disk_errors.load(Ordering::Relaxed),
             quarantined: self.quarantined.load(Ordering::Relaxed),
-            writable: self.check_open().and_then(|()| self.check_room(1)).is_ok(),
+            writable: self.check_open().is_ok() && (has_room || self.check_room(1).is_ok()),
+            failed: self.poisoned.get().cloned(),
         }
+    }
+
+    fn write_permit(&self) -> ChunkResult<OwnedSemaphorePermit> {
+        Arc::clone(&self.writes)
+            .try_acquire_owned()
+            .map_err(|_| ChunkError::Refused(format!("{WRITES_MAX} writes are under way already")))
     }
 
     fn permit(self: &Arc<Self>, permit: OwnedSemaphorePermit, reserved_bytes: u64) -> WritePermit {

@@ -1,28 +1,46 @@
 //! One change at a time to one chunk, so that two puts, or a put and a delete, never mix.
 
 use std::collections::HashSet;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chunkproto::ChunkId;
+use futures::executor;
+use tokio::sync::Notify;
 
-/// Ids with a change under way, so that two changes to one chunk never mix.
+/// Ids with a change under way.
 #[derive(Default)]
 pub(crate) struct BusyIds {
     ids: Mutex<HashSet<ChunkId>>,
-    freed: Condvar,
+    freed: Notify,
 }
 
 /// The sole right to change one chunk.
-pub(crate) struct Busy<'a>(&'a BusyIds, ChunkId);
+pub(crate) struct Busy {
+    ids: Arc<BusyIds>,
+    id: ChunkId,
+}
 
 impl BusyIds {
-    /// Waits until no other change to `id` is under way. Never to be entered twice by one thread.
-    pub fn enter(&self, id: ChunkId) -> Busy<'_> {
-        let mut ids = self.ids();
-        while !ids.insert(id) {
-            ids = self.freed.wait(ids).unwrap_or_else(PoisonError::into_inner);
+    /// Waits until no other change to `id` is under way. Never to be entered twice by one caller.
+    pub async fn enter(self: &Arc<Self>, id: ChunkId) -> Busy {
+        loop {
+            let mut freed = pin!(self.freed.notified());
+            // IMPORTANT: listen before looking, or a change that ends in between is missed.
+            freed.as_mut().enable();
+            if self.ids().insert(id) {
+                return Busy {
+                    ids: Arc::clone(self),
+                    id,
+                };
+            }
+            freed.await;
         }
-        Busy(self, id)
+    }
+
+    /// As [`enter`](Self::enter), for a thread that may block.
+    pub fn enter_blocking(self: &Arc<Self>, id: ChunkId) -> Busy {
+        executor::block_on(self.enter(id))
     }
 
     fn ids(&self) -> MutexGuard<'_, HashSet<ChunkId>> {
@@ -30,9 +48,9 @@ impl BusyIds {
     }
 }
 
-impl Drop for Busy<'_> {
+impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.ids().remove(&self.1);
-        self.0.freed.notify_all();
+        self.ids.ids().remove(&self.id);
+        self.ids.freed.notify_waiters();
     }
 }

@@ -9,13 +9,15 @@ use chunkproto::{
 };
 use futures::stream::{self, StreamExt as _};
 
-use super::admission::{InFlight, StoreState, WritePermit};
+use super::admission::{InFlight, StoreState};
 use super::blocking::{self, Blocking};
 use super::disk::Disk;
+use super::index::Cached;
 use super::open::{self, OpenError, StoreOptions};
 use super::put;
-use super::read::{RecordReader, first_piece, next_piece};
-use super::record::{Header, Plan};
+use super::read::{RecordReader, Wait, first_piece, next_piece};
+use super::record::{BadRecord, Header};
+use super::segment::Work;
 
 /// A store of immutable chunks in one data directory. A clone is another handle to the same store.
 ///
@@ -61,8 +63,9 @@ impl ChunkStore {
     /// # Errors
     /// `Invalid`, `Full`, `Refused`, `BadBody`, `Conflict`, `Io`, and whatever `body` ends in.
     pub async fn put(&self, put: ChunkPut, body: ChunkStream) -> ChunkResult<ChunkReceipt> {
-        let (header, permit) = self.admit(&put)?;
-        put::receive(Arc::clone(&self.disk), header, permit, body).await
+        let header = Header::new(put.id, put.length_bytes, &put.owner)
+            .map_err(|BadRecord(detail)| ChunkError::Invalid(detail))?;
+        put::receive(Arc::clone(&self.disk), header, body).await
     }
 
     /// Opens a chunk and reads all of it, or a range. Each block of 64 KiB is verified after it was
@@ -85,20 +88,21 @@ impl ChunkStore {
         range: Option<ByteRange>,
     ) -> ChunkResult<OwnedRead> {
         let mark = self.disk.gate().mark_in_flight();
-        let disk = Arc::clone(&self.disk);
-        let (reader, range, first) = blocking::run(move || {
-            let reader = disk.open(id)?;
-            let range = checked_range(range, reader.info().length_bytes)?;
-            let first = disk.read(&reader, first_piece(range))?;
-            Ok((Arc::new(reader), range, first))
-        })
-        .await?;
+        let (reader, range, first) = match self.begin_hot(id, range) {
+            Some(begun) => begun,
+            None => self.begin(id, range).await?,
+        };
         let info = reader.info();
         let owner = reader.owner().ok();
+        let first_end = range.start + first.len() as u64;
+        let piece = ByteRange {
+            start: range.start,
+            end: first_end,
+        };
         let rest = Reading {
             disk: Arc::clone(&self.disk),
             reader,
-            next: next_piece(first_piece(range), range.end),
+            next: next_piece(piece, range.end),
             end: range.end,
             ahead: None,
             _mark: mark,
@@ -109,6 +113,26 @@ impl ChunkStore {
             read: ChunkRead { info, stream },
             owner,
         })
+    }
+
+    /// Opens a chunk and reads its first piece, without leaving the thread, if all of that is in
+    /// memory and as it should be. Whatever is not is left to [`begin`](Self::begin).
+    fn begin_hot(&self, id: ChunkId, range: Option<ByteRange>) -> Option<Begun> {
+        let reader = self.disk.open_hot(id)?;
+        let range = checked_range(range, reader.info().length_bytes).ok()?;
+        let first = reader.read(first_piece(range), Wait::Never).ok()?;
+        Some((Arc::new(reader), range, first))
+    }
+
+    async fn begin(&self, id: ChunkId, range: Option<ByteRange>) -> ChunkResult<Begun> {
+        let disk = Arc::clone(&self.disk);
+        blocking::run(move || {
+            let reader = disk.open(id)?;
+            let range = checked_range(range, reader.info().length_bytes)?;
+            let first = disk.read(&reader, first_piece(range))?;
+            Ok((Arc::new(reader), range, first))
+        })
+        .await
     }
 
     /// Describes a chunk from its record's two ends; its data is not read.
@@ -135,6 +159,15 @@ impl ChunkStore {
         .await
     }
 
+    /// Reads all of a chunk and verifies it. A damaged one goes to quarantine.
+    ///
+    /// # Errors
+    /// `NotFound`, `Corrupt`, `Io`.
+    pub async fn verify(&self, id: ChunkId) -> ChunkResult<ChunkInfo> {
+        let disk = Arc::clone(&self.disk);
+        blocking::run(move || disk.verify(id)).await
+    }
+
     /// The object that a chunk was written for.
     ///
     /// # Errors
@@ -156,8 +189,27 @@ impl ChunkStore {
     /// `Refused` on a failed disk or while the store closes, and `Io`.
     pub async fn delete(&self, id: ChunkId) -> ChunkResult<()> {
         let permit = self.disk.gate().admit_removal().await?;
+        let busy = self.disk.busy().enter(id).await;
+        let row = match self.disk.row_cached(id)? {
+            Cached::Row(row) => Some(row),
+            Cached::Absent => None,
+            Cached::Unknown => {
+                let disk = Arc::clone(&self.disk);
+                blocking::run(move || disk.row(id)).await?
+            }
+        };
+        if row.is_some_and(|row| row.location.is_some()) {
+            let hold = Arc::new((Some(busy), Some(permit)));
+            let work = Work::Delete { id, only: None };
+            return self.disk.commit(id, work, hold).await.map(|_| ());
+        }
         let disk = Arc::clone(&self.disk);
-        blocking::run(move || disk.delete(id, permit)).await
+        blocking::run(move || {
+            let deleted = disk.delete_file(id);
+            drop((busy, permit));
+            deleted
+        })
+        .await
     }
 
     /// Up to `limit` chunks in id order, those behind `after`. Fewer than `limit` mean the end.
@@ -187,17 +239,10 @@ impl ChunkStore {
         let disk = Arc::clone(&self.disk);
         blocking::run(move || disk.mark_clean()).await
     }
-
-    fn admit(&self, put: &ChunkPut) -> ChunkResult<(Header, WritePermit)> {
-        let header = Header::new(put.id, put.length_bytes, &put.owner)
-            .map_err(|bad| ChunkError::Invalid(bad.0))?;
-        let record_bytes = Plan {
-            length_bytes: put.length_bytes,
-        }
-        .record_bytes();
-        Ok((header, self.disk.gate().admit(record_bytes)?))
-    }
 }
+
+/// An open chunk, the range that was asked for, and its first piece.
+type Begun = (Arc<RecordReader>, ByteRange, Bytes);
 
 /// A read in progress: one piece is with the caller, at most one more is being read.
 struct Reading {
@@ -210,8 +255,16 @@ struct Reading {
 }
 
 impl Reading {
-    /// Gives the next piece, with the one behind it under way.
+    /// Gives the next piece. One that is in memory is read here and now; otherwise the one behind
+    /// it is read meanwhile.
     async fn step(mut self) -> ChunkResult<Option<(Bytes, Self)>> {
+        if self.ahead.is_none()
+            && let Some(piece) = self.next
+            && let Ok(bytes) = self.reader.read(piece, Wait::Never)
+        {
+            self.next = next_piece(piece, self.end);
+            return Ok(Some((bytes, self)));
+        }
         let piece = match self.ahead.take().or_else(|| self.read_next()) {
             Some(ahead) => ahead.finish().await?,
             None => return Ok(None),

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-use chunkproto::{ChunkId, NodeId};
+use chunkproto::{ChunkId, Durability, NodeId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -13,17 +13,20 @@ use super::durable;
 use super::fault::Fault;
 
 /// Version of the layout and of everything in it; a program refuses a later one.
-pub(crate) const LAYOUT_VERSION: u32 = 1;
+pub(crate) const LAYOUT_VERSION: u32 = 2;
+/// The layout before there were segments. Still read, and raised at the first start.
+const BEFORE_SEGMENTS: u32 = 1;
 
 /// What may lie in a directory that a first start left behind half-made, or that a new filesystem
 /// brings along.
-const HALF_MADE: [&str; 7] = [
+const HALF_MADE: [&str; 8] = [
     "LOCK",
     "chunks",
     "index",
     "lost+found",
     "node.json.new",
     "quarantine",
+    "segments",
     "tmp",
 ];
 
@@ -46,6 +49,8 @@ pub(crate) enum Found {
     Empty,
     /// A data directory of ours.
     Node(NodeId),
+    /// A data directory of ours, of an earlier version: to be raised.
+    Older(NodeId),
     /// A data directory of a later version.
     Newer(u32),
     /// A data directory with something essential missing or unreadable.
@@ -89,6 +94,11 @@ impl Layout {
             .join(format!("{id}.{}", Uuid::now_v7().simple()))
     }
 
+    /// The segments.
+    pub fn segments(&self) -> PathBuf {
+        self.root.join("segments")
+    }
+
     /// The index.
     pub fn index(&self) -> PathBuf {
         self.root.join("index")
@@ -108,10 +118,15 @@ impl Layout {
         }
     }
 
-    /// Makes the directory a data directory of a new node. The identity comes last, so a crash in
+    /// Makes the directory a data directory of node `node_id`. The identity comes last, so a crash in
     /// the middle leaves what the next start takes for empty.
-    pub fn initialise(&self) -> Result<NodeId, Fault> {
-        for dir in [self.chunks(), self.temp_dir(), self.root.join("quarantine")] {
+    pub fn initialise(&self, node_id: NodeId) -> Result<(), Fault> {
+        for dir in [
+            self.chunks(),
+            self.temp_dir(),
+            self.segments(),
+            self.root.join("quarantine"),
+        ] {
             make_dir(&dir)?;
         }
         for last_byte in 0..=u8::MAX {
@@ -120,20 +135,14 @@ impl Layout {
         durable::sync_parent(&self.fan_out(0))?;
         durable::sync_parent(&self.chunks())?;
         durable::sync_parent(&self.root)?;
-        let identity = Identity {
-            format: LAYOUT_VERSION,
-            node_id: NodeId::generate(),
-        };
-        let bytes = serde_json::to_vec_pretty(&identity).expect("two numbers have a JSON form");
-        let temp = self.root.join("node.json.new");
-        let write = || {
-            let mut file = File::create(&temp)?;
-            file.write_all(&bytes)?;
-            Ok(file)
-        };
-        let file = write().map_err(Fault::io("write", &temp))?;
-        durable::publish(&file, &temp, &self.identity())?;
-        Ok(identity.node_id)
+        self.write_identity(node_id)
+    }
+
+    /// Raises a directory of an earlier version. What it holds stays as it is.
+    pub fn raise(&self, node_id: NodeId) -> Result<(), Fault> {
+        make_dir(&self.segments())?;
+        durable::sync_parent(&self.segments())?;
+        self.write_identity(node_id)
     }
 
     /// Removes what writes that never ended left behind.
@@ -151,6 +160,22 @@ impl Layout {
         Ok(())
     }
 
+    fn write_identity(&self, node_id: NodeId) -> Result<(), Fault> {
+        let identity = Identity {
+            format: LAYOUT_VERSION,
+            node_id,
+        };
+        let bytes = serde_json::to_vec_pretty(&identity).expect("two numbers have a JSON form");
+        let temp = self.root.join("node.json.new");
+        let write = || {
+            let mut file = File::create(&temp)?;
+            file.write_all(&bytes)?;
+            Ok(file)
+        };
+        let file = write().map_err(Fault::io("write", &temp))?;
+        durable::publish(&file, &temp, &self.identity(), Durability::PowerSafe)
+    }
+
     fn inspect_node(&self, identity: &[u8]) -> Result<Found, Fault> {
         let format = |value: &serde_json::Value| value.get("format")?.as_u64();
         let identity = match serde_json::from_slice::<serde_json::Value>(identity) {
@@ -162,7 +187,9 @@ impl Layout {
             Err(error) => Err(error),
         };
         let identity = match identity {
-            Ok(identity) if identity.format == LAYOUT_VERSION => identity,
+            Ok(identity) if [BEFORE_SEGMENTS, LAYOUT_VERSION].contains(&identity.format) => {
+                identity
+            }
             Ok(identity) => {
                 return Ok(Found::Damaged(format!(
                     "node.json has format {}",
@@ -173,7 +200,8 @@ impl Layout {
         };
         let essential = (0..=u8::MAX)
             .map(|last_byte| self.fan_out(last_byte))
-            .chain([self.temp_dir(), self.root.join("quarantine")]);
+            .chain([self.temp_dir(), self.root.join("quarantine")])
+            .chain((identity.format > BEFORE_SEGMENTS).then(|| self.segments()));
         for dir in essential {
             if !dir.is_dir() {
                 return Ok(Found::Damaged(format!(
@@ -182,7 +210,10 @@ impl Layout {
                 )));
             }
         }
-        Ok(Found::Node(identity.node_id))
+        Ok(match identity.format {
+            BEFORE_SEGMENTS => Found::Older(identity.node_id),
+            _ => Found::Node(identity.node_id),
+        })
     }
 
     fn inspect_unnamed(&self) -> Result<Found, Fault> {
@@ -191,8 +222,9 @@ impl Layout {
                 return Ok(Found::Foreign(name));
             }
         }
-        for last_byte in 0..=u8::MAX {
-            if let Some(name) = names_in(&self.fan_out(last_byte))?.first() {
+        let fan_out = (0..=u8::MAX).map(|last_byte| self.fan_out(last_byte));
+        for dir in fan_out.chain([self.segments()]) {
+            if let Some(name) = names_in(&dir)?.first() {
                 return Ok(Found::Damaged(format!(
                     "there are chunks ({name}) but no node.json"
                 )));

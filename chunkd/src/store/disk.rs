@@ -1,144 +1,290 @@
-//! The blocking half of the store: what happens to one chunk on disk, one step at a time per id,
-//! with index and totals kept in line. Here every fault becomes a `ChunkError`, once.
+//! The blocking half of the store: what happens to one chunk on disk, one step at a time per id.
+//! Here every fault becomes a `ChunkError`, once.
 
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use chunkproto::{ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkReceipt, ChunkResult, NodeId};
+use chunkproto::{ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkResult, NodeId};
 
 use super::admission::{Gate, StoreState, WritePermit};
 use super::busy::BusyIds;
 use super::directory::Layout;
 use super::durable;
 use super::fault::Fault;
-use super::index::{Index, Totals};
+use super::index::{Cached, Index};
+use super::index_rows::Row;
+use super::probe::Step;
 use super::quarantine;
-use super::read::{FileId, RecordReader};
+use super::read::{Place, RecordReader, Wait};
 use super::record::Header;
-use super::write::{RecordWriter, SealedRecord};
+use super::segment::{
+    Committer, Hold, Keeper, Landed, Location, Purpose, RecordHead, Recovered, Segments, Tools,
+    Work,
+};
+use super::write::{RecordWriter, SealedRecord, TempFile};
+
+/// How often a chunk is looked up again whose record was moved in the meantime.
+const LOOKUPS_MAX: usize = 8;
+
+/// Whose directory is open, and the way in.
+pub(crate) struct Identity {
+    pub node_id: NodeId,
+    pub layout: Layout,
+    pub gate: Arc<Gate>,
+    /// Keeps other processes out for as long as it is open.
+    pub _lock: File,
+}
 
 /// One open data directory.
 pub(crate) struct Disk {
-    node_id: NodeId,
-    layout: Layout,
-    gate: Arc<Gate>,
-    index: Index,
-    chunk_count: AtomicU64,
-    used_bytes: AtomicU64,
-    busy: BusyIds,
+    // IMPORTANT: dropped in this order. The threads end before what they work on, the lock last.
+    keeper: Mutex<Option<Keeper>>,
+    committer: Arc<Committer>,
+    segments: Arc<Segments>,
+    index: Arc<Index>,
+    segment_max_bytes: u64,
+    busy: Arc<BusyIds>,
     closed: AtomicBool,
-    /// Keeps other processes out for as long as it is open.
-    _lock: File,
+    identity: Identity,
 }
 
-/// What lies under an id already.
-enum Present {
+/// A record that is there: open, or why it cannot be opened, and where it is.
+type Found = Result<RecordReader, (Fault, Place)>;
+
+/// What lies under the id of a new chunk. Something damaged has made way.
+pub(crate) enum Present {
     Nothing,
     SameBytes,
-    OtherBytes,
-    Damaged(String, FileId),
 }
 
 impl Disk {
-    /// A directory that is known to be ours, locked, with its index in line.
-    pub fn new(
-        node_id: NodeId,
-        layout: Layout,
-        gate: Arc<Gate>,
+    /// Starts the threads of a directory that is known to be ours, locked, with its index in line.
+    pub fn start(
+        identity: Identity,
         index: Index,
-        totals: Totals,
-        lock: File,
-    ) -> Self {
-        Self {
-            node_id,
-            layout,
-            gate,
+        recovered: Recovered,
+        segment_max_bytes: u64,
+    ) -> Result<Self, Fault> {
+        let Recovered { segments, sequence } = recovered;
+        let index = Arc::new(index);
+        let failed = || Fault::io("start a thread for", identity.layout.root());
+        let committer = Committer::start(Arc::clone(&segments), Arc::clone(&index), sequence);
+        let committer = Arc::new(committer.map_err(failed())?);
+        let busy = Arc::new(BusyIds::default());
+        let keeper = Keeper::start(Tools {
+            layout: identity.layout.clone(),
+            segments: Arc::clone(&segments),
+            index: Arc::clone(&index),
+            committer: Arc::clone(&committer),
+            busy: Arc::clone(&busy),
+        });
+        Ok(Self {
+            keeper: Mutex::new(Some(keeper.map_err(failed())?)),
+            committer,
+            segments,
             index,
-            chunk_count: AtomicU64::new(totals.chunk_count),
-            used_bytes: AtomicU64::new(totals.used_bytes),
-            busy: BusyIds::default(),
+            segment_max_bytes,
+            busy,
             closed: AtomicBool::new(false),
-            _lock: lock,
-        }
+            identity,
+        })
     }
 
     /// Whose directory this is.
     pub fn node_id(&self) -> NodeId {
-        self.node_id
+        self.identity.node_id
     }
 
     /// The way in.
     pub fn gate(&self) -> &Arc<Gate> {
-        &self.gate
+        &self.identity.gate
+    }
+
+    /// Chunks from this length on have files of their own.
+    pub fn segment_max_bytes(&self) -> u64 {
+        self.segment_max_bytes
+    }
+
+    /// Where the other chunks are.
+    pub fn segments(&self) -> &Segments {
+        &self.segments
+    }
+
+    /// The chunks that are being changed.
+    pub fn busy(&self) -> &Arc<BusyIds> {
+        &self.busy
     }
 
     /// The condition at this moment.
     pub fn state(&self) -> StoreState {
-        let Totals {
-            chunk_count,
-            used_bytes,
-        } = self.totals();
-        self.gate.state(chunk_count, used_bytes)
+        let has_room = self.segments.has_room();
+        self.gate().state(self.index.totals(), has_room)
     }
 
-    /// Begins a record.
-    pub fn begin(&self, header: Header, permit: WritePermit) -> ChunkResult<RecordWriter> {
-        let id = header.id;
-        RecordWriter::create(&self.layout, header, permit).map_err(|fault| self.settle(id, fault))
+    /// Begins a record in a file of its own.
+    pub fn begin_file(&self, header: &Header, permit: WritePermit) -> ChunkResult<RecordWriter> {
+        let durability = self.gate().durability();
+        RecordWriter::in_own_file(&self.identity.layout, header, permit, durability)
+            .map_err(|fault| self.settle(header.id, fault))
+    }
+
+    /// Begins a record in a segment.
+    pub fn begin_in_segment(
+        &self,
+        header: Header,
+        permit: WritePermit,
+    ) -> ChunkResult<RecordWriter> {
+        let head = RecordHead::of(header);
+        let begun = self
+            .segments
+            .reserve(head.record_bytes(), Purpose::Put)
+            .and_then(|reservation| {
+                let path = reservation.file.path();
+                let asked = self.gate().probe().at(Step::WriteRecord);
+                asked.map_err(Fault::io("write", path))?;
+                RecordWriter::in_segment(reservation, &head, permit)
+            });
+        begun.map_err(|fault| self.settle(head.id, fault))
     }
 
     /// Adds data to a record.
-    pub fn append(
-        &self,
-        id: ChunkId,
-        writer: &mut RecordWriter,
-        data: &[Bytes],
-    ) -> ChunkResult<()> {
-        writer.write(data).map_err(|fault| self.settle(id, fault))
+    pub fn append(&self, writer: &mut RecordWriter, data: &[Bytes]) -> ChunkResult<()> {
+        let written = writer.write(data);
+        written.map_err(|fault| self.settle(writer.id(), fault))
     }
 
-    /// Ends a record and makes it the chunk. On Ok it is durable and in the index. The same bytes
-    /// under the same id are Ok as well; a damaged record that lies there makes way.
-    pub fn publish(&self, id: ChunkId, writer: RecordWriter) -> ChunkResult<ChunkReceipt> {
-        self.try_publish(writer)
-            .map_err(|fault| self.settle(id, fault))
+    /// Ends a record.
+    pub fn seal(&self, writer: RecordWriter) -> ChunkResult<SealedRecord> {
+        let id = writer.id();
+        writer.seal().map_err(|fault| self.settle(id, fault))
     }
 
-    /// Opens a chunk, from its path alone: a lost row in the index hides nothing.
+    /// Has the committer change chunk `id`.
+    pub async fn commit(&self, id: ChunkId, work: Work, hold: Hold) -> ChunkResult<Landed> {
+        let landed = self.committer.commit(work, Some(hold)).await;
+        landed.map_err(|fault| self.settle(id, fault))
+    }
+
+    /// Gives the file of a new chunk its name, and enters it in the index. The caller has entered
+    /// its id.
+    pub fn name(&self, temp: TempFile, info: ChunkInfo) -> ChunkResult<()> {
+        let dest = self.identity.layout.record(info.id);
+        let asked = self.gate().probe().at(Step::NameFile);
+        let named = asked
+            .map_err(Fault::io("publish", &dest))
+            .and_then(|()| temp.publish(&dest))
+            .and_then(|()| self.enter(&Row::own_file(info)));
+        named.map_err(|fault| self.settle(info.id, fault))
+    }
+
+    /// Makes the name of a chunk durable that has it already: its writer may have been killed before
+    /// it could. Does nothing for a chunk in a segment, which is durable before it is visible.
+    pub fn resync(&self, id: ChunkId) -> ChunkResult<()> {
+        let path = self.identity.layout.record(id);
+        let synced = match self.index.get(id) {
+            Ok(Some(row)) if row.location.is_some() => Ok(()),
+            Ok(_) => durable::sync_parent(&path),
+            Err(fault) => Err(fault),
+        };
+        synced.map_err(|fault| self.settle(id, fault))
+    }
+
+    /// Looks at what lies under the id of a new chunk. Its bytes are verified before they stand in
+    /// for the new ones; repeated writes are rare, and an acknowledgement is a promise. Something
+    /// damaged is set aside. The caller has entered its id.
+    ///
+    /// # Errors
+    /// `Conflict` for other bytes.
+    pub fn present(&self, new: &ChunkInfo) -> ChunkResult<Present> {
+        let found = self.find(new.id).and_then(|reader| match reader {
+            Ok(reader) => match reader.verify() {
+                Ok(()) => Ok(Ok(reader.info())),
+                Err(fault) => Ok(Err((fault, reader.place()?))),
+            },
+            Err(damaged) => Ok(Err(damaged)),
+        });
+        let present = match found {
+            Ok(Ok(old)) if old == *new => Ok(Present::SameBytes),
+            Ok(Ok(_)) => Err(Fault::Conflict),
+            Ok(Err((Fault::Damaged(detail), place))) => self
+                .set_aside(new.id, &detail, place, None)
+                .map(|()| Present::Nothing),
+            Ok(Err((fault, _))) => Err(fault),
+            Err(Fault::Missing) => Ok(Present::Nothing),
+            Err(fault) => Err(fault),
+        };
+        present.map_err(|fault| self.settle(new.id, fault))
+    }
+
+    /// Opens a chunk. One in a file is found by its path alone; a lost row in the index hides none.
     pub fn open(&self, id: ChunkId) -> ChunkResult<RecordReader> {
-        let path = self.layout.record(id);
-        let opened = open_record(&path).and_then(|file| {
-            let seen = FileId::of(&file, &path)?;
-            RecordReader::new(file, &path, id).or_else(|fault| self.quarantine(id, fault, seen))
+        let opened = self.find(id).and_then(|found| match found {
+            Ok(reader) => Ok(reader),
+            Err((fault, place)) => self.quarantine(id, fault, place),
         });
         opened.map_err(|fault| self.settle(id, fault))
+    }
+
+    /// Opens a chunk if that needs no disk; None where it would. Never blocks for long.
+    pub fn open_hot(&self, id: ChunkId) -> Option<RecordReader> {
+        let Ok(Cached::Row(row)) = self.index.get_cached(id) else {
+            return None;
+        };
+        let location = row.location?;
+        let file = self.segments.pin(&location, true).ok()??;
+        RecordReader::in_segment(file, location, &row, Wait::Never).ok()
     }
 
     /// Reads one piece of an open chunk; a bad block sends the whole chunk to quarantine.
     pub fn read(&self, reader: &RecordReader, piece: ByteRange) -> ChunkResult<Bytes> {
         let id = reader.info().id;
         let bytes = reader
-            .read(piece)
-            .or_else(|fault| self.quarantine(id, fault, reader.file_id()?));
+            .read(piece, Wait::ForDisk)
+            .or_else(|fault| self.quarantine(id, fault, reader.place()?));
         bytes.map_err(|fault| self.settle(id, fault))
     }
 
-    /// Removes a chunk, durably. Ok if it is not there.
-    pub fn delete(&self, id: ChunkId, permit: WritePermit) -> ChunkResult<()> {
-        let _busy = self.busy.enter(id);
-        let deleted = durable::remove(&self.layout.record(id)).and_then(|()| self.forget(id));
-        drop(permit);
+    /// Reads and verifies all of a chunk; a damaged one goes to quarantine.
+    pub fn verify(&self, id: ChunkId) -> ChunkResult<ChunkInfo> {
+        let reader = self.open(id)?;
+        let verified = reader
+            .verify()
+            .or_else(|fault| self.quarantine(id, fault, reader.place()?));
+        verified
+            .map(|()| reader.info())
+            .map_err(|fault| self.settle(id, fault))
+    }
+
+    /// What the index says of a chunk.
+    pub fn row(&self, id: ChunkId) -> ChunkResult<Option<Row>> {
+        self.index.get(id).map_err(|fault| self.settle(id, fault))
+    }
+
+    /// The same from memory alone.
+    pub fn row_cached(&self, id: ChunkId) -> ChunkResult<Cached> {
+        let row = self.index.get_cached(id);
+        row.map_err(|fault| self.settle(id, fault))
+    }
+
+    /// Removes the file of a chunk, durably. Ok if it is not there. The caller has entered its id.
+    pub fn delete_file(&self, id: ChunkId) -> ChunkResult<()> {
+        let path = self.identity.layout.record(id);
+        let asked = self.gate().probe().at(Step::RemoveFile);
+        let deleted = asked
+            .map_err(Fault::io("remove", &path))
+            .and_then(|()| durable::remove(&path, self.gate().durability()))
+            .and_then(|()| self.forget(id));
         deleted.map_err(|fault| self.settle(id, fault))
     }
 
     /// Up to `limit` chunks in id order behind `after`.
     pub fn list(&self, after: Option<ChunkId>, limit: usize) -> ChunkResult<Vec<ChunkInfo>> {
         self.index.page(after, limit).map_err(|fault| {
-            self.gate.count_disk_error();
+            self.gate().count_disk_error();
             tracing::error!(%fault, "cannot list chunks; a restart makes the index anew");
             ChunkError::Io(fault.to_string())
         })
@@ -147,115 +293,138 @@ impl Disk {
     /// Leaves the mark of a clean stop. To be called when no write is under way and none can begin.
     pub fn mark_clean(&self) -> ChunkResult<()> {
         let first = !self.closed.swap(true, Ordering::SeqCst);
-        if !first || self.gate.is_poisoned() {
+        if !first || self.gate().is_poisoned() {
             return Ok(());
         }
-        self.index
-            .put_clean_mark(self.totals())
+        let keeper = self
+            .keeper
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(keeper);
+        self.committer
+            .commit_blocking(Work::Checkpoint, None)
+            .and_then(|_| self.index.put_clean_mark())
             .map_err(|fault| ChunkError::Io(fault.to_string()))
     }
 
-    fn try_publish(&self, writer: RecordWriter) -> Result<ChunkReceipt, Fault> {
-        let sealed = writer.seal()?;
-        let info = sealed.info();
-        let _busy = self.busy.enter(info.id);
-        match self.present(&info)? {
-            Present::Nothing => self.name(sealed)?,
-            Present::Damaged(detail, seen) => {
-                self.set_aside(info.id, &detail, seen)?;
-                self.name(sealed)?;
+    /// A chunk's record; the inner error is one of a record that is there, with its place.
+    fn find(&self, id: ChunkId) -> Result<Found, Fault> {
+        let mut damaged = None;
+        for _ in 0..LOOKUPS_MAX {
+            let row = self.index.get(id)?;
+            let Some((row, location)) = row.and_then(|row| Some((row, row.location?))) else {
+                return self.find_file(id);
+            };
+            let Some(file) = self.segments.pin(&location, false)? else {
+                continue;
+            };
+            match RecordReader::in_segment(file, location, &row, Wait::ForDisk) {
+                Ok(reader) => return Ok(Ok(reader)),
+                // Looked at once more: it may have been moved between the two steps.
+                Err(fault) if damaged == Some(location) => {
+                    return Ok(Err((fault, Place::Segment(location))));
+                }
+                Err(_) => damaged = Some(location),
             }
-            // Its writer may have been killed before it synced the name: sync it for both.
-            Present::SameBytes => durable::sync_parent(&self.layout.record(info.id))?,
-            Present::OtherBytes => return Err(Fault::Conflict),
         }
-        if self.index.insert(&info)? {
-            self.chunk_count.fetch_add(1, Ordering::Relaxed);
-            self.used_bytes
-                .fetch_add(info.length_bytes, Ordering::Relaxed);
-        }
-        Ok(ChunkReceipt {
-            length_bytes: info.length_bytes,
-            crc64: info.crc64,
-        })
+        Err(Fault::Index(format!(
+            "the segment of chunk {id} is not there"
+        )))
     }
 
-    fn name(&self, sealed: SealedRecord) -> Result<(), Fault> {
-        let dest = self.layout.record(sealed.info().id);
-        sealed.publish(&dest)
-    }
-
-    /// What lies under the id of a new chunk. Its bytes are verified before they stand in for the
-    /// new ones; repeated writes are rare, and an acknowledgement is a promise.
-    fn present(&self, new: &ChunkInfo) -> Result<Present, Fault> {
-        let path = self.layout.record(new.id);
-        let file = match open_record(&path) {
-            Err(Fault::Missing) => return Ok(Present::Nothing),
-            file => file?,
-        };
-        let seen = FileId::of(&file, &path)?;
-        let verified = RecordReader::new(file, &path, new.id).and_then(|reader| {
-            reader.verify()?;
-            Ok(reader.info())
-        });
-        match verified {
-            Ok(old) if old == *new => Ok(Present::SameBytes),
-            Ok(_) => Ok(Present::OtherBytes),
-            Err(Fault::Damaged(detail)) => Ok(Present::Damaged(detail, seen)),
-            Err(fault) => Err(fault),
-        }
+    fn find_file(&self, id: ChunkId) -> Result<Found, Fault> {
+        let path = self.identity.layout.record(id);
+        let file = open_file(&path)?;
+        let place = Place::of_file(&file, &path)?;
+        Ok(RecordReader::in_own_file(file, &path, id).map_err(|fault| (fault, place)))
     }
 
     /// Sets a chunk aside if `fault` says that it is damaged, and passes the fault on.
-    fn quarantine<T>(&self, id: ChunkId, fault: Fault, seen: FileId) -> Result<T, Fault> {
+    fn quarantine<T>(&self, id: ChunkId, fault: Fault, place: Place) -> Result<T, Fault> {
         let Fault::Damaged(detail) = &fault else {
             return Err(fault);
         };
-        let path = self.layout.record(id);
-        match self.gate.admit_quarantine() {
-            Some(_permit) => {
-                let _busy = self.busy.enter(id);
-                self.set_aside(id, detail, seen)?;
+        match self.gate().admit_quarantine() {
+            Some(permit) => {
+                let busy = self.busy.enter_blocking(id);
+                let hold = Arc::new((Some(busy), Some(permit)));
+                self.set_aside(id, detail, place, Some(hold))?;
             }
             None => tracing::error!(
-                chunk = %id, path = %path.display(), detail,
+                chunk = %id, ?place, detail,
                 "a damaged chunk stays where it is, since the store takes no changes"
             ),
         }
         Err(fault)
     }
 
-    /// Moves the file that was found damaged out of the way, unless it is gone or replaced by now.
-    /// The caller has entered `id`.
-    fn set_aside(&self, id: ChunkId, detail: &str, seen: FileId) -> Result<(), Fault> {
-        let path = self.layout.record(id);
-        let now = match open_record(&path) {
-            Err(Fault::Missing) => return Ok(()),
-            file => FileId::of(&file?, &path)?,
-        };
-        if now != seen {
-            return Ok(());
+    /// Moves what was found damaged out of the way, unless it is gone or replaced by now. The caller
+    /// has entered `id`, and may leave that to the `hold`.
+    fn set_aside(
+        &self,
+        id: ChunkId,
+        detail: &str,
+        place: Place,
+        hold: Option<Hold>,
+    ) -> Result<(), Fault> {
+        match place {
+            Place::Segment(location) => self.set_record_aside(id, detail, location, hold),
+            Place::OwnFile { .. } => self.set_file_aside(id, detail, place),
         }
-        quarantine::set_aside(&self.layout, id, detail)?;
-        self.gate.count_quarantined();
-        self.forget(id)
     }
 
-    /// Removes the row of a chunk that is gone from its path.
-    fn forget(&self, id: ChunkId) -> Result<(), Fault> {
-        if let Some(info) = self.index.remove(id)? {
-            self.chunk_count.fetch_sub(1, Ordering::Relaxed);
-            self.used_bytes
-                .fetch_sub(info.length_bytes, Ordering::Relaxed);
-        }
+    fn set_record_aside(
+        &self,
+        id: ChunkId,
+        detail: &str,
+        location: Location,
+        hold: Option<Hold>,
+    ) -> Result<(), Fault> {
+        let row = self
+            .index
+            .get(id)?
+            .filter(|row| row.location == Some(location));
+        let (Some(row), Some(file)) = (row, self.segments.pin(&location, false)?) else {
+            return Ok(());
+        };
+        let raw = RecordReader::raw_in_segment(file, location, &row);
+        quarantine::keep(&self.identity.layout, id, &raw, detail)?;
+        self.gate().count_quarantined();
+        let only = Some(location);
+        self.committer
+            .commit_blocking(Work::Delete { id, only }, hold)?;
         Ok(())
     }
 
-    fn totals(&self) -> Totals {
-        Totals {
-            chunk_count: self.chunk_count.load(Ordering::Relaxed),
-            used_bytes: self.used_bytes.load(Ordering::Relaxed),
+    fn set_file_aside(&self, id: ChunkId, detail: &str, place: Place) -> Result<(), Fault> {
+        let path = self.identity.layout.record(id);
+        let now = match open_file(&path) {
+            Err(Fault::Missing) => return Ok(()),
+            file => Place::of_file(&file?, &path)?,
+        };
+        if now != place {
+            return Ok(());
         }
+        quarantine::set_aside(&self.identity.layout, id, detail)?;
+        self.gate().count_quarantined();
+        self.forget(id)
+    }
+
+    fn enter(&self, row: &Row) -> Result<(), Fault> {
+        let mut index = self.index.change();
+        let had = index.get(row.info.id)?;
+        index.put(row, had.as_ref());
+        index.commit()
+    }
+
+    /// Removes the row of a chunk whose file is gone.
+    fn forget(&self, id: ChunkId) -> Result<(), Fault> {
+        let mut index = self.index.change();
+        if let Some(row) = index.get(id)? {
+            index.remove(&row);
+        }
+        index.commit()
     }
 
     /// What a caller is told of a fault with chunk `id`, after its consequences were drawn.
@@ -270,16 +439,16 @@ impl Disk {
                     detail: detail.clone(),
                 };
             }
-            Fault::Sync { .. } => self.gate.poison(fault.to_string()),
-            Fault::Io { .. } | Fault::Index(_) => {}
+            Fault::Sync { .. } => self.gate().poison(fault.to_string()),
+            Fault::Cold | Fault::Io { .. } | Fault::Index(_) => {}
         }
-        self.gate.count_disk_error();
+        self.gate().count_disk_error();
         tracing::error!(chunk = %id, %fault, "the disk failed an operation");
         ChunkError::Io(fault.to_string())
     }
 }
 
-fn open_record(path: &Path) -> Result<File, Fault> {
+fn open_file(path: &Path) -> Result<File, Fault> {
     File::open(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => Fault::Missing,
         _ => Fault::io("open", path)(error),
@@ -287,68 +456,4 @@ fn open_record(path: &Path) -> Result<File, Fault> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io;
-
-    use tempfile::TempDir;
-
-    use super::super::{StoreOptions, open};
-    use super::*;
-
-    fn fresh() -> (TempDir, Disk) {
-        let dir = TempDir::new().unwrap();
-        let disk = open::open(StoreOptions::new(dir.path())).unwrap();
-        (dir, disk)
-    }
-
-    fn failed_sync() -> Fault {
-        Fault::sync(Path::new("/disk/file"))(io::Error::from_raw_os_error(5))
-    }
-
-    #[tokio::test]
-    async fn a_failed_sync_ends_writing_for_good_and_is_told() {
-        let (_dir, disk) = fresh();
-        let id = ChunkId::generate();
-        assert!(matches!(disk.settle(id, failed_sync()), ChunkError::Io(_)));
-        let refusal = disk.gate.admit(1).map(|_| ()).unwrap_err();
-        assert!(matches!(&refusal, ChunkError::Refused(why) if why.contains("/disk/file")));
-        assert!(disk.gate.admit_removal().await.is_err());
-        assert!(!disk.state().writable && disk.state().disk_errors == 1);
-        assert!(matches!(
-            disk.open(id).map(|_| ()),
-            Err(ChunkError::NotFound(_))
-        ));
-    }
-
-    #[test]
-    fn a_failed_disk_leaves_no_mark_of_a_clean_stop() {
-        let (_dir, disk) = fresh();
-        disk.settle(ChunkId::generate(), failed_sync());
-        disk.mark_clean().unwrap();
-        assert_eq!(disk.index.take_clean_mark().unwrap(), None);
-    }
-
-    #[test]
-    fn a_disk_without_room_is_full_and_not_failed() {
-        let (_dir, disk) = fresh();
-        let full = Fault::io("write", Path::new("f"))(ErrorKind::StorageFull.into());
-        assert!(matches!(
-            disk.settle(ChunkId::generate(), full),
-            ChunkError::Full(_)
-        ));
-        assert!(disk.state().writable && disk.state().disk_errors == 0);
-    }
-
-    #[test]
-    fn room_is_reserved_while_a_write_is_under_way() {
-        let (_dir, disk) = fresh();
-        let most = disk.state().free_bytes / 100 * 60;
-        let first = disk.gate.admit(most).unwrap();
-        assert!(matches!(
-            disk.gate.admit(most).map(|_| ()),
-            Err(ChunkError::Full(_))
-        ));
-        drop(first);
-        assert!(disk.gate.admit(most).is_ok());
-    }
-}
+mod tests;

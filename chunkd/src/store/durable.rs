@@ -6,11 +6,21 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::Path;
 
+use chunkproto::Durability;
+
 use super::fault::Fault;
 
 /// Makes the finished file at `temp` the permanent one at `dest`, on the same filesystem.
 /// A crash in the middle leaves the one or the other, and `dest` is never there in part.
-pub(crate) fn publish(file: &File, temp: &Path, dest: &Path) -> Result<(), Fault> {
+pub(crate) fn publish(
+    file: &File,
+    temp: &Path,
+    dest: &Path,
+    durability: Durability,
+) -> Result<(), Fault> {
+    if !durability.syncs() {
+        return fs::rename(temp, dest).map_err(Fault::io("publish", dest));
+    }
     file.sync_all().map_err(Fault::sync(temp))?;
     // IMPORTANT: the name comes after the sync of what it names, and the sync of the directory
     // after the name; each other order can lose an acknowledged chunk in a power cut.
@@ -20,10 +30,11 @@ pub(crate) fn publish(file: &File, temp: &Path, dest: &Path) -> Result<(), Fault
 
 /// Removes the file at `path`. Ok if there is none; then too its absence is durable, because an
 /// earlier attempt may have ended between its two steps.
-pub(crate) fn remove(path: &Path) -> Result<(), Fault> {
+pub(crate) fn remove(path: &Path, durability: Durability) -> Result<(), Fault> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Fault::io("remove", path)(error)),
-        _ => sync_parent(path),
+        _ if durability.syncs() => sync_parent(path),
+        _ => Ok(()),
     }
 }
 

@@ -15,6 +15,9 @@ pub(crate) enum Fault {
     /// The record's bytes are wrong: quarantine it.
     #[error("{0}")]
     Damaged(String),
+    /// Not in memory, and the caller would not wait for the disk.
+    #[error("not in memory")]
+    Cold,
     /// The id is taken by other bytes.
     #[error("the id is taken by other bytes")]
     Conflict,
@@ -66,6 +69,40 @@ impl Fault {
                 action,
                 path,
                 source,
+            },
+        }
+    }
+
+    /// The same fault for another one who waits.
+    pub fn again(&self) -> Self {
+        let same = |source: &io::Error| io::Error::new(source.kind(), source.to_string());
+        match self {
+            Self::Missing => Self::Missing,
+            Self::Conflict => Self::Conflict,
+            Self::Cold => Self::Cold,
+            Self::Damaged(detail) => Self::Damaged(detail.clone()),
+            Self::Index(detail) => Self::Index(detail.clone()),
+            Self::NoRoom {
+                action,
+                path,
+                source,
+            } => Self::NoRoom {
+                action,
+                path: path.clone(),
+                source: same(source),
+            },
+            Self::Io {
+                action,
+                path,
+                source,
+            } => Self::Io {
+                action,
+                path: path.clone(),
+                source: same(source),
+            },
+            Self::Sync { path, source } => Self::Sync {
+                path: path.clone(),
+                source: same(source),
             },
         }
     }

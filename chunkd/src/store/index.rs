@@ -1,148 +1,223 @@
-//! The index: which chunks a data directory holds, in id order, for listings and totals. It is
-//! derived from the records and never trusted over them: reads and writes go to the record's path,
-//! which follows from the id alone. The home of `rocksdb` in this crate.
+//! The index: which chunks a data directory holds and where, and what each segment is used for. It
+//! is derived from the records and never trusted over them. The home of `rocksdb` in this crate.
+//!
+//! Changes are not synced and not logged. After a crash the index is as it was after some earlier
+//! change, and says after which group of the segments ([`Index::applied`]); what came later is read
+//! from the segments again.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use chunkproto::{ChunkId, ChunkInfo, Crc64};
+use chunkproto::{ChunkId, ChunkInfo};
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, Direction, IteratorMode, LogLevel, Options, ReadOptions,
-    WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, DB, Direction, ErrorKind, IteratorMode,
+    LogLevel, Options, ReadOptions, ReadTier, WriteBatch, WriteOptions,
 };
 
 use super::fault::Fault;
+use super::index_rows::{self as rows, CLEAN_KEY, Row, STATE_KEY, State, Totals};
 
-/// Memory for rows on their way to disk, of which up to two exist. Six embedded stores share a
-/// process with a budget of 256 MiB.
-const WRITE_BUFFER_BYTES: usize = 2 << 20;
+/// Memory for rows on their way to disk, of which up to two exist. Also bounds what is read again
+/// from the segments after a crash: about 40,000 chunks for each.
+const WRITE_BUFFER_BYTES: usize = 4 << 20;
+/// Length of the parts that a table's index and filter are read in.
+const FILTER_PART_BYTES: usize = 4096;
 /// Open tables; each holds its own index and filter in memory.
 const OPEN_FILES_MAX: i32 = 64;
-/// Log after which RocksDB writes its memory out, so that a start replays little.
-const WAL_MAX_BYTES: u64 = 8 << 20;
-
-/// First byte of a chunk's key; its id follows.
-const CHUNK_PREFIX: u8 = b'c';
-/// The key that is there only after a clean stop.
-const CLEAN_KEY: &[u8] = b"m:clean";
-/// First byte of a row: where the record is. 1 is a file of its own.
-const IN_OWN_FILE: u8 = 1;
-/// First byte of the clean mark: version of this index's rows.
-const INDEX_VERSION: u8 = 1;
-
-/// What a directory holds in sum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Totals {
-    /// Chunks held.
-    pub chunk_count: u64,
-    /// Bytes of chunk data held.
-    pub used_bytes: u64,
-}
+/// The log holds the clean mark alone.
+const WAL_MAX_BYTES: u64 = 1 << 20;
 
 /// An open index.
 pub(crate) struct Index {
     db: DB,
+    state: Mutex<State>,
     /// Set by the first failure; then no clean mark is written and the next start checks all rows.
     suspect: AtomicBool,
 }
 
+/// Memory for the blocks of one or more indexes.
+#[derive(Clone)]
+pub struct IndexCache(Cache);
+
+/// A key and its row as bytes.
+type KeyAndRow = (Box<[u8]>, Box<[u8]>);
+
+/// What memory alone says of a chunk.
+pub(crate) enum Cached {
+    /// Its row.
+    Row(Row),
+    /// It has none.
+    Absent,
+    /// The disk must be asked.
+    Unknown,
+}
+
+/// Changes that become visible together, in [`commit`](Self::commit). Others wait meanwhile.
+pub(crate) struct Change<'a> {
+    index: &'a Index,
+    state: MutexGuard<'a, State>,
+    next: State,
+    batch: WriteBatch,
+}
+
+impl IndexCache {
+    /// A cache of `bytes` bytes.
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        Self(Cache::new_lru_cache(bytes))
+    }
+}
+
+impl std::fmt::Debug for IndexCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("IndexCache")
+    }
+}
+
 impl Index {
     /// Opens the index at `dir` or makes an empty one.
-    pub fn open(dir: &Path, cache_bytes: usize) -> Result<Self, Fault> {
-        let mut tables = BlockBasedOptions::default();
-        tables.set_block_cache(&Cache::new_lru_cache(cache_bytes));
-        tables.set_bloom_filter(10.0, false);
-        tables.set_cache_index_and_filter_blocks(true);
-        let mut options = Options::default();
-        options.create_if_missing(true);
-        options.set_block_based_table_factory(&tables);
-        options.set_write_buffer_size(WRITE_BUFFER_BYTES);
-        options.set_max_write_buffer_number(2);
-        options.set_max_total_wal_size(WAL_MAX_BYTES);
-        options.set_max_open_files(OPEN_FILES_MAX);
-        options.set_max_background_jobs(2);
-        options.set_keep_log_file_num(2);
-        options.set_log_level(LogLevel::Warn);
-        options.set_stats_dump_period_sec(0);
-        options.set_stats_persist_period_sec(0);
+    ///
+    /// # Errors
+    /// `Index` for one that is damaged or of another version: remove it and make it anew.
+    pub fn open(dir: &Path, cache: &IndexCache) -> Result<Self, Fault> {
+        let db = DB::open(&options(cache), dir)?;
+        let state = match db.get(STATE_KEY)? {
+            Some(row) => rows::decode_state(&row)?,
+            None if db.iterator(IteratorMode::Start).next().is_none() => State::default(),
+            None => return Err(Fault::Index("it is of an earlier version".into())),
+        };
         Ok(Self {
-            db: DB::open(&options, dir)?,
+            db,
+            state: Mutex::new(state),
             suspect: AtomicBool::new(false),
         })
     }
 
-    /// The totals that a clean stop left behind, or None after any other stop. The mark is gone,
-    /// durably, when this returns; until the next clean stop, the rows are not to be trusted alone.
-    pub fn take_clean_mark(&self) -> Result<Option<Totals>, Fault> {
-        let Some(mark) = self.db.get(CLEAN_KEY)? else {
-            return Ok(None);
-        };
-        self.db.delete_opt(CLEAN_KEY, &synced())?;
-        Ok(decode_mark(&mark))
+    /// Whether the last stop was a clean one: then every row is there and right. The mark is gone,
+    /// durably, when this returns.
+    pub fn take_clean_mark(&self) -> Result<bool, Fault> {
+        let marked = self.db.get(CLEAN_KEY)?.is_some();
+        if marked {
+            self.db.delete_opt(CLEAN_KEY, &logged())?;
+        }
+        Ok(marked)
     }
 
     /// Ends with a clean stop: all rows and the mark are durable. Does nothing if the index failed
     /// at any time.
-    pub fn put_clean_mark(&self, totals: Totals) -> Result<(), Fault> {
+    pub fn put_clean_mark(&self) -> Result<(), Fault> {
         if self.suspect.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let mut mark = vec![INDEX_VERSION];
-        mark.extend_from_slice(&totals.chunk_count.to_le_bytes());
-        mark.extend_from_slice(&totals.used_bytes.to_le_bytes());
-        // The log is one sequence: syncing its last entry makes all rows before it durable.
-        self.watch(
-            self.db
-                .put_opt(CLEAN_KEY, mark, &synced())
-                .map_err(Fault::from),
-        )
+        // IMPORTANT: the rows before the mark that says that they are all there.
+        self.flush()?;
+        let put = self.db.put_opt(CLEAN_KEY, [], &logged());
+        self.watch(put.map_err(Fault::from))
+    }
+
+    /// Makes every change so far durable.
+    pub fn flush(&self) -> Result<(), Fault> {
+        self.watch(self.db.flush().map_err(Fault::from))
+    }
+
+    /// What the directory holds in sum.
+    pub fn totals(&self) -> Totals {
+        self.state().totals
+    }
+
+    /// The last group of the segments whose changes are in the rows.
+    pub fn applied(&self) -> u64 {
+        self.state().applied
     }
 
     /// The row of chunk `id`.
-    pub fn get(&self, id: ChunkId) -> Result<Option<ChunkInfo>, Fault> {
-        let row = self.watch(self.db.get_pinned(chunk_key(id)).map_err(Fault::from))?;
-        row.map(|row| self.watch(decode_row(id, &row))).transpose()
+    pub fn get(&self, id: ChunkId) -> Result<Option<Row>, Fault> {
+        let row = self.watch(self.db.get_pinned(rows::chunk_key(id)).map_err(Fault::from))?;
+        row.map(|row| self.watch(rows::decode_row(id, &row)))
+            .transpose()
     }
 
-    /// Enters a chunk; true if it was not there. Not synced: the record is durable before, and an
-    /// unclean start enters what is missing.
-    pub fn insert(&self, info: &ChunkInfo) -> Result<bool, Fault> {
-        let new = self.get(info.id)?.is_none();
-        let mut row = vec![IN_OWN_FILE];
-        row.extend_from_slice(&info.length_bytes.to_le_bytes());
-        row.extend_from_slice(&info.crc64.0.to_le_bytes());
-        self.watch(self.db.put(chunk_key(info.id), row).map_err(Fault::from))?;
-        Ok(new)
-    }
-
-    /// Removes a chunk's row and returns what it said. Not synced; see [`insert`](Self::insert).
-    pub fn remove(&self, id: ChunkId) -> Result<Option<ChunkInfo>, Fault> {
-        let row = self.get(id)?;
-        if row.is_some() {
-            self.watch(self.db.delete(chunk_key(id)).map_err(Fault::from))?;
-        }
-        Ok(row)
-    }
-
-    /// Up to `limit` rows in id order, from the first one behind `after` on.
-    pub fn page(&self, after: Option<ChunkId>, limit: usize) -> Result<Vec<ChunkInfo>, Fault> {
-        self.rows(after).take(limit).collect()
-    }
-
-    /// All rows in id order, from the first one behind `after` on.
-    pub fn rows(
-        &self,
-        after: Option<ChunkId>,
-    ) -> impl Iterator<Item = Result<ChunkInfo, Fault>> + '_ {
-        let start = after.map_or_else(|| vec![CHUNK_PREFIX], |id| chunk_key(id).to_vec());
+    /// The row of chunk `id` if that needs no disk; never blocks for long.
+    pub fn get_cached(&self, id: ChunkId) -> Result<Cached, Fault> {
         let mut options = ReadOptions::default();
-        options.set_iterate_upper_bound([CHUNK_PREFIX + 1]);
-        let from = IteratorMode::From(&start, Direction::Forward);
-        let rows = self.db.iterator_opt(from, options).map(|entry| {
-            let (key, row) = self.watch(entry.map_err(Fault::from))?;
-            self.watch(chunk_of_key(&key).and_then(|id| decode_row(id, &row)))
+        options.set_read_tier(ReadTier::BlockCache);
+        match self.db.get_pinned_opt(rows::chunk_key(id), &options) {
+            Ok(Some(row)) => self.watch(rows::decode_row(id, &row)).map(Cached::Row),
+            Ok(None) => Ok(Cached::Absent),
+            Err(error) if error.kind() == ErrorKind::Incomplete => Ok(Cached::Unknown),
+            Err(error) => self.watch(Err(error.into())),
+        }
+    }
+
+    /// Begins a change.
+    pub fn change(&self) -> Change<'_> {
+        let state = self.state();
+        Change {
+            index: self,
+            next: *state,
+            state,
+            batch: WriteBatch::default(),
+        }
+    }
+
+    /// Up to `limit` chunks in id order, from the first one behind `after` on.
+    pub fn page(&self, after: Option<ChunkId>, limit: usize) -> Result<Vec<ChunkInfo>, Fault> {
+        let start = after.map_or_else(|| vec![rows::CHUNK], |id| rows::chunk_key(id).to_vec());
+        let behind = self
+            .range(rows::CHUNK, &start)
+            .map(|entry| {
+                let (key, row) = entry?;
+                let id = self.watch(rows::id_of_key(&key))?;
+                self.watch(rows::decode_row(id, &row)).map(|row| row.info)
+            })
+            .filter(|row| !matches!(row, Ok(info) if Some(info.id) == after));
+        behind.take(limit).collect()
+    }
+
+    /// The chunks that have files of their own, in id order.
+    pub fn own_files(&self) -> impl Iterator<Item = Result<ChunkId, Fault>> + '_ {
+        self.range(rows::OWN_FILE, &[rows::OWN_FILE])
+            .map(|entry| self.watch(rows::id_of_key(&entry?.0)))
+    }
+
+    /// The chunks in one life of a segment. Reads every row; for the rare case that the segment
+    /// itself does not tell.
+    pub fn located_in(&self, slot: u32, generation: u32) -> Result<Vec<Row>, Fault> {
+        let rows = self.range(rows::CHUNK, &[rows::CHUNK]).map(|entry| {
+            let (key, row) = entry?;
+            rows::decode_row(rows::id_of_key(&key)?, &row)
         });
-        rows.filter(move |row| !matches!(row, Ok(info) if Some(info.id) == after))
+        let here = |row: &Row| {
+            row.location
+                .is_some_and(|at| at.slot == slot && at.generation == generation)
+        };
+        rows.filter(|row| row.as_ref().map_or(true, here)).collect()
+    }
+
+    /// The segments' rows by slot.
+    pub fn slots(&self) -> impl Iterator<Item = Result<(u32, Box<[u8]>), Fault>> + '_ {
+        self.range(rows::SLOT, &[rows::SLOT]).map(|entry| {
+            let (key, row) = entry?;
+            let slot = self.watch(rows::slot_of_key(&key))?;
+            Ok((slot, row))
+        })
+    }
+
+    fn range(
+        &self,
+        prefix: u8,
+        start: &[u8],
+    ) -> impl Iterator<Item = Result<KeyAndRow, Fault>> + '_ {
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound([prefix + 1]);
+        let from = IteratorMode::From(start, Direction::Forward);
+        let entries = self.db.iterator_opt(from, options);
+        entries.map(|entry| self.watch(entry.map_err(Fault::from)))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn watch<T>(&self, result: Result<T, Fault>) -> Result<T, Fault> {
@@ -153,56 +228,97 @@ impl Index {
     }
 }
 
+impl Change<'_> {
+    /// The row of chunk `id` before the change. One change touches a chunk once.
+    pub fn get(&self, id: ChunkId) -> Result<Option<Row>, Fault> {
+        self.index.get(id)
+    }
+
+    /// Enters a chunk, in place of the row that it `had`.
+    pub fn put(&mut self, row: &Row, had: Option<&Row>) {
+        self.forget(had);
+        let id = row.info.id;
+        self.batch.put(rows::chunk_key(id), rows::encode_row(row));
+        if row.location.is_none() {
+            self.batch.put(rows::own_file_key(id), []);
+        }
+        self.next.totals.chunk_count += 1;
+        self.next.totals.used_bytes += row.info.length_bytes;
+    }
+
+    /// Removes a chunk that `had` this row.
+    pub fn remove(&mut self, had: &Row) {
+        self.forget(Some(had));
+        self.batch.delete(rows::chunk_key(had.info.id));
+    }
+
+    /// Writes a segment's row, or removes it.
+    pub fn set_slot(&mut self, slot: u32, row: Option<&[u8]>) {
+        match row {
+            Some(row) => self.batch.put(rows::slot_key(slot), row),
+            None => self.batch.delete(rows::slot_key(slot)),
+        }
+    }
+
+    /// Says that the rows show all groups up to this one.
+    pub fn set_applied(&mut self, sequence: u64) {
+        self.next.applied = sequence;
+    }
+
+    /// Makes the change visible, but not durable.
+    pub fn commit(mut self) -> Result<(), Fault> {
+        self.batch.put(STATE_KEY, rows::encode_state(&self.next));
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        let written = self.index.db.write_opt(self.batch, &options);
+        self.index.watch(written.map_err(Fault::from))?;
+        *self.state = self.next;
+        Ok(())
+    }
+
+    fn forget(&mut self, had: Option<&Row>) {
+        let Some(had) = had else { return };
+        if had.location.is_none() {
+            self.batch.delete(rows::own_file_key(had.info.id));
+        }
+        self.next.totals.chunk_count -= 1;
+        self.next.totals.used_bytes -= had.info.length_bytes;
+    }
+}
+
 impl From<rocksdb::Error> for Fault {
     fn from(error: rocksdb::Error) -> Self {
         Self::Index(error.into_string())
     }
 }
 
-fn synced() -> WriteOptions {
-    let mut options = WriteOptions::default();
-    options.set_sync(true);
+fn options(cache: &IndexCache) -> Options {
+    let mut tables = BlockBasedOptions::default();
+    tables.set_block_cache(&cache.0);
+    tables.set_bloom_filter(10.0, false);
+    tables.set_cache_index_and_filter_blocks(true);
+    // A table's whole filter is longer than what the cache holds in one piece: it would be read anew
+    // for each lookup.
+    tables.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    tables.set_partition_filters(true);
+    tables.set_metadata_block_size(FILTER_PART_BYTES);
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.set_block_based_table_factory(&tables);
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    options.set_max_write_buffer_number(2);
+    options.set_max_total_wal_size(WAL_MAX_BYTES);
+    options.set_max_open_files(OPEN_FILES_MAX);
+    options.set_max_background_jobs(2);
+    options.set_keep_log_file_num(2);
+    options.set_log_level(LogLevel::Warn);
+    options.set_stats_dump_period_sec(0);
+    options.set_stats_persist_period_sec(0);
     options
 }
 
-fn chunk_key(id: ChunkId) -> [u8; 17] {
-    let mut key = [CHUNK_PREFIX; 17];
-    key[1..].copy_from_slice(id.as_bytes());
-    key
-}
-
-fn chunk_of_key(key: &[u8]) -> Result<ChunkId, Fault> {
-    match key.split_first().map(|(_, id)| <[u8; 16]>::try_from(id)) {
-        Some(Ok(id)) => Ok(ChunkId::from_bytes(id)),
-        _ => Err(Fault::Index(format!("key {key:02x?} is no chunk's"))),
-    }
-}
-
-fn decode_row(id: ChunkId, row: &[u8]) -> Result<ChunkInfo, Fault> {
-    match (row.split_first(), u64_at(row, 1), u64_at(row, 9)) {
-        (Some((&IN_OWN_FILE, _)), Some(length_bytes), Some(crc)) if row.len() == 17 => {
-            Ok(ChunkInfo {
-                id,
-                length_bytes,
-                crc64: Crc64(crc),
-            })
-        }
-        _ => Err(Fault::Index(format!(
-            "row {row:02x?} of chunk {id} is malformed"
-        ))),
-    }
-}
-
-/// None for a mark of another version, which then counts as unclean.
-fn decode_mark(mark: &[u8]) -> Option<Totals> {
-    (mark.first() == Some(&INDEX_VERSION)).then(|| {
-        Some(Totals {
-            chunk_count: u64_at(mark, 1)?,
-            used_bytes: u64_at(mark, 9)?,
-        })
-    })?
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+fn logged() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.set_sync(true);
+    options
 }

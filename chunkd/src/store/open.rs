@@ -3,29 +3,55 @@
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chunkproto::{Durability, NodeId};
 
 use super::admission::Gate;
 use super::directory::{Found, LAYOUT_VERSION, Layout};
-use super::disk::Disk;
+use super::disk::{Disk, Identity};
 use super::durable;
 use super::fault::Fault;
-use super::index::{Index, Totals};
+use super::index::{Index, IndexCache};
+use super::probe::Probe;
 use super::rebuild;
+use super::segment::{self, ALIGN_BYTES, Recovered, SegmentPlace};
 
 /// Settings of one store.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
     /// The data directory; made and initialised if it is missing or empty.
     pub dir: PathBuf,
-    /// Memory for the index's blocks. Listings alone read them.
-    pub index_cache_bytes: usize,
+    /// Memory for the index's blocks; stores in one process may share it.
+    pub index_cache: IndexCache,
     /// How full the filesystem may get, in percent, before new chunks are refused.
     pub full_percent: u8,
+    /// What an acknowledgement promises.
+    pub durability: Durability,
+    /// Chunks below this length go to segments, the others to files of their own.
+    pub segment_max_bytes: u64,
+    /// Length of a new segment's file; a multiple of 4096, at least 64 KiB; on a small
+    /// filesystem a 64th of it. Records longer than a
+    /// quarter of it get files of their own as well.
+    pub segment_bytes: u32,
+    /// Asked before each step; for tests.
+    pub probe: Probe,
+    /// The node that the directory must belong to, and that a new one is given to; None takes any
+    /// and gives a new one to a new node.
+    pub node_id: Option<NodeId>,
 }
+
+/// A filesystem has room for so many segments, unless they would be shorter than the next number.
+const SEGMENTS_MIN: u64 = 64;
+const SMALL_SEGMENT_BYTES: u32 = 1 << 20;
 
 impl StoreOptions {
     /// Memory for the index's blocks unless told otherwise.
-    pub const INDEX_CACHE_BYTES: usize = 4 << 20;
+    pub const INDEX_CACHE_BYTES: usize = 16 << 20;
+    /// From this length on a chunk gains nothing from sharing a sync.
+    pub const SEGMENT_MAX_BYTES: u64 = 8 << 20;
+    /// Long enough to be begun seldom, short enough to be compacted at a stretch.
+    pub const SEGMENT_BYTES: u32 = 64 << 20;
     /// Beyond this filesystems slow down, and deletes need some room themselves.
     pub const FULL_PERCENT: u8 = 95;
 
@@ -34,8 +60,13 @@ impl StoreOptions {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
-            index_cache_bytes: Self::INDEX_CACHE_BYTES,
+            index_cache: IndexCache::new(Self::INDEX_CACHE_BYTES),
             full_percent: Self::FULL_PERCENT,
+            durability: Durability::PowerSafe,
+            segment_max_bytes: Self::SEGMENT_MAX_BYTES,
+            segment_bytes: Self::SEGMENT_BYTES,
+            probe: Probe::default(),
+            node_id: None,
         }
     }
 }
@@ -62,6 +93,20 @@ pub enum OpenError {
         dir: PathBuf,
         /// Something in it that does not belong.
         found: String,
+    },
+    /// It belongs to another node than asked for.
+    #[error(
+        "the data directory {} belongs to node {found} and not to {expected}; give each node its own \
+         directories",
+        dir.display()
+    )]
+    OtherNode {
+        /// The data directory.
+        dir: PathBuf,
+        /// The node that it belongs to.
+        found: NodeId,
+        /// The node that it was opened for.
+        expected: NodeId,
     },
     /// The path is a file or another thing that is no directory.
     #[error("{} is not a directory; choose an empty directory", dir.display())]
@@ -105,59 +150,142 @@ pub enum OpenError {
     },
 }
 
-/// Opens the data directory. Blocks; after an unclean stop for as long as a walk through the
-/// records' names takes, and with a lost index for as long as reading their headers takes.
+/// Opens the data directory. Blocks; after an unclean stop for as long as it takes to walk the names
+/// of large chunks and to read what the last few segments say, and with a lost index for as long as
+/// it takes to read the heads of everything.
 pub(crate) fn open(options: StoreOptions) -> Result<Disk, OpenError> {
     let dir = options.dir.clone();
-    let layout = Layout::new(options.dir);
+    let layout = Layout::new(options.dir.clone());
     let failed = |fault: Fault| OpenError::Io {
         dir: dir.clone(),
         detail: fault.to_string(),
     };
 
     make_root(&dir)?;
-    accept(&layout, &dir)?;
+    accept(&layout, &dir, options.node_id)?;
     let lock = take_lock(&layout)?;
     // What was seen before the lock may have been another process's first start: look again.
-    let node_id = match accept(&layout, &dir)? {
-        Some(node_id) => node_id,
-        None => layout.initialise().map_err(failed)?,
+    let node_id = match accept(&layout, &dir, options.node_id)? {
+        Some(Owner::Present(node_id)) => node_id,
+        Some(Owner::Older(node_id)) => {
+            layout.raise(node_id).map_err(failed)?;
+            node_id
+        }
+        None => {
+            let node_id = options.node_id.unwrap_or_else(NodeId::generate);
+            layout.initialise(node_id).map_err(failed)?;
+            node_id
+        }
     };
     layout.clear_temp().map_err(failed)?;
-    let (index, totals) = load_index(&layout, options.index_cache_bytes).map_err(failed)?;
-    tracing::debug!(dir = %dir.display(), %node_id, ?totals, "chunk store opened");
-    let gate = Gate::new(dir.clone(), options.full_percent);
-    Ok(Disk::new(node_id, layout, gate, index, totals, lock))
+    let gate = Gate::new(
+        dir.clone(),
+        options.full_percent,
+        options.durability,
+        options.probe.clone(),
+    );
+    let place = SegmentPlace {
+        dir: layout.segments(),
+        layout: layout.clone(),
+        node: node_id,
+        segment_bytes: segment_bytes(&options, &gate),
+        gate: Arc::clone(&gate),
+    };
+    let (index, recovered) = load_index(&layout, place, &options.index_cache).map_err(failed)?;
+    tracing::debug!(dir = %dir.display(), %node_id, totals = ?index.totals(), "chunk store opened");
+    let identity = Identity {
+        node_id,
+        layout,
+        gate,
+        _lock: lock,
+    };
+    Disk::start(identity, index, recovered, options.segment_max_bytes).map_err(failed)
 }
 
-/// The index in line with the records, and what it holds. After a clean stop that is as it was
-/// left; otherwise the records are walked.
-fn load_index(layout: &Layout, cache_bytes: usize) -> Result<(Index, Totals), Fault> {
+/// The length of new segments: on a small filesystem less, so that there are some of them.
+fn segment_bytes(options: &StoreOptions, gate: &Gate) -> u32 {
+    let share = gate.capacity_bytes() / SEGMENTS_MIN;
+    let floor = options.segment_bytes.min(SMALL_SEGMENT_BYTES);
+    let share = u32::try_from(share).unwrap_or(u32::MAX) / ALIGN_BYTES * ALIGN_BYTES;
+    options.segment_bytes.min(share.max(floor))
+}
+
+/// The index in line with the records. After a clean stop that is as it was left.
+fn load_index(
+    layout: &Layout,
+    place: SegmentPlace,
+    cache: &IndexCache,
+) -> Result<(Index, Recovered), Fault> {
     let dir = layout.index();
-    let opened = Index::open(&dir, cache_bytes).and_then(|index| {
-        let totals = match index.take_clean_mark()? {
-            Some(totals) => totals,
-            None => rebuild::reconcile(layout, &index)?,
-        };
-        Ok((index, totals))
-    });
-    match opened {
+    match Index::open(&dir, cache).and_then(|index| bring_in_line(layout, &place, index)) {
         Err(Fault::Index(detail)) => {
-            tracing::warn!(dir = %dir.display(), detail, "the index is damaged and is made anew");
+            tracing::warn!(dir = %dir.display(), detail, "the index is unusable and is made anew");
             fs::remove_dir_all(&dir).map_err(Fault::io("remove", &dir))?;
-            let index = Index::open(&dir, cache_bytes)?;
-            let totals = rebuild::reconcile(layout, &index)?;
-            Ok((index, totals))
+            bring_in_line(layout, &place, Index::open(&dir, cache)?)
         }
         opened => opened,
     }
 }
 
-/// The node that the directory belongs to, or None if it is to be initialised.
-fn accept(layout: &Layout, dir: &Path) -> Result<Option<chunkproto::NodeId>, OpenError> {
+fn bring_in_line(
+    layout: &Layout,
+    place: &SegmentPlace,
+    index: Index,
+) -> Result<(Index, Recovered), Fault> {
+    let clean = index.take_clean_mark()?;
+    let recovered = segment::recover(place.clone(), &index, clean)?;
+    if !clean {
+        rebuild::reconcile(layout, &index)?;
+    }
+    Ok((index, recovered))
+}
+
+/// Whose a directory is.
+enum Owner {
+    Present(NodeId),
+    Older(NodeId),
+}
+
+impl Owner {
+    fn node_id(&self) -> NodeId {
+        match self {
+            Self::Present(node_id) | Self::Older(node_id) => *node_id,
+        }
+    }
+}
+
+/// The node that the data directory `dir` belongs to; None for one that is missing or empty.
+/// Touches nothing.
+///
+/// # Errors
+/// As [`open`], but for the lock.
+pub(crate) fn owner_of(dir: &Path) -> Result<Option<NodeId>, OpenError> {
+    let owner = accept(&Layout::new(dir.to_owned()), dir, None)?;
+    Ok(owner.map(|owner| owner.node_id()))
+}
+
+/// Whose the directory is, which must be node `expected` if one is; None if it is to be initialised.
+fn accept(
+    layout: &Layout,
+    dir: &Path,
+    expected: Option<NodeId>,
+) -> Result<Option<Owner>, OpenError> {
+    let owner = inspect(layout, dir)?;
+    match (owner.as_ref().map(Owner::node_id), expected) {
+        (Some(found), Some(expected)) if found != expected => Err(OpenError::OtherNode {
+            dir: dir.to_owned(),
+            found,
+            expected,
+        }),
+        _ => Ok(owner),
+    }
+}
+
+fn inspect(layout: &Layout, dir: &Path) -> Result<Option<Owner>, OpenError> {
     let dir = dir.to_owned();
     match layout.inspect() {
-        Ok(Found::Node(node_id)) => Ok(Some(node_id)),
+        Ok(Found::Node(node_id)) => Ok(Some(Owner::Present(node_id))),
+        Ok(Found::Older(node_id)) => Ok(Some(Owner::Older(node_id))),
         Ok(Found::Empty) => Ok(None),
         Ok(Found::Newer(found)) => Err(OpenError::Newer {
             dir,

@@ -7,11 +7,12 @@ use bytes::Bytes;
 use chunkproto::{ChunkError, ChunkReceipt, ChunkResult, ChunkStream};
 use futures::StreamExt as _;
 
-use super::admission::WritePermit;
 use super::blocking;
 use super::disk::Disk;
-use super::record::Header;
-use super::write::{RecordWriter, SMALL_BYTES};
+use super::publish;
+use super::record::{Header, Plan};
+use super::segment::{RecordHead, SegmentRecord};
+use super::write::{RecordWriter, SMALL_BYTES, SealedRecord};
 
 /// How much is gathered for one trip to the disk while the one before is under way.
 const GATHER_BYTES: u64 = 512 << 10;
@@ -23,69 +24,102 @@ struct Incoming {
     received_bytes: u64,
 }
 
+/// Where a new chunk's record will be.
+enum Tier {
+    /// In a segment, written by the committer with others.
+    Group,
+    /// In a segment, in room of its own.
+    Segment,
+    /// In a file of its own.
+    OwnFile,
+}
+
 /// Receives the chunk that `header` describes. If the caller goes away in the middle nothing is
-/// kept, unless the record was being published at that moment.
+/// kept, unless the record was being made durable at that moment.
 pub(super) async fn receive(
     disk: Arc<Disk>,
     header: Header,
-    permit: WritePermit,
     body: ChunkStream,
 ) -> ChunkResult<ChunkReceipt> {
     let declared_bytes = header.length_bytes;
-    let incoming = Incoming {
+    let mut incoming = Incoming {
         body,
         declared_bytes,
         received_bytes: 0,
     };
-    if declared_bytes <= SMALL_BYTES {
-        receive_small(disk, header, permit, incoming).await
+    let tier = tier(&disk, &header);
+    let permit = match tier {
+        Tier::Group | Tier::Segment => disk.gate().admit_to_segments(disk.segments().has_room())?,
+        Tier::OwnFile => disk.gate().admit(Plan::own_file(declared_bytes).end())?,
+    };
+    if matches!(tier, Tier::Group) {
+        let data = incoming.gather_all().await?;
+        let record = SegmentRecord::new(RecordHead::of(header), data);
+        return publish::append(disk, record, permit).await;
+    }
+    let begin = move |disk: &Disk| match tier {
+        Tier::OwnFile => disk.begin_file(&header, permit),
+        Tier::Group | Tier::Segment => disk.begin_in_segment(header, permit),
+    };
+    let sealed = if declared_bytes <= SMALL_BYTES {
+        receive_small(&disk, begin, incoming).await?
     } else {
-        receive_large(disk, header, permit, incoming).await
+        receive_large(&disk, begin, incoming).await?
+    };
+    publish::land(disk, sealed).await
+}
+
+fn tier(disk: &Disk, header: &Header) -> Tier {
+    let segments = disk.segments();
+    let record_bytes = RecordHead::of(header.clone()).record_bytes();
+    if header.length_bytes >= disk.segment_max_bytes() || record_bytes > segments.record_bytes_max()
+    {
+        Tier::OwnFile
+    } else if record_bytes <= segments.inline_bytes_max() {
+        Tier::Group
+    } else {
+        Tier::Segment
     }
 }
 
 /// All disk work in one trip.
 async fn receive_small(
-    disk: Arc<Disk>,
-    header: Header,
-    permit: WritePermit,
+    disk: &Arc<Disk>,
+    begin: impl FnOnce(&Disk) -> ChunkResult<RecordWriter> + Send + 'static,
     mut incoming: Incoming,
-) -> ChunkResult<ChunkReceipt> {
-    let data = incoming.gather(SMALL_BYTES).await?;
-    incoming.expect_end().await?;
+) -> ChunkResult<SealedRecord> {
+    let data = incoming.gather_all().await?;
+    let disk = Arc::clone(disk);
     blocking::run(move || {
-        let id = header.id;
-        let mut writer = disk.begin(header, permit)?;
-        disk.append(id, &mut writer, &data)?;
-        disk.publish(id, writer)
+        let mut writer = begin(&disk)?;
+        disk.append(&mut writer, &data)?;
+        disk.seal(writer)
     })
     .await
 }
 
 /// One trip per gathered run of bytes, with the next run gathered meanwhile.
 async fn receive_large(
-    disk: Arc<Disk>,
-    header: Header,
-    permit: WritePermit,
+    disk: &Arc<Disk>,
+    begin: impl FnOnce(&Disk) -> ChunkResult<RecordWriter> + Send + 'static,
     mut incoming: Incoming,
-) -> ChunkResult<ChunkReceipt> {
-    let id = header.id;
-    let begin = Arc::clone(&disk);
-    let mut under_way = blocking::start(move || begin.begin(header, permit));
+) -> ChunkResult<SealedRecord> {
+    let beginning = Arc::clone(disk);
+    let mut under_way = blocking::start(move || begin(&beginning));
     loop {
         let gathered = incoming.next_run().await;
         let mut writer = under_way.finish().await?;
+        let disk = Arc::clone(disk);
         let data = match gathered {
             Ok(Some(data)) => data,
-            Ok(None) => return blocking::run(move || disk.publish(id, writer)).await,
+            Ok(None) => return blocking::run(move || disk.seal(writer)).await,
             Err(error) => {
                 discard(writer).await;
                 return Err(error);
             }
         };
-        let append = Arc::clone(&disk);
         under_way = blocking::start(move || {
-            append.append(id, &mut writer, &data)?;
+            disk.append(&mut writer, &data)?;
             Ok(writer)
         });
     }
@@ -109,6 +143,13 @@ impl Incoming {
             return self.expect_end().await.map(|()| None);
         }
         self.gather(GATHER_BYTES).await.map(Some)
+    }
+
+    /// All bytes, which are then known to be all.
+    async fn gather_all(&mut self) -> ChunkResult<Vec<Bytes>> {
+        let data = self.gather(self.declared_bytes).await?;
+        self.expect_end().await?;
+        Ok(data)
     }
 
     /// At least `bytes` bytes, or all that are left.

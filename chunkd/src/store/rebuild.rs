@@ -1,5 +1,5 @@
-//! Bringing the index in line with the records: after an unclean stop, and from nothing when it was
-//! lost (I9). Names are compared with rows; only a record without a row is opened.
+//! Bringing the index in line with the chunks that have files of their own: after an unclean stop,
+//! and from nothing when it was lost (I9). Segments are brought in line by `segment::recover`. Names are compared with rows; only a record without a row is opened.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -9,7 +9,8 @@ use chunkproto::ChunkId;
 
 use super::directory::Layout;
 use super::fault::Fault;
-use super::index::{Index, Totals};
+use super::index::Index;
+use super::index_rows::Row;
 use super::quarantine;
 use super::read::RecordReader;
 
@@ -21,7 +22,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 ///
 /// A row for each name is enough: a record is whole before it gets its name, and every read
 /// verifies it again.
-pub(crate) fn reconcile(layout: &Layout, index: &Index) -> Result<Totals, Fault> {
+pub(crate) fn reconcile(layout: &Layout, index: &Index) -> Result<(), Fault> {
     tracing::debug!(dir = %layout.root().display(), "comparing the index with the chunks on disk");
     let (mut on_disk, mut entered) = (0_u64, 0_u64);
     let mut said = Instant::now();
@@ -47,19 +48,24 @@ pub(crate) fn reconcile(layout: &Layout, index: &Index) -> Result<Totals, Fault>
             }
         }
     }
-    let totals = drop_absent(layout, index, on_disk)?;
-    if totals.chunk_count > 0 {
+    drop_absent(layout, index, on_disk)?;
+    let chunks = index.totals().chunk_count;
+    if chunks > 0 {
         let dir = layout.root().display();
-        tracing::info!(%dir, chunks = totals.chunk_count, entered, "index and chunks agree again");
+        tracing::info!(%dir, chunks, entered, "index and chunks agree again");
     }
-    Ok(totals)
+    Ok(())
 }
 
 /// Enters one record; false if it was damaged and is in quarantine now, or cannot be read.
 fn enter(layout: &Layout, index: &Index, id: ChunkId, path: &Path) -> Result<bool, Fault> {
     let file = File::open(path).map_err(Fault::io("open", path))?;
-    match RecordReader::new(file, path, id) {
-        Ok(reader) => index.insert(&reader.info()).map(|_| true),
+    match RecordReader::in_own_file(file, path, id) {
+        Ok(reader) => {
+            let mut change = index.change();
+            change.put(&Row::own_file(reader.info()), None);
+            change.commit().map(|()| true)
+        }
         Err(Fault::Damaged(detail)) => {
             quarantine::set_aside(layout, id, &detail)?;
             Ok(false)
@@ -72,27 +78,27 @@ fn enter(layout: &Layout, index: &Index, id: ChunkId, path: &Path) -> Result<boo
     }
 }
 
-/// Removes the rows of chunks that are gone. Each record has a row by now, so equal numbers mean
-/// that there are none.
-fn drop_absent(layout: &Layout, index: &Index, on_disk: u64) -> Result<Totals, Fault> {
-    let mut totals = Totals::default();
-    for info in index.rows(None) {
-        totals.chunk_count += 1;
-        totals.used_bytes += info?.length_bytes;
+/// Removes the rows of files that are gone. Each file has a row by now, so equal numbers mean that
+/// there are none.
+fn drop_absent(layout: &Layout, index: &Index, on_disk: u64) -> Result<(), Fault> {
+    let rows = index
+        .own_files()
+        .try_fold(0, |count, id| id.map(|_| count + 1));
+    if rows? == on_disk {
+        return Ok(());
     }
-    if totals.chunk_count == on_disk {
-        return Ok(totals);
-    }
-    for info in index.rows(None) {
-        let info = info?;
-        let path = layout.record(info.id);
+    for id in index.own_files() {
+        let id = id?;
+        let path = layout.record(id);
         if !path.try_exists().map_err(Fault::io("look at", &path))? {
-            index.remove(info.id)?;
-            totals.chunk_count -= 1;
-            totals.used_bytes -= info.length_bytes;
+            let mut change = index.change();
+            if let Some(row) = change.get(id)? {
+                change.remove(&row);
+            }
+            change.commit()?;
         }
     }
-    Ok(totals)
+    Ok(())
 }
 
 /// The chunk whose record this path is, if it is one.

@@ -2,6 +2,7 @@
 //! Encoding and decoding are pure; hostile bytes give [`BadRecord`], never a panic.
 //! `docs/chunk-format.md` lists every field.
 
+use super::bytes::{array_at, u32_at, u64_at};
 use chunkproto::{BLOCK_BYTES, BlockHasher, ChunkId, Crc64, Crc64Hasher, OwnerHint, block_crc32c};
 
 /// Most bytes of data in one chunk: a sixth of the largest body, with room to spare.
@@ -16,7 +17,6 @@ const FOOTER_MAGIC: [u8; 8] = *b"SXTCHEND";
 const FORMAT_VERSION: u16 = 1;
 const OWNER_AT: usize = 64;
 const HEADER_CRC_AT: usize = HEADER_BYTES - 4;
-const OWNER_MAX_BYTES: usize = HEADER_CRC_AT - OWNER_AT;
 const FOOTER_CRC_AT: usize = FOOTER_BYTES - 4;
 
 /// Why bytes are no record, in words for the operator.
@@ -35,6 +35,9 @@ pub(crate) struct Header {
 }
 
 impl Header {
+    /// Most bytes of an encoded owner hint.
+    pub const OWNER_MAX_BYTES: usize = HEADER_CRC_AT - OWNER_AT;
+
     /// The header of a new chunk.
     ///
     /// # Errors
@@ -42,10 +45,11 @@ impl Header {
     pub fn new(id: ChunkId, length_bytes: u64, owner: &OwnerHint) -> Result<Self, BadRecord> {
         check_length(length_bytes)?;
         let owner = owner.encode();
-        if owner.len() > OWNER_MAX_BYTES {
+        if owner.len() > Self::OWNER_MAX_BYTES {
             let length = owner.len();
             return Err(BadRecord(format!(
-                "owner hint of {length} bytes, at most {OWNER_MAX_BYTES}"
+                "owner hint of {length} bytes, at most {}",
+                Self::OWNER_MAX_BYTES
             )));
         }
         Ok(Self {
@@ -55,9 +59,9 @@ impl Header {
         })
     }
 
-    /// The object that the chunk was written for.
-    pub fn owner(&self) -> Result<OwnerHint, BadRecord> {
-        OwnerHint::decode(&self.owner).map_err(|error| BadRecord(error.to_string()))
+    /// The owner hint as it was encoded.
+    pub fn into_owner_bytes(self) -> Vec<u8> {
+        self.owner
     }
 
     /// The record's first [`HEADER_BYTES`] bytes.
@@ -93,11 +97,11 @@ impl Header {
         if version != FORMAT_VERSION {
             return Err(BadRecord(format!("unknown record version {version}")));
         }
-        let length_bytes = u64::from_le_bytes(array_at(bytes, 32));
+        let length_bytes = u64_at(bytes, 32);
         check_length(length_bytes)?;
         let owner = usize::try_from(u32_at(bytes, 12))
             .ok()
-            .filter(|&length| length <= OWNER_MAX_BYTES)
+            .filter(|&length| length <= Self::OWNER_MAX_BYTES)
             .map(|length| bytes[OWNER_AT..OWNER_AT + length].to_vec())
             .ok_or_else(|| BadRecord("owner hint passes the header's end".into()))?;
         Ok(Self {
@@ -141,41 +145,48 @@ impl Footer {
             return Err(BadRecord("footer checksum differs".into()));
         }
         Ok(Self {
-            length_bytes: u64::from_le_bytes(array_at(bytes, 0)),
-            crc64: Crc64(u64::from_le_bytes(array_at(bytes, 8))),
+            length_bytes: u64_at(bytes, 0),
+            crc64: Crc64(u64_at(bytes, 8)),
             table_crc32c: u32_at(bytes, 16),
         })
     }
 }
 
-/// Where the parts of a record with `length_bytes` bytes of data lie in its file.
-#[derive(Debug, Clone, Copy)]
+/// Where the parts of a record lie in its file: data, table of block checksums, footer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Plan {
+    /// Offset of the data's first byte.
+    pub data_at: u64,
     /// Bytes of data.
     pub length_bytes: u64,
 }
 
 impl Plan {
-    /// Offset of the data's first byte.
-    pub const DATA_AT: u64 = HEADER_BYTES as u64;
+    /// The plan of a record in a file of its own.
+    pub fn own_file(length_bytes: u64) -> Self {
+        Self {
+            data_at: HEADER_BYTES as u64,
+            length_bytes,
+        }
+    }
 
     /// Offset of the table of block checksums.
     pub fn table_at(self) -> u64 {
-        Self::DATA_AT + self.length_bytes
+        self.data_at + self.length_bytes
     }
 
-    /// Offset of the checksum of block `block`.
-    pub fn table_entry_at(self, block: u64) -> u64 {
-        self.table_at() + 4 * block
+    /// Length of the table.
+    pub fn table_bytes(self) -> u64 {
+        4 * self.length_bytes.div_ceil(BLOCK_BYTES as u64)
     }
 
     /// Offset of the footer.
     pub fn footer_at(self) -> u64 {
-        self.table_entry_at(self.length_bytes.div_ceil(BLOCK_BYTES as u64))
+        self.table_at() + self.table_bytes()
     }
 
-    /// Length of the whole record.
-    pub fn record_bytes(self) -> u64 {
+    /// Offset of the first byte behind the record.
+    pub fn end(self) -> u64 {
         self.footer_at() + FOOTER_BYTES as u64
     }
 }
@@ -243,7 +254,8 @@ impl Sums {
     }
 }
 
-fn check_length(length_bytes: u64) -> Result<(), BadRecord> {
+/// Refuses lengths that no chunk has.
+pub(crate) fn check_length(length_bytes: u64) -> Result<(), BadRecord> {
     match length_bytes {
         0 => Err(BadRecord("a chunk has at least one byte".into())),
         1..=CHUNK_MAX_BYTES => Ok(()),
@@ -251,17 +263,6 @@ fn check_length(length_bytes: u64) -> Result<(), BadRecord> {
             "{length_bytes} bytes of data, at most {CHUNK_MAX_BYTES}"
         ))),
     }
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(array_at(bytes, at))
-}
-
-/// The `N` bytes at `at`; callers have checked that `bytes` is long enough.
-fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    bytes[at..at + N]
-        .try_into()
-        .expect("a slice of N bytes is an array of N bytes")
 }
 
 #[cfg(test)]
@@ -302,8 +303,7 @@ mod tests {
         fn a_header_survives_encoding(key in ".{0,300}", length_bytes in 1..=CHUNK_MAX_BYTES) {
             let header = Header::new(ChunkId::generate(), length_bytes, &owner(&key)).unwrap();
             let decoded = Header::decode(&header.encode()).unwrap();
-            prop_assert_eq!(decoded.owner().unwrap(), owner(&key));
-            prop_assert_eq!(decoded, header);
+                        prop_assert_eq!(decoded, header);
         }
 
         #[test]
@@ -335,8 +335,8 @@ mod tests {
             let table: Vec<u8> = data.chunks(BLOCK_BYTES).flat_map(|b| block_crc32c(b).to_le_bytes()).collect();
             prop_assert_eq!(&trailer[..trailer.len() - FOOTER_BYTES], &table[..]);
             prop_assert_eq!(footer.crc64, Crc64::of(&data));
-            let plan = Plan { length_bytes: data.len() as u64 };
-            prop_assert_eq!(plan.record_bytes(), (HEADER_BYTES + data.len() + trailer.len()) as u64);
+            let plan = Plan::own_file(data.len() as u64);
+            prop_assert_eq!(plan.end(), (HEADER_BYTES + data.len() + trailer.len()) as u64);
         }
     }
 }

@@ -1,12 +1,13 @@
-//! Writing a record to a temporary file: header, data as it comes, checksums, footer. The record
-//! becomes a chunk in `Disk::publish` alone; until then, dropping the writer removes the file.
+//! Writing a record piece by piece: head, data as it comes, checksums, footer. To a temporary file of
+//! its own, or to room in a segment that was reserved for it. The record becomes a chunk in `put`
+//! alone; until then, dropping the writer gives everything back.
 
 use std::fs::{self, File};
 use std::io::{self, IoSlice, Write as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use chunkproto::ChunkInfo;
+use chunkproto::{ChunkId, ChunkInfo, Durability};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
@@ -15,6 +16,7 @@ use super::directory::Layout;
 use super::durable;
 use super::fault::Fault;
 use super::record::{Header, Plan, Sums};
+use super::segment::{RecordHead, Reservation};
 
 /// How much may be dirty in the page cache before it is synced, so that the last sync is short.
 const SYNC_EVERY_BYTES: u64 = 32 << 20;
@@ -24,117 +26,163 @@ pub(crate) const SMALL_BYTES: u64 = 1 << 20;
 /// A record in the making.
 pub(crate) struct RecordWriter {
     // Fields are dropped in this order: the file is removed before the write counts as ended.
-    temp: TempFile,
-    header: Header,
+    sink: Sink,
+    length_bytes: u64,
+    id: ChunkId,
     sums: Sums,
-    unsynced_bytes: u64,
-    _permit: WritePermit,
+    permit: WritePermit,
 }
 
-/// A record that is whole but neither durable nor named.
+/// A record that is whole but neither durable nor a chunk.
 pub(crate) struct SealedRecord {
-    temp: TempFile,
-    info: ChunkInfo,
-    _permit: WritePermit,
+    /// Where it is.
+    pub sink: Sink,
+    /// The chunk that it will be.
+    pub info: ChunkInfo,
+    /// The right to make it one.
+    pub permit: WritePermit,
+}
+
+/// Where a record is written to.
+pub(crate) enum Sink {
+    /// A file of its own.
+    OwnFile(TempFile),
+    /// Room in a segment.
+    Segment(SegmentRoom),
 }
 
 /// An open file that is removed when it is dropped, unless it got another name.
-struct TempFile {
+pub(crate) struct TempFile {
     file: File,
     path: PathBuf,
     published: bool,
+    durability: Durability,
+    unsynced_bytes: u64,
+}
+
+/// Reserved room, and how much of it is written.
+pub(crate) struct SegmentRoom {
+    /// The room.
+    pub reservation: Reservation,
+    /// Length of the record's head.
+    pub head_bytes: u16,
+    at: u64,
 }
 
 impl RecordWriter {
     /// Begins a record under a fresh temporary name.
-    pub fn create(layout: &Layout, header: Header, permit: WritePermit) -> Result<Self, Fault> {
-        let mut permit = permit;
-        let temp = TempFile::create(layout.temp(header.id))?;
+    pub fn in_own_file(
+        layout: &Layout,
+        header: &Header,
+        mut permit: WritePermit,
+        durability: Durability,
+    ) -> Result<Self, Fault> {
+        let mut temp = TempFile::create(layout.temp(header.id), durability)?;
         if header.length_bytes > SMALL_BYTES {
-            temp.preallocate(
-                Plan {
-                    length_bytes: header.length_bytes,
-                }
-                .record_bytes(),
-            )?;
+            temp.preallocate(Plan::own_file(header.length_bytes).end())?;
             permit.release_room();
         }
-        let mut writer = Self {
-            temp,
+        temp.append(&[Bytes::from(header.encode())])?;
+        Ok(Self {
+            sink: Sink::OwnFile(temp),
+            length_bytes: header.length_bytes,
+            id: header.id,
             sums: Sums::new(),
-            unsynced_bytes: 0,
-            header,
-            _permit: permit,
+            permit,
+        })
+    }
+
+    /// Begins a record in reserved room.
+    pub fn in_segment(
+        reservation: Reservation,
+        head: &RecordHead,
+        permit: WritePermit,
+    ) -> Result<Self, Fault> {
+        let mut room = SegmentRoom {
+            at: reservation.offset.into(),
+            head_bytes: head.bytes(),
+            reservation,
         };
-        let header = Bytes::from(writer.header.encode());
-        writer.temp.append(&[header])?;
-        Ok(writer)
+        room.append(&[Bytes::from(head.encode(room.reservation.file.nonce))])?;
+        Ok(Self {
+            sink: Sink::Segment(room),
+            length_bytes: head.length_bytes,
+            id: head.id,
+            sums: Sums::new(),
+            permit,
+        })
+    }
+
+    /// The chunk.
+    pub fn id(&self) -> ChunkId {
+        self.id
     }
 
     /// Takes the next bytes of data in.
     pub fn write(&mut self, pieces: &[Bytes]) -> Result<(), Fault> {
-        for piece in pieces {
-            self.sums.update(piece);
-            self.unsynced_bytes += piece.len() as u64;
-        }
+        pieces.iter().for_each(|piece| self.sums.update(piece));
         assert!(
-            self.sums.length_bytes() <= self.header.length_bytes,
+            self.sums.length_bytes() <= self.length_bytes,
             "no more than declared"
         );
-        self.temp.append(pieces)?;
-        if self.unsynced_bytes >= SYNC_EVERY_BYTES {
-            self.temp
-                .file
-                .sync_data()
-                .map_err(Fault::sync(&self.temp.path))?;
-            self.unsynced_bytes = 0;
-        }
-        Ok(())
+        self.sink.append(pieces)
     }
 
     /// Ends the record with its checksums.
     pub fn seal(mut self) -> Result<SealedRecord, Fault> {
         assert_eq!(
             self.sums.length_bytes(),
-            self.header.length_bytes,
+            self.length_bytes,
             "as much as declared"
         );
         let (trailer, footer) = self.sums.finish();
-        self.temp.append(&[Bytes::from(trailer)])?;
+        self.sink.append(&[Bytes::from(trailer)])?;
         let info = ChunkInfo {
-            id: self.header.id,
+            id: self.id,
             length_bytes: footer.length_bytes,
             crc64: footer.crc64,
         };
         Ok(SealedRecord {
-            temp: self.temp,
+            sink: self.sink,
             info,
-            _permit: self._permit,
+            permit: self.permit,
         })
     }
 }
 
-impl SealedRecord {
-    /// The chunk that the record will be.
-    pub fn info(&self) -> ChunkInfo {
-        self.info
+impl Sink {
+    fn append(&mut self, pieces: &[Bytes]) -> Result<(), Fault> {
+        match self {
+            Self::OwnFile(temp) => temp.append(pieces),
+            Self::Segment(room) => room.append(pieces),
+        }
     }
+}
 
-    /// Makes the record durable under its permanent name.
-    pub fn publish(mut self, dest: &Path) -> Result<(), Fault> {
-        durable::publish(&self.temp.file, &self.temp.path, dest)?;
-        self.temp.published = true;
+impl SegmentRoom {
+    fn append(&mut self, pieces: &[Bytes]) -> Result<(), Fault> {
+        self.reservation.file.write(pieces, self.at)?;
+        self.at += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
         Ok(())
     }
 }
 
 impl TempFile {
-    fn create(path: PathBuf) -> Result<Self, Fault> {
+    /// Makes the record durable under its permanent name.
+    pub fn publish(mut self, dest: &Path) -> Result<(), Fault> {
+        durable::publish(&self.file, &self.path, dest, self.durability)?;
+        self.published = true;
+        Ok(())
+    }
+
+    fn create(path: PathBuf, durability: Durability) -> Result<Self, Fault> {
         let file = File::create_new(&path).map_err(Fault::io("create", &path))?;
         Ok(Self {
             file,
             path,
             published: false,
+            durability,
+            unsynced_bytes: 0,
         })
     }
 
@@ -147,7 +195,13 @@ impl TempFile {
     }
 
     fn append(&mut self, pieces: &[Bytes]) -> Result<(), Fault> {
-        write_all_vectored(&mut self.file, pieces).map_err(Fault::io("write", &self.path))
+        write_all_vectored(&mut self.file, pieces).map_err(Fault::io("write", &self.path))?;
+        self.unsynced_bytes += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        if self.unsynced_bytes >= SYNC_EVERY_BYTES && self.durability.syncs() {
+            self.file.sync_data().map_err(Fault::sync(&self.path))?;
+            self.unsynced_bytes = 0;
+        }
+        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Bit rot and torn files: no wrong byte is ever handed out, and the damaged chunk is set aside.
+//! Bit rot and torn files of large chunks: no wrong byte is ever handed out, and the damaged chunk is set aside.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use crate::kit::{
-    KIB, MIB, data, fresh, get, info_of, names_in, open, put, receipt_of, record_path,
+    KIB, MIB, data, fresh_with_files, get, info_of, names_in, open, put, receipt_of, record_path,
 };
 
 /// Length of a record's header, as `docs/chunk-format.md` has it.
@@ -26,7 +26,7 @@ fn flip(path: &Path, at: u64) {
 
 #[tokio::test]
 async fn a_rotten_block_is_never_sent_and_its_chunk_is_set_aside() {
-    let (dir, store) = fresh();
+    let (dir, store) = fresh_with_files();
     let (id, data) = (ChunkId::generate(), data(2 * MIB, 1));
     put(&store, id, &data).await.unwrap();
     let rotten = 17 * BLOCK_BYTES as u64 + 5;
@@ -73,7 +73,7 @@ async fn a_rotten_block_is_never_sent_and_its_chunk_is_set_aside() {
 
 #[tokio::test]
 async fn an_old_reader_of_a_rotten_file_does_not_set_the_repaired_one_aside() {
-    let (dir, store) = fresh();
+    let (dir, store) = fresh_with_files();
     let (id, data) = (ChunkId::generate(), data(2 * MIB, 1));
     put(&store, id, &data).await.unwrap();
     flip(
@@ -94,7 +94,7 @@ async fn an_old_reader_of_a_rotten_file_does_not_set_the_repaired_one_aside() {
 
 #[tokio::test]
 async fn a_repeated_put_replaces_a_damaged_chunk() {
-    let (dir, store) = fresh();
+    let (dir, store) = fresh_with_files();
     let (id, data) = (ChunkId::generate(), data(100 * KIB, 1));
     put(&store, id, &data).await.unwrap();
     flip(&record_path(dir.path(), id), HEADER_BYTES + 99);
@@ -108,7 +108,7 @@ async fn a_repeated_put_replaces_a_damaged_chunk() {
 
 #[tokio::test]
 async fn records_under_a_wrong_name_are_not_handed_out() {
-    let (dir, store) = fresh();
+    let (dir, store) = fresh_with_files();
     let (mine, other) = (ChunkId::generate(), ChunkId::generate());
     put(&store, mine, b"mine").await.unwrap();
     fs::copy(
@@ -123,7 +123,7 @@ async fn records_under_a_wrong_name_are_not_handed_out() {
 
 #[tokio::test]
 async fn a_rebuild_sets_damaged_records_aside_and_ignores_strange_files() {
-    let (dir, store) = fresh();
+    let (dir, store) = fresh_with_files();
     let (good, torn) = (ChunkId::generate(), ChunkId::generate());
     put(&store, good, b"good").await.unwrap();
     put(&store, torn, b"torn").await.unwrap();
@@ -191,7 +191,7 @@ fn no_wound_ever_yields_wrong_bytes() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
-    let (dir, store) = fresh();
+    let (dir, store) = fresh_with_files();
     let ends = any::<(prop::sample::Index, prop::sample::Index)>();
     let cases = (1..200_000_usize, any_wound(), ends);
     let case =

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use chunkproto::ChunkId;
 
-use crate::kit::{data, fresh, get, info_of, open, owner, put, record_path};
+use crate::kit::{data, fresh, fresh_with_files, get, info_of, open, owner, put, record_path};
 
 /// A record of version 1 with two blocks.
 const RECORD_V1: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/record-v1");
@@ -32,7 +32,7 @@ async fn a_record_of_version_1_stays_readable() {
 
 #[tokio::test]
 async fn the_writer_still_writes_version_1_to_the_byte() {
-    let (dir, store) = fresh();
+    let (dir, store) = fresh_with_files();
     let id: ChunkId = RECORD_ID.parse().unwrap();
     put(&store, id, &record_data()).await.unwrap();
     let written = fs::read(record_path(dir.path(), id)).unwrap();

@@ -162,7 +162,7 @@ async fn without_the_secret_only_health_ready_and_metrics_answer() {
         let error = chunk_error(id, request.send().await.unwrap()).await;
         assert!(matches!(error, ChunkError::Unauthorized), "{error}");
     }
-    assert_eq!(server.store.state().chunk_count, 0);
+    assert_eq!(server.store.state().total.chunk_count, 0);
 }
 
 #[tokio::test]
@@ -367,7 +367,10 @@ async fn a_chunk_is_copied_from_node_to_node() {
 
 #[tokio::test]
 async fn a_copy_of_a_rotten_chunk_keeps_nothing() {
-    let (from, to) = (Server::start().await, Server::start().await);
+    let (from, to) = (
+        Server::with(|options| options.segment_max_bytes = 0).await,
+        Server::with(|options| options.segment_max_bytes = 0).await,
+    );
     let (id, data) = (ChunkId::generate(), data(2 * MIB, 1));
     put(&from.store, id, &data).await.unwrap();
     rot_last_byte(&from, id, data.len());
@@ -417,7 +420,7 @@ async fn a_copy_whose_bytes_are_not_what_the_source_declared_keeps_nothing() {
 
 #[tokio::test]
 async fn rot_in_mid_stream_cuts_the_connection_and_is_never_a_short_success() {
-    let server = Server::start().await;
+    let server = Server::with(|options| options.segment_max_bytes = 0).await;
     let (id, data) = (ChunkId::generate(), data(2 * MIB, 1));
     put(&server.store, id, &data).await.unwrap();
     rot_last_byte(&server, id, data.len());
@@ -452,7 +455,7 @@ async fn a_shutdown_lets_requests_under_way_end() {
         .body(body);
     let request = tokio::spawn(request.send());
     let store = server.store.clone();
-    while store.state().in_flight == 0 {
+    while store.state().total.in_flight == 0 {
         tokio::task::yield_now().await;
     }
     let stopping = tokio::spawn(server.stop());

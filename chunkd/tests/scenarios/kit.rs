@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chunkd::{ChunkStore, StoreOptions};
+use chunkd::{ChunkNode, ChunkStore, Fences, NodeOptions, StoreOptions};
 use chunkproto::{
-    ByteRange, ChunkId, ChunkInfo, ChunkPut, ChunkReceipt, ChunkResult, ChunkStream, ClusterSecret,
-    Crc64, OwnerHint,
+    ByteRange, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult, ChunkStream,
+    ClusterSecret, Crc64, OwnerHint,
 };
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use tempfile::TempDir;
@@ -82,16 +83,40 @@ pub fn body(data: &[u8]) -> ChunkStream {
     stream::iter(pieces).boxed()
 }
 
-pub async fn put(store: &ChunkStore, id: ChunkId, data: &[u8]) -> ChunkResult<ChunkReceipt> {
-    store.put(put_of(id, data.len()), body(data)).await
+/// What chunks are put into and read from: one disk, or a node of several.
+pub trait Chunks {
+    async fn put_chunk(&self, put: ChunkPut, body: ChunkStream) -> ChunkResult<ChunkReceipt>;
+    async fn get_chunk(&self, id: ChunkId, range: Option<ByteRange>) -> ChunkResult<ChunkRead>;
+}
+
+impl Chunks for ChunkStore {
+    async fn put_chunk(&self, put: ChunkPut, body: ChunkStream) -> ChunkResult<ChunkReceipt> {
+        self.put(put, body).await
+    }
+    async fn get_chunk(&self, id: ChunkId, range: Option<ByteRange>) -> ChunkResult<ChunkRead> {
+        self.get(id, range).await
+    }
+}
+
+impl Chunks for ChunkNode {
+    async fn put_chunk(&self, put: ChunkPut, body: ChunkStream) -> ChunkResult<ChunkReceipt> {
+        self.put(put, body).await
+    }
+    async fn get_chunk(&self, id: ChunkId, range: Option<ByteRange>) -> ChunkResult<ChunkRead> {
+        self.get(id, range).await
+    }
+}
+
+pub async fn put(store: &impl Chunks, id: ChunkId, data: &[u8]) -> ChunkResult<ChunkReceipt> {
+    store.put_chunk(put_of(id, data.len()), body(data)).await
 }
 
 pub async fn get(
-    store: &ChunkStore,
+    store: &impl Chunks,
     id: ChunkId,
     range: Option<ByteRange>,
 ) -> ChunkResult<Vec<u8>> {
-    let read = store.get(id, range).await?;
+    let read = store.get_chunk(id, range).await?;
     read.stream
         .try_fold(Vec::new(), |mut all, piece| async move {
             all.extend_from_slice(&piece);
@@ -111,7 +136,20 @@ pub fn fresh() -> (TempDir, ChunkStore) {
     (dir, store)
 }
 
-/// Where `docs/chunk-format.md` says that a chunk lies.
+/// As [`fresh`], with each chunk in a file of its own.
+pub fn fresh_with_files() -> (TempDir, ChunkStore) {
+    fresh_with(|options| options.segment_max_bytes = 0)
+}
+
+/// As [`fresh`], with other settings.
+pub fn fresh_with(settings: impl FnOnce(&mut StoreOptions)) -> (TempDir, ChunkStore) {
+    let dir = TempDir::new().unwrap();
+    let mut options = StoreOptions::new(dir.path());
+    settings(&mut options);
+    (dir, ChunkStore::open(options).unwrap())
+}
+
+/// Where `docs/chunk-format.md` says that a chunk lies that has a file of its own.
 pub fn record_path(dir: &Path, id: ChunkId) -> PathBuf {
     dir.join("chunks")
         .join(format!("{:02x}", id.as_bytes()[15]))
@@ -125,10 +163,56 @@ pub fn names_in(dir: &Path) -> Vec<String> {
         .collect()
 }
 
+/// The directory as a power cut would leave it at this quiet moment: a copy, without the index's
+/// memory.
+pub fn snapshot(dir: &Path) -> TempDir {
+    let copy = TempDir::new().unwrap();
+    copy_dir(dir, copy.path());
+    copy
+}
+
+/// Copies all that is in a directory.
+pub fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let dest = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy_dir(&path, &dest);
+        } else {
+            fs::copy(&path, &dest).unwrap();
+        }
+    }
+}
+
+/// The segments' files, the oldest name first.
+pub fn segments(dir: &Path) -> Vec<PathBuf> {
+    let mut names = names_in(&dir.join("segments"));
+    names.sort();
+    let path = |name| dir.join("segments").join(name);
+    names.into_iter().map(path).collect()
+}
+
+/// Waits for what a background thread does in its own time.
+pub async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A fresh node of one disk; the directory goes with the first value.
+pub fn fresh_node() -> (TempDir, ChunkNode) {
+    let dir = TempDir::new().unwrap();
+    let node = ChunkNode::open(NodeOptions::new([dir.path()])).unwrap();
+    (dir, node)
+}
+
 /// A chunk server in this process.
 pub struct Server {
     pub url: String,
-    pub store: ChunkStore,
+    pub store: ChunkNode,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
     _dir: TempDir,
@@ -141,15 +225,20 @@ impl Server {
 
     pub async fn with(settings: impl FnOnce(&mut StoreOptions)) -> Self {
         let dir = TempDir::new().unwrap();
-        let mut options = StoreOptions::new(dir.path());
-        settings(&mut options);
-        let store = ChunkStore::open(options).unwrap();
+        let mut options = NodeOptions::new([dir.path()]);
+        settings(&mut options.store);
+        Self::of(dir, options).await
+    }
+
+    /// Serves the node of these options, whose directories are in `dir`.
+    pub async fn of(dir: TempDir, options: NodeOptions) -> Self {
+        let store = ChunkNode::open(options).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
         let served = store.clone();
         let task = tokio::spawn(async move {
-            chunkd::serve(listener, served, secret(), async {
+            chunkd::serve(listener, served, secret(), Fences::fresh(), async {
                 let _ = stopped.await;
             })
             .await;
@@ -177,4 +266,38 @@ impl Server {
         self.task.await.unwrap();
         self._dir
     }
+}
+
+/// Numbers that a seed determines.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn roll(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
+    }
+
+    /// One of the numbers below `end`.
+    pub fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.roll()).unwrap() % end
+    }
+
+    pub fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len())]
+    }
+}
+
+/// The number that an environment variable holds, to repeat or lengthen a seeded test.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "settings of tests are no settings of the program"
+)]
+pub fn number_from_env(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().unwrap())
 }

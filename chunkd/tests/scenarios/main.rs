@@ -9,11 +9,24 @@
     clippy::cast_possible_truncation,
     reason = "lengths of test data are small"
 )]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "seeds and the tasks of child processes come by the environment"
+)]
+#![expect(clippy::print_stdout, reason = "seeds, and why a scenario was skipped")]
 
 mod damage;
+mod disks;
+mod failing_disks;
 mod format;
+mod hostile;
 mod http;
+mod kills;
 mod kit;
+mod leftovers;
+mod loop_disk;
+mod model;
 mod process;
 mod registration;
+mod segments;
 mod store;

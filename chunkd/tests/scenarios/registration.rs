@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use chunkd::Fences;
 use chunkd::registration::{Announcement, Pace, announce};
 use chunkproto::wire::{HEARTBEAT_PATH, REGISTER_PATH};
 use chunkproto::{ChunkId, Heartbeat, Registration};
@@ -18,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::kit::{fresh, put, secret};
+use crate::kit::{fresh_node, put, secret};
 
 /// A request that the gateway got: its path and body.
 type Got = (String, Bytes);
@@ -86,13 +87,13 @@ async fn answer(
 
 #[tokio::test]
 async fn a_node_registers_until_it_is_known_then_beats_and_registers_again_when_forgotten() {
-    let (_dir, store) = fresh();
-    put(&store, ChunkId::generate(), b"eight by").await.unwrap();
+    let (_dir, node) = fresh_node();
+    put(&node, ChunkId::generate(), b"eight by").await.unwrap();
     let mut gateway = Gateway::start(vec![
         (503, "starting"),
         (200, "{"),
         (200, r#"{"known":false}"#),
-        (200, r#"{"known":true}"#),
+        (200, r#"{"known":true,"fences":[{"job":"gc","token":7}]}"#),
         (200, r#"{"known":true}"#),
         (500, "a hiccup"),
         (200, r#"{"known":false}"#),
@@ -109,13 +110,14 @@ async fn a_node_registers_until_it_is_known_then_beats_and_registers_again_when_
         retry_max: Duration::from_millis(2),
     };
     let gateways = [format!("{}/", gateway.url)];
-    let links = announce(&gateways, &me, &store, &secret(), pace);
+    let fences = Fences::unlearnt();
+    let links = announce(&gateways, &me, &node, &fences, &secret(), pace);
 
     for _ in 0..4 {
         let (path, body) = gateway.next().await;
         assert_eq!(path, REGISTER_PATH);
         let registration: Registration = serde_json::from_slice(&body).unwrap();
-        assert_eq!(registration.node_id, store.node_id());
+        assert_eq!(registration.node_id, node.node_id());
         assert_eq!(
             (registration.address, registration.zone),
             (me.address.clone(), me.zone.clone())
@@ -125,7 +127,7 @@ async fn a_node_registers_until_it_is_known_then_beats_and_registers_again_when_
     }
     for _ in 0..3 {
         let (path, body) = gateway.next().await;
-        assert_eq!(path, format!("{HEARTBEAT_PATH}/{}", store.node_id()));
+        assert_eq!(path, format!("{HEARTBEAT_PATH}/{}", node.node_id()));
         let beat: Heartbeat = serde_json::from_slice(&body).unwrap();
         assert_eq!((beat.incarnation, beat.chunk_count), (me.incarnation, 1));
         assert!(beat.writable && beat.capacity_bytes > 0);
@@ -133,11 +135,14 @@ async fn a_node_registers_until_it_is_known_then_beats_and_registers_again_when_
     assert_eq!(gateway.next().await.0, REGISTER_PATH);
     assert!(gateway.next().await.0.starts_with(HEARTBEAT_PATH));
     drop(links);
+    // What the gateway said of earlier lease holders holds from the registration on.
+    assert!(fences.admit("gc=6".parse().unwrap()).await.is_err());
+    assert!(fences.admit("gc=7".parse().unwrap()).await.is_ok());
 }
 
 #[tokio::test]
 async fn one_gateway_that_is_away_does_not_keep_the_others_waiting() {
-    let (_dir, store) = fresh();
+    let (_dir, node) = fresh_node();
     let away = TcpListener::bind("127.0.0.1:0").await.unwrap(); // never accepts
     let mut gateway = Gateway::start(vec![]).await;
     let me = Announcement {
@@ -149,7 +154,14 @@ async fn one_gateway_that_is_away_does_not_keep_the_others_waiting() {
         format!("http://{}", away.local_addr().unwrap()),
         gateway.url.clone(),
     ];
-    let _links = announce(&gateways, &me, &store, &secret(), Pace::default());
+    let _links = announce(
+        &gateways,
+        &me,
+        &node,
+        &Fences::unlearnt(),
+        &secret(),
+        Pace::default(),
+    );
     assert_eq!(gateway.next().await.0, REGISTER_PATH);
     assert!(gateway.next().await.0.starts_with(HEARTBEAT_PATH));
 }

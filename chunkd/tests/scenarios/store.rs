@@ -13,8 +13,8 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use crate::kit::{
-    KIB, MIB, body, data, fresh, get, info_of, names_in, open, owner, put, put_of, receipt_of,
-    record_path,
+    KIB, MIB, body, data, fresh, fresh_with_files, get, info_of, names_in, open, owner, put,
+    put_of, receipt_of, record_path,
 };
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn ranges_across_blocks_and_pieces_give_exactly_their_bytes() {
 
 #[tokio::test]
 async fn after_a_clean_stop_the_index_answers_without_a_walk() {
-    let (dir, store) = fresh();
+    let (dir, store) = fresh_with_files();
     let (kept, removed) = (ChunkId::generate(), ChunkId::generate());
     put(&store, kept, b"kept").await.unwrap();
     put(&store, removed, b"removed").await.unwrap();
@@ -381,14 +381,14 @@ fn directories_that_are_not_ours_are_refused_untouched() {
 #[test]
 fn damaged_and_newer_directories_are_refused() {
     type Spoil = fn(&Path);
-    let spoils: [(Spoil, &str); 5] = [
+    let spoils: [(Spoil, &str); 6] = [
         (
             |dir| fs::write(dir.join("node.json"), "{").unwrap(),
             "unreadable",
         ),
         (
-            |dir| fs::write(dir.join("node.json"), r#"{"format":2,"disks":[]}"#).unwrap(),
-            "format 2",
+            |dir| fs::write(dir.join("node.json"), r#"{"format":3,"disks":[]}"#).unwrap(),
+            "format 3",
         ),
         (
             |dir| fs::write(dir.join("node.json"), r#"{"format":1}"#).unwrap(),
@@ -397,6 +397,10 @@ fn damaged_and_newer_directories_are_refused() {
         (
             |dir| fs::remove_dir(dir.join("chunks/7f")).unwrap(),
             "7f is missing",
+        ),
+        (
+            |dir| fs::remove_dir_all(dir.join("segments")).unwrap(),
+            "segments is missing",
         ),
         (
             |dir| {

@@ -1,14 +1,12 @@
 //! Nodes that die, and disks that lie, while objects go in and out.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt as _;
-use std::path::Path;
 use std::time::Duration;
 
 use compat_tests::{ChunkServer, Cluster, Payload, eventually};
 
 use crate::kit::{
     MIB, PIECE_BYTES, assert_stored, chunks_per_node, client_with_bucket, put, start_upload,
+    turn_bytes,
 };
 
 /// Uploads 30 MiB to four nodes with two replicas; kills the node that `victim` picks while the
@@ -114,31 +112,6 @@ async fn a_download_whose_last_replica_dies_breaks_off() {
     assert_stored(&client, "k", payload).await;
 }
 
-/// Turns a byte in the middle of every file of at least `length_bytes` below `dir`.
-fn turn_bytes(dir: &Path, length_bytes: u64) -> usize {
-    let mut turned = 0;
-    for entry in std::fs::read_dir(dir).expect("a directory") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            turned += turn_bytes(&path, length_bytes);
-            continue;
-        }
-        let file = OpenOptions::new().read(true).write(true).open(&path);
-        let file = file.expect("the file can be opened");
-        let size_bytes = file.metadata().expect("the file has a size").len();
-        if size_bytes >= length_bytes {
-            let mut byte = [0];
-            let middle = size_bytes / 2;
-            file.read_exact_at(&mut byte, middle)
-                .expect("it can be read");
-            let written = file.write_all_at(&[!byte[0]], middle);
-            written.expect("it can be written");
-            turned += 1;
-        }
-    }
-    turned
-}
-
 #[tokio::test]
 async fn a_byte_that_turned_on_a_disk_never_reaches_a_client() {
     let mut cluster = Cluster::start(2, 2).await;
@@ -146,8 +119,7 @@ async fn a_byte_that_turned_on_a_disk_never_reaches_a_client() {
     let payload = Payload::new(1, 12 * MIB);
     put(&client, "k", payload).await;
     cluster.node(0).kill().await;
-    let chunks = cluster.nodes()[0].data().join("chunks");
-    assert_eq!(turn_bytes(&chunks, MIB), 6);
+    turn_bytes(&cluster.nodes()[0].data().join("segments"));
     cluster.node(0).start_again().await;
     cluster.wait_for_live(2).await;
     // The good replica serves, whichever is asked first.

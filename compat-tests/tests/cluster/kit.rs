@@ -1,5 +1,9 @@
 //! Objects in the bucket `big`, and uploads that wait to be fed.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
@@ -54,4 +58,20 @@ pub(crate) async fn chunks_per_node(cluster: &Cluster) -> Vec<usize> {
         counts.push(node.chunks().await.len());
     }
     counts
+}
+
+/// Turns a byte in every 512 KiB of every segment below `dir`.
+pub(crate) fn turn_bytes(dir: &Path) {
+    for entry in std::fs::read_dir(dir).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        let file = OpenOptions::new().read(true).write(true).open(&path);
+        let file = file.expect("the file can be opened");
+        let size_bytes = file.metadata().expect("the file has a size").len();
+        for at in (300_000..size_bytes).step_by(512 << 10) {
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at).expect("it can be read");
+            let written = file.write_all_at(&[!byte[0]], at);
+            written.expect("it can be written");
+        }
+    }
 }

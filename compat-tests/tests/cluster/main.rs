@@ -2,6 +2,7 @@
 //! lies where; restarts and crashes of `gateway standalone` too.
 
 mod deaths;
+mod healing;
 mod kit;
 mod placement;
 mod restarts;

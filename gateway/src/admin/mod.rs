@@ -1,5 +1,6 @@
 //! The admin listener: chunk servers register here, operators and orchestrators look here.
 
+mod metrics;
 mod server;
 mod status;
 

@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chunkproto::wire::{ErrorBody, HEARTBEAT_PATH, REGISTER_PATH};
-use chunkproto::{ClusterSecret, Heartbeat, HeartbeatReply, NodeId, Registration};
+use chunkproto::{ClusterSecret, Fence, Heartbeat, HeartbeatReply, NodeId, Registration};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use metastore::{Metastore, NodeRow, Timestamp};
+use metastore::{MetaResult, Metastore, NodeRow, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::{info, warn};
 
-use super::status;
+use super::metrics::metrics;
+use super::status::{self, Status};
 use crate::cluster::Membership;
+use crate::jobs::JobBoard;
 
 /// Longest request body.
 const BODY_MAX_BYTES: usize = 64 * 1024;
@@ -25,6 +27,7 @@ const BODY_MAX_BYTES: usize = 64 * 1024;
 pub struct AdminServer {
     membership: Arc<Membership>,
     metastore: Arc<dyn Metastore>,
+    jobs: JobBoard,
     secret: ClusterSecret,
     nodes_needed: usize,
 }
@@ -32,18 +35,20 @@ pub struct AdminServer {
 type Answer = Response<Full<Bytes>>;
 
 impl AdminServer {
-    /// A server that takes chunk servers into `membership`; ready while `nodes_needed` of them can
+    /// A server that takes chunk servers into `membership` and shows them and `jobs`; ready while `nodes_needed` of them can
     /// be written to.
     #[must_use]
     pub fn new(
         membership: Arc<Membership>,
         metastore: Arc<dyn Metastore>,
+        jobs: JobBoard,
         secret: ClusterSecret,
         nodes_needed: usize,
     ) -> Self {
         Self {
             membership,
             metastore,
+            jobs,
             secret,
             nodes_needed,
         }
@@ -57,16 +62,15 @@ impl AdminServer {
             (&Method::GET, "/health") => text(StatusCode::OK, "ok\n".into()),
             (&Method::GET, "/ready") => self.ready(),
             (&Method::GET, "/metrics") => {
-                text(StatusCode::OK, status::metrics(&self.membership.status()))
+                let (nodes, jobs) = (self.membership.status(), self.jobs.reports());
+                text(StatusCode::OK, metrics(&nodes, &jobs))
             }
             _ if !self.secret.admits(request.headers()) => refuse(
                 StatusCode::UNAUTHORIZED,
                 "unauthorized",
                 "the cluster secret is needed",
             ),
-            (&Method::GET, "/status") => {
-                json(StatusCode::OK, &status::nodes(&self.membership.status()))
-            }
+            (&Method::GET, "/status") => json(StatusCode::OK, &self.status()),
             (&Method::POST, REGISTER_PATH) => match body(request).await {
                 Ok(registration) => self.register(registration).await,
                 Err(refusal) => refusal,
@@ -76,6 +80,13 @@ impl AdminServer {
                 None => refuse(StatusCode::NOT_FOUND, "not_found", "no such path"),
             },
             _ => refuse(StatusCode::NOT_FOUND, "not_found", "no such path"),
+        }
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            nodes: status::nodes(&self.membership.status()),
+            jobs: self.jobs.reports(),
         }
     }
 
@@ -110,16 +121,27 @@ impl AdminServer {
             warn!(%node, address, %refused, "a chunk server was refused");
             return refuse(StatusCode::CONFLICT, "conflict", &refused.to_string());
         }
-        if let Err(error) = self.metastore.put_node(row).await {
-            warn!(%node, %error, "a chunk server could not be noted in the metadata");
-            return refuse(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "unavailable",
-                &error.to_string(),
-            );
+        match self.note(row).await {
+            Ok(fences) => {
+                info!(%node, address, "a chunk server registered");
+                let known = true;
+                json(StatusCode::OK, &HeartbeatReply { known, fences })
+            }
+            Err(error) => {
+                warn!(%node, %error, "a chunk server could not be noted in the metadata");
+                refuse(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "unavailable",
+                    &error.to_string(),
+                )
+            }
         }
-        info!(%node, address, "a chunk server registered");
-        json(StatusCode::OK, &HeartbeatReply { known: true })
+    }
+
+    /// Writes what is known of a node, and returns what it must know: the newest fences.
+    async fn note(&self, row: NodeRow) -> MetaResult<Vec<Fence>> {
+        self.metastore.put_node(row).await?;
+        self.metastore.newest_fences().await
     }
 
     async fn heartbeat(&self, node: &str, request: Request<Incoming>) -> Answer {
@@ -133,7 +155,8 @@ impl AdminServer {
         match body::<Heartbeat>(request).await {
             Ok(heartbeat) => {
                 let known = self.membership.heartbeat(node, heartbeat);
-                json(StatusCode::OK, &HeartbeatReply { known })
+                let fences = Vec::new();
+                json(StatusCode::OK, &HeartbeatReply { known, fences })
             }
             Err(refusal) => refusal,
         }

@@ -162,7 +162,10 @@ impl ChunkWrite {
                     let body = stream::iter(pieces.clone()).map(Ok).boxed();
                     self.parts.transport.put(node, self.put.clone(), body).await
                 }
-                (None, Some(&source)) => self.parts.transport.copy(node, self.put.id, source).await,
+                (None, Some(&source)) => {
+                    let transport = &self.parts.transport;
+                    transport.copy(node, self.put.id, source, None).await
+                }
                 (None, None) => return,
             };
             let outcome = outcome

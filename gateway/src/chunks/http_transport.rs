@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chunkproto::wire::{
-    CHUNKS_PATH, CRC64_HEADER, CopyRequest, ErrorBody, LENGTH_HEADER, OWNER_HEADER, error_from_wire,
+    CHUNKS_PATH, CRC64_HEADER, CopyRequest, ErrorBody, FENCE_HEADER, LENGTH_HEADER, OWNER_HEADER,
+    error_from_wire,
 };
 use chunkproto::{
     ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult,
-    ChunkStream, ClusterSecret, NodeId,
+    ChunkStream, ClusterSecret, Fence, NodeId,
 };
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, RANGE};
@@ -120,9 +121,9 @@ impl ChunkTransport for HttpTransport {
         info_of(chunk, &response)
     }
 
-    async fn delete(&self, node: NodeId, chunk: ChunkId) -> ChunkResult<()> {
+    async fn delete(&self, node: NodeId, chunk: ChunkId, fence: Option<&Fence>) -> ChunkResult<()> {
         let request = self.request(Method::DELETE, node, &chunk.to_string())?;
-        send(chunk, request.timeout(SHORT_CALL_MAX)).await?;
+        send(chunk, fenced(request, fence).timeout(SHORT_CALL_MAX)).await?;
         Ok(())
     }
 
@@ -131,6 +132,7 @@ impl ChunkTransport for HttpTransport {
         target: NodeId,
         chunk: ChunkId,
         source: NodeId,
+        fence: Option<&Fence>,
     ) -> ChunkResult<ChunkReceipt> {
         let body = CopyRequest {
             source: self.address(source)?,
@@ -139,8 +141,15 @@ impl ChunkTransport for HttpTransport {
             .request(Method::POST, target, &format!("{chunk}/copy"))?
             .timeout(COPY_MAX)
             .json(&body);
-        let response = send(chunk, request).await?;
+        let response = send(chunk, fenced(request, fence)).await?;
         response.json().await.map_err(unreachable)
+    }
+}
+
+fn fenced(request: RequestBuilder, fence: Option<&Fence>) -> RequestBuilder {
+    match fence {
+        Some(fence) => request.header(FENCE_HEADER, fence.to_string()),
+        None => request,
     }
 }
 

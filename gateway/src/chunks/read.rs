@@ -14,7 +14,8 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use super::{
-    BudgetExhausted, ByteBudget, BytesReserved, ChunkTransport, RunningRead, RunningReads,
+    BudgetExhausted, ByteBudget, BytesReserved, ChunkTransport, RepairHints, RunningRead,
+    RunningReads,
 };
 use crate::cluster::{InFlight, Membership};
 
@@ -96,22 +97,25 @@ pub struct BodyReader {
 struct Nodes {
     transport: Arc<dyn ChunkTransport>,
     membership: Arc<Membership>,
+    hints: RepairHints,
 }
 
 impl BodyReader {
-    /// A reader over `transport` from the nodes of `membership`, holding bytes out of `budget` and
-    /// noting its reads in `running`.
+    /// A reader over `transport` from the nodes of `membership`, holding bytes out of `budget`, noting
+    /// its reads in `running` and replicas that cannot be read in `hints`.
     #[must_use]
     pub fn new(
         transport: Arc<dyn ChunkTransport>,
         membership: Arc<Membership>,
         budget: ByteBudget,
         running: RunningReads,
+        hints: RepairHints,
     ) -> Self {
         Self {
             nodes: Nodes {
                 transport,
                 membership,
+                hints,
             },
             budget,
             running,
@@ -254,7 +258,7 @@ impl OpenSlice {
     async fn next_piece(&mut self, nodes: &Nodes) -> Result<Bytes, ReadError> {
         loop {
             match self.try_next_piece().await {
-                Ok(piece) => return self.pass_on(piece),
+                Ok(piece) => return self.pass_on(piece, nodes),
                 Err(error) => {
                     note_failure(&self.chunk, self.node, &error, nodes);
                     let (node, stream, in_flight) = open_replica(
@@ -286,7 +290,7 @@ impl OpenSlice {
 
     /// Counts the piece; at the end of a whole chunk, holds the last piece back unless the chunk's
     /// checksum is the one in its row.
-    fn pass_on(&mut self, piece: Bytes) -> Result<Bytes, ReadError> {
+    fn pass_on(&mut self, piece: Bytes, nodes: &Nodes) -> Result<Bytes, ReadError> {
         self.range.start += piece.len() as u64;
         if let Some(crc64) = &mut self.crc64 {
             crc64.update(&piece);
@@ -296,6 +300,7 @@ impl OpenSlice {
                     chunk: self.chunk.id,
                     detail,
                 };
+                note_failure(&self.chunk, self.node, &last, nodes);
                 return Err(no_replica(&self.chunk, last));
             }
         }
@@ -334,10 +339,12 @@ async fn open_replica(
             }
             Ok(_) => {
                 let detail = "it has another length than in its row".into();
-                last = Some(ChunkError::Corrupt {
+                let error = ChunkError::Corrupt {
                     chunk: chunk.id,
                     detail,
-                });
+                };
+                note_failure(chunk, node, &error, nodes);
+                last = Some(error);
             }
             Err(error) => {
                 note_failure(chunk, node, &error, nodes);
@@ -351,8 +358,12 @@ async fn open_replica(
 
 fn note_failure(chunk: &ChunkRef, node: NodeId, error: &ChunkError, nodes: &Nodes) {
     warn!(chunk = %chunk.id, %node, %error, "a replica cannot be read; trying another");
-    if matches!(error, ChunkError::Unreachable(_)) {
-        nodes.membership.suspect(node);
+    match error {
+        ChunkError::Unreachable(_) => nodes.membership.suspect(node),
+        ChunkError::NotFound(_) | ChunkError::Corrupt { .. } | ChunkError::Io(_) => {
+            nodes.hints.give(chunk);
+        }
+        _ => {}
     }
 }
 

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use chunkproto::{
     ByteRange, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult, ChunkStream,
-    NodeId,
+    Fence, NodeId,
 };
 
 /// Chunk operations on a node that is named by its id.
@@ -41,17 +41,22 @@ pub trait ChunkTransport: Send + Sync + 'static {
     /// `NotFound`.
     async fn head(&self, node: NodeId, chunk: ChunkId) -> ChunkResult<ChunkInfo>;
 
-    /// Deletes a chunk durably. Deleting one that is not there succeeds.
-    async fn delete(&self, node: NodeId, chunk: ChunkId) -> ChunkResult<()>;
-
-    /// Makes `target` fetch a chunk from `source` and store it, as durably as `put`.
+    /// Deletes a chunk durably. Deleting one that is not there succeeds. A job gives its fence.
     ///
     /// # Errors
-    /// As `get` on the source and `put` on the target.
+    /// `Fenced` once the node has seen a newer fence of the job.
+    async fn delete(&self, node: NodeId, chunk: ChunkId, fence: Option<&Fence>) -> ChunkResult<()>;
+
+    /// Makes `target` fetch a chunk from `source` and store it, as durably as `put`. A job gives its
+    /// fence.
+    ///
+    /// # Errors
+    /// As `get` on the source and `put` on the target; `Fenced` as `delete`.
     async fn copy(
         &self,
         target: NodeId,
         chunk: ChunkId,
         source: NodeId,
+        fence: Option<&Fence>,
     ) -> ChunkResult<ChunkReceipt>;
 }

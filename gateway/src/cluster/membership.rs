@@ -2,52 +2,18 @@
 //! outlive a restart stands in the metastore's node rows.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use chunkproto::{Heartbeat, NodeId, Registration};
-use tokio::time::Instant;
 
+use super::member::{InFlight, Member, NodeState, NodeStatus, Patience, Voice};
 use crate::chunks::NodeView;
-
-/// A node that was silent for so long gets no new chunks, unless told otherwise.
-pub const SUSPECT_AFTER: Duration = Duration::from_secs(6);
 
 /// The nodes of the cluster.
 #[derive(Debug)]
 pub struct Membership {
     members: RwLock<HashMap<NodeId, Member>>,
-    suspect_after: Duration,
-}
-
-#[derive(Debug)]
-struct Member {
-    registration: Registration,
-    /// None when the node is part of this process, or was only read from the metastore.
-    heard_at: Option<Instant>,
-    embedded: bool,
-    in_flight: Arc<AtomicU32>,
-}
-
-/// How a node is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NodeState {
-    /// Heard from lately.
-    Live,
-    /// Silent, or it failed a request since it was last heard from.
-    Suspect,
-}
-
-/// A node for the operator's eyes.
-#[derive(Debug, Clone)]
-pub struct NodeStatus {
-    /// What the node said last.
-    pub registration: Registration,
-    /// How it is.
-    pub state: NodeState,
-    /// Requests of this gateway under way on it.
-    pub in_flight: u32,
+    patience: Patience,
 }
 
 /// Why a node was not taken in.
@@ -60,23 +26,13 @@ pub enum RegisterError {
     Superseded(NodeId),
 }
 
-/// Counts one request to a node while it lives.
-#[derive(Debug)]
-pub struct InFlight(Arc<AtomicU32>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Membership {
-    /// No nodes yet; one that is silent for `suspect_after` will be suspected.
+    /// No nodes yet; silent ones will be borne with `patience`.
     #[must_use]
-    pub fn new(suspect_after: Duration) -> Self {
+    pub fn new(patience: Patience) -> Self {
         Self {
             members: RwLock::default(),
-            suspect_after,
+            patience,
         }
     }
 
@@ -85,7 +41,7 @@ impl Membership {
     /// # Errors
     /// [`RegisterError::Superseded`] for an older run of a node that is heard from.
     pub fn register(&self, registration: Registration) -> Result<(), RegisterError> {
-        self.insert(registration, Some(Instant::now()), false)
+        self.insert(registration, Voice::Heard)
     }
 
     /// Takes in a node that lives in this process and is therefore always live.
@@ -93,7 +49,7 @@ impl Membership {
     /// # Errors
     /// As [`register`](Self::register).
     pub fn register_embedded(&self, registration: Registration) -> Result<(), RegisterError> {
-        self.insert(registration, None, true)
+        self.insert(registration, Voice::Embedded)
     }
 
     /// Takes in a node known from the metastore that has not been heard from yet.
@@ -101,41 +57,27 @@ impl Membership {
     /// # Errors
     /// As [`register`](Self::register).
     pub fn remember(&self, registration: Registration) -> Result<(), RegisterError> {
-        self.insert(registration, None, false)
+        self.insert(registration, Voice::Unheard)
     }
 
-    fn insert(
-        &self,
-        registration: Registration,
-        heard_at: Option<Instant>,
-        embedded: bool,
-    ) -> Result<(), RegisterError> {
+    fn insert(&self, registration: Registration, voice: Voice) -> Result<(), RegisterError> {
         let mut members = self.write();
         let id = registration.node_id;
         match members.get_mut(&id) {
             // A clock that went back makes an honest restart look older; the run before it is silent.
             Some(member)
                 if registration.incarnation < member.registration.incarnation
-                    && member.is_live(self.suspect_after) =>
+                    && member.state(self.patience) == NodeState::Live =>
             {
                 Err(RegisterError::Superseded(id))
             }
             Some(member) => {
                 member.registration = registration;
-                member.heard_at = heard_at;
+                member.hear(voice);
                 Ok(())
             }
             None => {
-                let in_flight = Arc::default();
-                members.insert(
-                    id,
-                    Member {
-                        registration,
-                        heard_at,
-                        embedded,
-                        in_flight,
-                    },
-                );
+                members.insert(id, Member::new(registration, voice));
                 Ok(())
             }
         }
@@ -146,7 +88,7 @@ impl Membership {
         match self.write().get_mut(&node) {
             Some(member) if member.registration.incarnation == heartbeat.incarnation => {
                 member.registration.state = heartbeat;
-                member.heard_at = Some(Instant::now());
+                member.hear(Voice::Heard);
                 true
             }
             _ => false,
@@ -156,10 +98,8 @@ impl Membership {
     /// Notes that a request to the node failed as if it were gone: no new chunks until it is heard
     /// from again.
     pub fn suspect(&self, node: NodeId) {
-        if let Some(member) = self.write().get_mut(&node)
-            && !member.embedded
-        {
-            member.heard_at = None;
+        if let Some(member) = self.write().get_mut(&node) {
+            member.doubt();
         }
     }
 
@@ -169,7 +109,7 @@ impl Membership {
         let members = self.read();
         members
             .values()
-            .map(|member| member.view(self.suspect_after))
+            .map(|member| member.view(self.patience))
             .collect()
     }
 
@@ -178,17 +118,33 @@ impl Membership {
     pub fn writable_count(&self) -> usize {
         self.read()
             .values()
-            .filter(|member| member.is_writable(self.suspect_after))
+            .filter(|member| member.is_writable(self.patience))
             .count()
+    }
+
+    /// How the node is; one that was never heard of is down.
+    #[must_use]
+    pub fn state(&self, node: NodeId) -> NodeState {
+        let members = self.read();
+        members
+            .get(&node)
+            .map_or(NodeState::Down, |member| member.state(self.patience))
     }
 
     /// Whether the node is heard from.
     #[must_use]
     pub fn is_live(&self, node: NodeId) -> bool {
+        self.state(node) == NodeState::Live
+    }
+
+    /// How every node is, in order of their ids.
+    #[must_use]
+    pub fn states(&self) -> Vec<(NodeId, NodeState)> {
         let members = self.read();
-        members
-            .get(&node)
-            .is_some_and(|member| member.is_live(self.suspect_after))
+        let state = |(id, member): (&NodeId, &Member)| (*id, member.state(self.patience));
+        let mut states: Vec<_> = members.iter().map(state).collect();
+        states.sort_unstable_by_key(|(id, _)| *id);
+        states
     }
 
     /// Base URL of a node's chunk API.
@@ -204,7 +160,10 @@ impl Membership {
     pub fn order_for_reading(&self, nodes: &mut [NodeId]) {
         let members = self.read();
         nodes.sort_by_key(|node| match members.get(node) {
-            Some(member) => (!member.is_live(self.suspect_after), member.load()),
+            Some(member) => (
+                member.state(self.patience) != NodeState::Live,
+                member.load(),
+            ),
             None => (true, u32::MAX),
         });
     }
@@ -212,9 +171,7 @@ impl Membership {
     /// Counts a request to the node until the guard is dropped.
     #[must_use]
     pub fn begin_request(&self, node: NodeId) -> Option<InFlight> {
-        let in_flight = Arc::clone(&self.read().get(&node)?.in_flight);
-        in_flight.fetch_add(1, Ordering::Relaxed);
-        Some(InFlight(in_flight))
+        Some(self.read().get(&node)?.begin_request())
     }
 
     /// All nodes, in order of their ids.
@@ -223,7 +180,7 @@ impl Membership {
         let mut nodes: Vec<_> = self
             .read()
             .values()
-            .map(|member| member.status(self.suspect_after))
+            .map(|member| member.status(self.patience))
             .collect();
         nodes.sort_by_key(|node| node.registration.node_id);
         nodes
@@ -238,52 +195,20 @@ impl Membership {
     }
 }
 
-impl Member {
-    fn is_live(&self, suspect_after: Duration) -> bool {
-        self.embedded || self.heard_at.is_some_and(|at| at.elapsed() < suspect_after)
-    }
-
-    fn is_writable(&self, suspect_after: Duration) -> bool {
-        self.is_live(suspect_after) && self.registration.state.writable
-    }
-
-    fn load(&self) -> u32 {
-        self.in_flight
-            .load(Ordering::Relaxed)
-            .saturating_add(self.registration.state.in_flight)
-    }
-
-    fn view(&self, suspect_after: Duration) -> NodeView {
-        let state = &self.registration.state;
-        NodeView {
-            id: self.registration.node_id,
-            zone: self.registration.zone.clone(),
-            writable: self.is_writable(suspect_after),
-            in_flight: self.load(),
-            used_bytes: state.used_bytes,
-            free_bytes: state.free_bytes,
-            capacity_bytes: state.capacity_bytes,
-        }
-    }
-
-    fn status(&self, suspect_after: Duration) -> NodeStatus {
-        NodeStatus {
-            registration: self.registration.clone(),
-            state: if self.is_live(suspect_after) {
-                NodeState::Live
-            } else {
-                NodeState::Suspect
-            },
-            in_flight: self.in_flight.load(Ordering::Relaxed),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use uuid::Uuid;
 
     use super::*;
+
+    fn impatient() -> Patience {
+        Patience {
+            suspect_after: Duration::ZERO,
+            down_after: Duration::MAX,
+        }
+    }
 
     fn registration(incarnation: Uuid) -> Registration {
         Registration {
@@ -300,13 +225,14 @@ mod tests {
                 in_flight: 0,
                 disk_errors: 0,
                 writable: true,
+                fenced_disks: Vec::new(),
             },
         }
     }
 
     #[tokio::test]
     async fn a_silent_node_gets_no_new_chunks_until_it_is_heard_again() {
-        let membership = Membership::new(SUSPECT_AFTER);
+        let membership = Membership::new(Patience::default());
         let node = registration(Uuid::now_v7());
         membership.register(node.clone()).unwrap();
         assert_eq!(membership.writable_count(), 1);
@@ -320,14 +246,26 @@ mod tests {
 
     #[tokio::test]
     async fn silence_alone_makes_a_node_suspect() {
-        let membership = Membership::new(Duration::ZERO);
+        let membership = Membership::new(impatient());
         membership.register(registration(Uuid::now_v7())).unwrap();
         assert_eq!(membership.status()[0].state, NodeState::Suspect);
     }
 
     #[tokio::test]
+    async fn a_node_that_stays_silent_is_down_and_so_is_a_stranger() {
+        let membership = Membership::new(Patience {
+            suspect_after: Duration::ZERO,
+            down_after: Duration::ZERO,
+        });
+        let node = registration(Uuid::now_v7());
+        membership.register(node.clone()).unwrap();
+        assert_eq!(membership.state(node.node_id), NodeState::Down);
+        assert_eq!(membership.state(NodeId::generate()), NodeState::Down);
+    }
+
+    #[tokio::test]
     async fn an_older_run_of_a_node_is_refused() {
-        let membership = Membership::new(SUSPECT_AFTER);
+        let membership = Membership::new(Patience::default());
         let (older, newer) = (Uuid::now_v7(), Uuid::now_v7());
         membership.register(registration(newer)).unwrap();
         assert!(membership.register(registration(older)).is_err());
@@ -336,7 +274,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_older_run_takes_over_from_a_silent_one() {
-        let membership = Membership::new(Duration::ZERO);
+        let membership = Membership::new(impatient());
         let (older, newer) = (Uuid::now_v7(), Uuid::now_v7());
         membership.register(registration(newer)).unwrap();
         assert!(membership.register(registration(older)).is_ok());
@@ -344,7 +282,7 @@ mod tests {
 
     #[tokio::test]
     async fn requests_in_flight_count_while_they_live() {
-        let membership = Membership::new(SUSPECT_AFTER);
+        let membership = Membership::new(Patience::default());
         let node = registration(Uuid::now_v7());
         membership.register(node.clone()).unwrap();
         let request = membership.begin_request(node.node_id);

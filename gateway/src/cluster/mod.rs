@@ -1,5 +1,7 @@
 //! Membership: which chunk servers there are, and how they are.
 
+mod member;
 mod membership;
 
-pub use membership::{InFlight, Membership, NodeState, NodeStatus, RegisterError, SUSPECT_AFTER};
+pub use member::{InFlight, NodeState, NodeStatus, Patience};
+pub use membership::{Membership, RegisterError};

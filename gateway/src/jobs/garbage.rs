@@ -5,12 +5,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chunkproto::ChunkError;
+use async_trait::async_trait;
+use chunkproto::{ChunkError, JobName};
 use futures::{TryStreamExt as _, stream};
 use metastore::{ChunkRef, GcEntry, GcItem, MetaResult, Metastore, Timestamp};
-use tokio::sync::watch;
-use tracing::{debug, warn};
+use tracing::debug;
 
+use super::job::{Job, JobError, Round};
 use crate::chunks::{ChunkTransport, RunningReads};
 use crate::cluster::Membership;
 
@@ -50,44 +51,40 @@ impl GarbageCollector {
             grace,
         }
     }
+}
 
-    /// Goes through the queue again and again until `stop` closes.
-    pub async fn run(self, mut stop: watch::Receiver<()>) {
-        loop {
-            tokio::select! {
-                _ = stop.changed() => return,
-                () = tokio::time::sleep(PERIOD) => {}
-            }
-            if let Err(error) = self.round(&stop).await {
-                warn!(%error, "garbage collection could not read or write its queue");
-            }
-        }
+#[async_trait]
+impl Job for GarbageCollector {
+    fn name(&self) -> JobName {
+        "gc".parse().expect("a job's name")
+    }
+
+    fn period(&self) -> Duration {
+        PERIOD
     }
 
     /// Goes once through the rows that are due.
-    async fn round(&self, stop: &watch::Receiver<()>) -> MetaResult<()> {
-        let before = self.due_before(Timestamp::now());
+    async fn round(&self, round: &Round) -> Result<(), JobError> {
+        let before = self.due_before(round.now());
         let mut after = None;
-        loop {
+        while round.goes_on() {
             let entries = self.metastore.gc_due(before, after, BATCH).await?;
             let Some(last) = entries.last() else {
-                return Ok(());
+                break;
             };
             after = Some((last.unlinked_at, last.id));
             stream::iter(entries.into_iter().map(Ok))
-                .try_for_each_concurrent(PARALLEL_MAX, async |entry| {
-                    if stop.has_changed().is_err() {
-                        return Ok(());
-                    }
-                    self.collect(&entry).await
+                .try_for_each_concurrent(PARALLEL_MAX, async |entry| match round.goes_on() {
+                    true => self.collect(&entry, round).await,
+                    false => Ok(()),
                 })
                 .await?;
-            if stop.has_changed().is_err() {
-                return Ok(());
-            }
         }
+        Ok(())
     }
+}
 
+impl GarbageCollector {
     /// Rows unlinked before this moment are due (I3). The grace counts from the oldest running read
     /// too: it covers the time between a read's look at the row and its begin, between a commit's
     /// stamp and its commit, and small steps of the clock.
@@ -97,20 +94,38 @@ impl GarbageCollector {
         Timestamp(oldest.0.saturating_sub(grace_ms))
     }
 
-    async fn collect(&self, entry: &GcEntry) -> MetaResult<()> {
+    async fn collect(&self, entry: &GcEntry, round: &Round) -> MetaResult<()> {
         match &entry.item {
             GcItem::Parts(_) => self.metastore.gc_expand(entry, PARTS_BATCH).await,
-            // Nodes that are away keep their copies, and nothing waits for them here.
-            GcItem::Chunks(chunks) if !self.all_live(chunks) => Ok(()),
-            GcItem::Chunks(chunks) => {
-                for chunk in chunks {
-                    if !self.delete(chunk).await {
-                        return Ok(());
-                    }
-                }
-                self.metastore.gc_done(entry).await
+            GcItem::Chunks(chunks) => self.collect_chunks(entry, chunks, round).await,
+            GcItem::Copies(chunk) => {
+                let copies = std::slice::from_ref(chunk);
+                self.collect_chunks(entry, copies, round).await
             }
         }
+    }
+
+    /// Deletes the chunks of an entry on the nodes that it names.
+    async fn collect_chunks(
+        &self,
+        entry: &GcEntry,
+        chunks: &[ChunkRef],
+        round: &Round,
+    ) -> MetaResult<()> {
+        if !self.all_live(chunks) {
+            // Nodes that are away keep their copies, and nothing waits for them here.
+            return Ok(());
+        }
+        for chunk in chunks {
+            if !self.delete(chunk, round).await {
+                return Ok(());
+            }
+        }
+        self.metastore.gc_done(entry).await?;
+        for chunk in chunks {
+            round.progress().done(chunk.length_bytes);
+        }
+        Ok(())
     }
 
     fn all_live(&self, chunks: &[ChunkRef]) -> bool {
@@ -121,11 +136,20 @@ impl GarbageCollector {
     }
 
     /// Deletes a chunk on all its nodes; false when one of them must be asked again later.
-    async fn delete(&self, chunk: &ChunkRef) -> bool {
+    async fn delete(&self, chunk: &ChunkRef, round: &Round) -> bool {
         for &node in &chunk.replicas {
-            match self.transport.delete(node, chunk.id).await {
+            let fence = Some(round.fence());
+            match self.transport.delete(node, chunk.id, fence).await {
                 Ok(()) | Err(ChunkError::NotFound(_)) => {}
+                Err(ChunkError::Fenced(detail)) => {
+                    debug!(detail, "another gateway collects garbage now");
+                    round.end();
+                    return false;
+                }
                 Err(error) => {
+                    if matches!(error, ChunkError::Unreachable(_)) {
+                        round.leave_unsettled();
+                    }
                     debug!(chunk = %chunk.id, %node, %error, "a chunk could not be deleted yet");
                     return false;
                 }

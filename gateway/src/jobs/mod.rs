@@ -1,5 +1,25 @@
-//! Work that runs beside the requests. Each job is a loop of small units, stopped between units only.
+//! Work that runs beside the requests. Each job is rounds of small units, stopped between units only,
+//! under a lease whose fencing token goes with everything that it changes.
+//!
+//! `start` names all jobs. `job` says what a job is, `runner` runs one, `lease` holds its lease,
+//! `throttle` its rate, `progress` says how far it is; `copies` is what jobs that move chunks share.
 
+mod copies;
 mod garbage;
+mod job;
+mod lease;
+mod progress;
+mod repair;
+mod runner;
+mod start;
+mod throttle;
 
+pub use copies::Copies;
 pub use garbage::GarbageCollector;
+pub use job::{Job, JobError, Round};
+pub use lease::LEASE_TIME;
+pub use progress::{JobBoard, JobProgress, JobReport, JobState};
+pub use repair::{RepairJob, RepairSettings, write_hints};
+pub use runner::JobRunner;
+pub use start::{JobParts, run_jobs};
+pub use throttle::Throttle;

@@ -80,7 +80,7 @@ impl S3Gateway {
             owner,
             bucket_owner: &bucket.owner,
         };
-        let acl = request.from_headers(headers).await?;
+        let acl = request.in_headers(headers).await?;
         refuse_blocked(bucket, acl.as_ref())?;
         Ok(acl)
     }

@@ -48,8 +48,8 @@ impl S3Gateway {
             bucket_owner: &bucket.owner,
         };
         let acl = match request.input.access_control_policy {
-            Some(document) => Some(asked.from_document(document).await?),
-            None => asked.from_headers(&request.headers).await?,
+            Some(document) => Some(asked.in_document(document).await?),
+            None => asked.in_headers(&request.headers).await?,
         };
         if bucket.settings.ownership == Some(Ownership::BucketOwnerEnforced) {
             return Err(lists_not_supported());

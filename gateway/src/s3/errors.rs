@@ -53,7 +53,10 @@ pub fn from_metadata(error: MetaError) -> S3Error {
             warn!(%error, "the metadata store is unavailable");
             s3_error!(ServiceUnavailable)
         }
-        MetaError::OutcomeUnknown(_) | MetaError::Corrupt { .. } => {
+        MetaError::OutcomeUnknown(_)
+        | MetaError::Corrupt { .. }
+        | MetaError::Fenced(_)
+        | MetaError::NoSuchChunk(_) => {
             error!(%error, "the metadata store failed");
             s3_error!(InternalError)
         }

@@ -75,8 +75,8 @@ impl S3Gateway {
             bucket_owner: &bucket.owner,
         };
         let acl = match request.input.access_control_policy.clone() {
-            Some(document) => Some(asked.from_document(document).await?),
-            None => asked.from_headers(&request.headers).await?,
+            Some(document) => Some(asked.in_document(document).await?),
+            None => asked.in_headers(&request.headers).await?,
         };
         let acl = acl.ok_or_else(|| s3_error!(MissingSecurityHeader))?;
         refuse_blocked(&bucket, Some(&acl))?;

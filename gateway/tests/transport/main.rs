@@ -5,14 +5,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chunkd::{ChunkStore, StoreOptions};
+use chunkd::{ChunkNode, ChunkStore, Fences, NodeOptions, StoreOptions};
 use chunkproto::{
-    ByteRange, ChunkError, ChunkId, ChunkPut, ChunkStream, ClusterSecret, Crc64, NodeId, OwnerHint,
-    Registration,
+    ByteRange, ChunkError, ChunkId, ChunkPut, ChunkStream, ClusterSecret, Crc64, Fence, NodeId,
+    OwnerHint, Registration,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use gateway::chunks::{ChunkTransport, HttpTransport};
-use gateway::cluster::{Membership, SUSPECT_AFTER};
+use gateway::cluster::{Membership, Patience};
 use gateway::standalone::EmbeddedTransport;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -27,17 +27,15 @@ struct Fixture {
     _dirs: [TempDir; 2],
 }
 
-fn stores() -> ([TempDir; 2], [ChunkStore; 2]) {
-    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let stores = [0, 1].map(|at| {
-        let dir: &TempDir = &dirs[at];
-        ChunkStore::open(StoreOptions::new(dir.path().join("data"))).unwrap()
-    });
-    (dirs, stores)
+fn dirs() -> [TempDir; 2] {
+    [0, 1].map(|_| tempfile::tempdir().unwrap())
 }
 
 async fn embedded() -> Fixture {
-    let (dirs, stores) = stores();
+    let dirs = dirs();
+    let stores = dirs
+        .each_ref()
+        .map(|dir| ChunkStore::open(StoreOptions::new(dir.path().join("data"))).unwrap());
     Fixture {
         nodes: [stores[0].node_id(), stores[1].node_id()],
         transport: Box::new(EmbeddedTransport::new(&stores)),
@@ -46,26 +44,37 @@ async fn embedded() -> Fixture {
     }
 }
 
+/// Chunk servers of two disks each.
 async fn http() -> Fixture {
-    let (dirs, stores) = stores();
+    let dirs = dirs();
     let secret = ClusterSecret::parse("0123456789abcdef").unwrap();
-    let membership = Arc::new(Membership::new(SUSPECT_AFTER));
+    let membership = Arc::new(Membership::new(Patience::default()));
     let mut servers = JoinSet::new();
-    let nodes = [stores[0].node_id(), stores[1].node_id()];
-    for store in stores {
+    let chunk_nodes = dirs.each_ref().map(|dir| {
+        let disks = ["disk0", "disk1"].map(|disk| dir.path().join(disk));
+        ChunkNode::open(NodeOptions::new(disks)).unwrap()
+    });
+    let nodes = [chunk_nodes[0].node_id(), chunk_nodes[1].node_id()];
+    for node in chunk_nodes {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let incarnation = Uuid::now_v7();
         membership
             .register(Registration {
-                node_id: store.node_id(),
+                node_id: node.node_id(),
                 incarnation,
                 address: format!("http://{}", listener.local_addr().unwrap()),
                 zone: String::new(),
-                state: store.state().heartbeat(incarnation),
+                state: node.state().heartbeat(incarnation),
             })
             .unwrap();
         let never = std::future::pending();
-        servers.spawn(chunkd::serve(listener, store, secret.clone(), never));
+        servers.spawn(chunkd::serve(
+            listener,
+            node,
+            secret.clone(),
+            Fences::fresh(),
+            never,
+        ));
     }
     Fixture {
         transport: Box::new(HttpTransport::new(membership, &secret).unwrap()),
@@ -141,6 +150,7 @@ on_every_transport! {
     what_is_not_there_is_not_found,
     a_deleted_chunk_is_gone_and_may_be_deleted_again,
     a_chunk_is_copied_from_node_to_node,
+    an_overtaken_job_changes_nothing,
 }
 
 async fn a_chunk_comes_back_as_it_was_put(fixture: Fixture) {
@@ -214,7 +224,7 @@ async fn a_deleted_chunk_is_gone_and_may_be_deleted_again(fixture: Fixture) {
     for _ in 0..2 {
         fixture
             .transport
-            .delete(fixture.nodes[0], put.id)
+            .delete(fixture.nodes[0], put.id, None)
             .await
             .unwrap();
     }
@@ -228,9 +238,29 @@ async fn a_chunk_is_copied_from_node_to_node(fixture: Fixture) {
     let [source, target] = fixture.nodes;
     let copied = fixture
         .transport
-        .copy(target, put.id, source)
+        .copy(target, put.id, source, None)
         .await
         .unwrap();
     assert_eq!(copied.crc64, Crc64::of(&bytes));
     assert!(fixture.read(target, put.id, None).await == bytes);
+}
+
+async fn an_overtaken_job_changes_nothing(fixture: Fixture) {
+    let put = fixture.store(&payload(1000)).await;
+    let [holds, other] = fixture.nodes;
+    let (older, newer): (Fence, Fence) = ("gc=1".parse().unwrap(), "gc=2".parse().unwrap());
+    let missing = ChunkId::generate();
+    for node in fixture.nodes {
+        let newest = fixture.transport.delete(node, missing, Some(&newer));
+        newest.await.unwrap();
+    }
+    let transport = &fixture.transport;
+    let deleted = transport.delete(holds, put.id, Some(&older)).await;
+    assert!(matches!(deleted, Err(ChunkError::Fenced(_))), "{deleted:?}");
+    let copied = transport.copy(other, put.id, holds, Some(&older)).await;
+    assert!(matches!(copied, Err(ChunkError::Fenced(_))), "{copied:?}");
+    assert!(transport.head(holds, put.id).await.is_ok());
+    assert!(transport.head(other, put.id).await.is_err());
+    let copied = transport.copy(other, put.id, holds, Some(&newer)).await;
+    assert!(copied.is_ok());
 }

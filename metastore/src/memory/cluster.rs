@@ -5,6 +5,7 @@ use chunkproto::{ChunkId, NodeId};
 use uuid::Uuid;
 
 use super::state::State;
+use crate::succession::Done;
 use crate::{ChunkRef, GcEntry, GcItem, MetaError, MetaResult, RepairRow, Timestamp};
 
 impl State {
@@ -42,13 +43,22 @@ impl State {
     }
 
     pub(super) fn gc_done(&mut self, entry: &GcEntry) {
-        for chunk in entry.chunks_done() {
-            for &node in &chunk.replicas {
-                self.node_chunks.remove(&(node, chunk.id));
+        match entry.done() {
+            Done::Chunks(chunks) => {
+                for chunk in chunks {
+                    self.displace(chunk);
+                    self.repair.remove(&chunk.id);
+                }
             }
-            self.repair.remove(&chunk.id);
+            Done::Copies(chunk) => self.displace(chunk),
         }
         self.gc.remove(&(entry.unlinked_at, entry.id));
+    }
+
+    fn displace(&mut self, chunk: &ChunkRef) {
+        for &node in &chunk.replicas {
+            self.node_chunks.remove(&(node, chunk.id));
+        }
     }
 
     pub(super) fn discard(&mut self, chunks: Vec<ChunkRef>, now: Timestamp) -> MetaResult<()> {

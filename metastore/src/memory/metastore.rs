@@ -29,7 +29,7 @@ impl MemoryMetastore {
         Self::default()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // A panic under the mutex fails its test; the others' tests go on.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

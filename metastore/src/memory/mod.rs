@@ -3,14 +3,17 @@
 //! cost as much as its bucket holds.
 //!
 //! `metastore` hands every method of the trait to the [`State`](state::State); `objects`,
-//! `versions`, `multipart`, `listing`, `users` and `cluster` are what the state can do.
+//! `versions`, `multipart`, `listing`, `users`, `cluster` and `placement` are what the state can do;
+//! `upkeep` is what jobs do.
 
 mod cluster;
 mod listing;
 mod metastore;
 mod multipart;
 mod objects;
+mod placement;
 mod state;
+mod upkeep;
 mod users;
 mod versions;
 

@@ -2,6 +2,7 @@
 
 use super::state::State;
 use crate::completion::Choice;
+use crate::placement::keep_places;
 use crate::succession::chunks_without;
 use crate::{
     BucketId, ChunkOwner, CompleteUpload, Completed, GcItem, MetaError, MetaResult, ObjectData,
@@ -36,10 +37,13 @@ impl State {
         bucket: BucketId,
         key: &ObjectKey,
         upload: UploadId,
-        part: Part,
+        mut part: Part,
         replicas_wanted: u8,
     ) -> MetaResult<()> {
         self.upload(bucket, key, upload)?;
+        if let Some(replaced) = self.parts.get(&(upload, part.number)) {
+            keep_places(&mut part.layout, &replaced.layout.chunks);
+        }
         let owner = ChunkOwner::Part {
             upload,
             number: part.number,

@@ -76,6 +76,9 @@ impl State {
         let current = self.current.get(&(bucket, key.clone()));
         condition.check(&key, current)?;
         (object.version, object.order) = (entry.version, entry.order);
+        if let Some(current) = current {
+            object.keep_places(current);
+        }
         let same_bytes = current.is_some_and(|current| current.data == object.data);
         let shared = same_bytes && object.holds_bytes() && entry.displaced == Displaced::Kept;
         if shared || (!same_bytes && !brings_its_bytes) {
@@ -107,7 +110,7 @@ impl State {
         let current = self.current.get(&(bucket, key.clone()));
         condition.check(key, current)?;
         let was_there = current.is_some();
-        self.displace(bucket, key, &entry, None, now);
+        self.carry_out(bucket, key, &entry, None, now);
         match (row.settings.versioning, was_there) {
             (Versioning::Off, true) => Ok(DeleteOutcome::Deleted),
             (Versioning::Off, false) => Ok(DeleteOutcome::Absent),
@@ -127,7 +130,7 @@ impl State {
         object: ObjectVersion,
         entry: &Entry,
     ) {
-        self.displace(bucket, &key, entry, Some(&object), object.modified_at);
+        self.carry_out(bucket, &key, entry, Some(&object), object.modified_at);
         self.current.insert((bucket, key), object);
     }
 

@@ -3,14 +3,15 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use chunkproto::{ChunkId, NodeId};
+use chunkproto::{ChunkId, JobName, NodeId};
 use uuid::Uuid;
 
+use crate::lease::LeaseRow;
 use crate::versions::Noncurrent;
 use crate::{
-    BodyId, Bucket, BucketId, BucketName, ChunkOwner, ChunkRef, GcItem, InlineBody, MetaError,
-    MetaResult, NodeRow, ObjectKey, ObjectVersion, Part, PartNumber, PartSet, RepairRow, Timestamp,
-    Upload, UploadId, User, VersionOrder,
+    BodyId, Bucket, BucketId, BucketName, ChunkOwner, ChunkRef, GcItem, InlineBody, JobControl,
+    MetaError, MetaResult, NodeRow, ObjectKey, ObjectVersion, Part, PartNumber, PartSet,
+    RepairNeed, RepairRow, Timestamp, Upload, UploadId, User, VersionOrder,
 };
 
 /// Everything that is stored.
@@ -28,7 +29,10 @@ pub(super) struct State {
     pub(super) node_chunks: BTreeSet<(NodeId, ChunkId)>,
     pub(super) gc: BTreeMap<(Timestamp, Uuid), GcItem>,
     pub(super) repair: BTreeMap<ChunkId, RepairRow>,
+    pub(super) repair_order: BTreeMap<(u8, ChunkId), u64>,
     pub(super) nodes: BTreeMap<NodeId, NodeRow>,
+    pub(super) leases: BTreeMap<JobName, LeaseRow>,
+    pub(super) controls: BTreeMap<JobName, JobControl>,
 }
 
 impl State {
@@ -51,8 +55,8 @@ impl State {
             self.chunks.insert(chunk.id, owner.clone());
             self.node_chunks
                 .extend(chunk.replicas.iter().map(|&node| (node, chunk.id)));
-            if let Some(repair) = RepairRow::for_short(chunk, replicas_wanted, since) {
-                self.repair.insert(chunk.id, repair);
+            if let Some(need) = RepairNeed::of_short(chunk, replicas_wanted, since) {
+                self.put_repair(&need);
             }
         }
     }

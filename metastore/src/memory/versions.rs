@@ -26,7 +26,7 @@ impl State {
     }
 
     /// Carries out what a new version, `next`, does to those before it; a delete has none.
-    pub(super) fn displace(
+    pub(super) fn carry_out(
         &mut self,
         bucket: BucketId,
         key: &ObjectKey,
@@ -135,6 +135,17 @@ impl State {
         if !unchanged {
             return Err(MetaError::Conflict);
         }
+        self.put_version_row(bucket, key, object);
+        Ok(())
+    }
+
+    /// Writes the row of a version over itself, wherever it stands.
+    pub(super) fn put_version_row(
+        &mut self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        object: ObjectVersion,
+    ) {
         if self.current_version(bucket, key, object.version).is_some() {
             self.current.insert((bucket, key.clone()), object);
         } else if let Some(row) =
@@ -143,7 +154,6 @@ impl State {
         {
             row.version = StoredVersion::Object(object);
         }
-        Ok(())
     }
 
     pub(super) fn list_versions(&self, query: &VersionQuery) -> VersionPage {

@@ -49,7 +49,7 @@ impl Batch {
 
 impl Store {
     /// Writes all rows of all `batches` in their order, whole or not at all; durable when it
-    /// returns. Waits for the disk. Whoever checked something holds the locks until then.
+    /// returns, as far as the store's durability goes. Waits for the disk. Whoever checked something holds the locks until then.
     ///
     /// # Errors
     /// The outcome is unknown then: what the kernel did with the pages of a sync that failed
@@ -64,7 +64,7 @@ impl Store {
             }
         }
         let mut options = WriteOptions::default();
-        options.set_sync(true);
+        options.set_sync(self.durability.syncs());
         self.db.write_opt(rows, &options)
     }
 }

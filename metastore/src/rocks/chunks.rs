@@ -4,7 +4,8 @@
 use super::batch::Batch;
 use super::keys;
 use super::tables::{CHUNKS, GC, NODE_CHUNKS, REPAIR};
-use crate::{ChunkOwner, ChunkRef, GcItem, RepairRow, Timestamp};
+use crate::succession::Done;
+use crate::{ChunkOwner, ChunkRef, GcItem, RepairNeed, Timestamp};
 use uuid::Uuid;
 
 impl Batch {
@@ -22,8 +23,8 @@ impl Batch {
             for &node in &chunk.replicas {
                 self.put(NODE_CHUNKS, keys::node_chunk(node, chunk.id), &());
             }
-            if let Some(repair) = RepairRow::for_short(chunk, replicas_wanted, since) {
-                self.put(REPAIR, keys::chunk(chunk.id), &repair);
+            if let Some(need) = RepairNeed::of_short(chunk, replicas_wanted, since) {
+                self.queue_repair(&need);
             }
         }
     }
@@ -45,13 +46,25 @@ impl Batch {
         self.put(GC, keys::gc(unlinked_at, Uuid::now_v7()), item);
     }
 
+    /// Removes the last traces of what was deleted on the nodes of an entry.
+    pub(super) fn forget(&mut self, done: Done<'_>) {
+        match done {
+            Done::Chunks(chunks) => self.forget_chunks(chunks),
+            Done::Copies(chunk) => self.displace(chunk),
+        }
+    }
+
     /// Removes the last traces of chunks that were deleted on every node.
-    pub(super) fn forget(&mut self, chunks: &[ChunkRef]) {
+    fn forget_chunks(&mut self, chunks: &[ChunkRef]) {
         for chunk in chunks {
-            for &node in &chunk.replicas {
-                self.delete(NODE_CHUNKS, keys::node_chunk(node, chunk.id));
-            }
+            self.displace(chunk);
             self.delete(REPAIR, keys::chunk(chunk.id));
+        }
+    }
+
+    fn displace(&mut self, chunk: &ChunkRef) {
+        for &node in &chunk.replicas {
+            self.delete(NODE_CHUNKS, keys::node_chunk(node, chunk.id));
         }
     }
 }

@@ -23,7 +23,7 @@ impl Engine {
 
     pub(super) async fn gc_done(&self, entry: &GcEntry) -> MetaResult<()> {
         let mut batch = Batch::default();
-        batch.forget(entry.chunks_done());
+        batch.forget(entry.done());
         batch.delete(GC, keys::gc_entry(entry));
         self.commit(batch, Vec::new()).await
     }

@@ -1,7 +1,7 @@
 //! Keys as bytes, such that byte order is the order in which rows are walked: ids and numbers
 //! most significant byte first, texts as they are. A text that something follows is escaped.
 
-use chunkproto::{ChunkId, NodeId};
+use chunkproto::{ChunkId, JobName, NodeId};
 use uuid::Uuid;
 
 use super::tables::Table;
@@ -154,6 +154,34 @@ pub(super) fn moment_of_gc<R>(table: Table<R>, row: &[u8]) -> MetaResult<(Timest
     let (moment, id) = row.split_first_chunk().ok_or_else(|| malformed(table))?;
     let id = Uuid::from_slice(id).map_err(|_| malformed(table))?;
     Ok((Timestamp(u64::from_be_bytes(*moment)), id))
+}
+
+/// Key of a job's rows.
+pub(super) fn job(job: &JobName) -> Vec<u8> {
+    job.as_str().into()
+}
+
+/// The job in a key that [`job`] made.
+///
+/// # Errors
+/// `Corrupt` for bytes that are no job's name.
+pub(super) fn job_of<R>(table: Table<R>, row: Vec<u8>) -> MetaResult<JobName> {
+    text(table, row)?.parse().map_err(|_| malformed(table))
+}
+
+/// Key of an entry of the repair queue.
+pub(super) fn repair_order(have: u8, chunk: ChunkId) -> Vec<u8> {
+    [[have].as_slice(), chunk.as_bytes()].concat()
+}
+
+/// Good replicas and chunk in a key that [`repair_order`] made.
+///
+/// # Errors
+/// `Corrupt` for a key of another length.
+pub(super) fn place_of_repair<R>(table: Table<R>, row: &[u8]) -> MetaResult<(u8, ChunkId)> {
+    let (have, chunk) = row.split_first().ok_or_else(|| malformed(table))?;
+    let chunk = chunk.try_into().map_err(|_| malformed(table))?;
+    Ok((*have, ChunkId::from_bytes(chunk)))
 }
 
 /// The bound right behind `key`.

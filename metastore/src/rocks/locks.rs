@@ -3,13 +3,15 @@
 //! nothing grows. A [`Guard`] is owned: it travels with the commit to the thread that writes, so
 //! that a caller who goes away cannot let go of it too early.
 //!
-//! IMPORTANT: locks are taken in the order bucket name, bucket, upload, key, part, and at most one
+//! IMPORTANT: locks are taken in the order lease, bucket name, bucket, upload, key, part, and at most one
 //! of each kind; so there is no circle to wait in. Readers of rows take none.
 
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::Arc;
 
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+
+use chunkproto::JobName;
 
 use crate::{BucketId, BucketName, ObjectKey, PartNumber, UploadId};
 
@@ -19,9 +21,12 @@ const BUCKET_STRIPES: usize = 256;
 const UPLOAD_STRIPES: usize = 256;
 /// Buckets are seldom made and deleted.
 const NAME_STRIPES: usize = 16;
+/// There are few jobs.
+const LEASE_STRIPES: usize = 16;
 
 /// All locks of a store.
 pub(super) struct Locks {
+    leases: Striped,
     names: Striped,
     buckets: Striped,
     uploads: Striped,
@@ -42,6 +47,7 @@ pub(super) enum Guard {
 impl Locks {
     pub(super) fn new() -> Self {
         Self {
+            leases: Striped::new(LEASE_STRIPES),
             names: Striped::new(NAME_STRIPES),
             buckets: Striped::new(BUCKET_STRIPES),
             uploads: Striped::new(UPLOAD_STRIPES),
@@ -49,6 +55,16 @@ impl Locks {
             parts: Striped::new(KEY_STRIPES),
             users: Arc::default(),
         }
+    }
+
+    /// Held to change what a job changes: its lease stays with its holder while this is held.
+    pub(super) async fn lease_stays(&self, job: &JobName) -> Guard {
+        self.leases.shared(job).await
+    }
+
+    /// Held to grant, renew or end a job's lease.
+    pub(super) async fn lease_changes(&self, job: &JobName) -> Guard {
+        self.leases.exclusive(job).await
     }
 
     /// Held to create or delete the bucket of that name.

@@ -35,7 +35,7 @@ use crate::{
 /// Needs a tokio runtime around its methods. Dropping it waits until what was handed to the thread
 /// that writes is durable, and closes the database once the reads under way have ended.
 pub struct RocksMetastore {
-    engine: Engine,
+    pub(super) engine: Engine,
 }
 
 impl RocksMetastore {
@@ -53,6 +53,7 @@ impl RocksMetastore {
     /// As [`open`](Self::open).
     pub fn open_with(path: &Path, options: &RocksOptions) -> Result<Self, OpenError> {
         let store = open::open(path, options)?;
+        store.end_leases(path)?;
         let engine = Engine::start(store).map_err(|source| OpenError::Io {
             path: path.into(),
             source,

@@ -15,6 +15,9 @@
 //! | `buckets`, `objects`, `multipart`, `parts`, `listing`, `cluster`, `gc` | the operations |
 //! | `versions`, `version_listing` | versions that are not current |
 //! | `users` | who may sign requests |
+//! | `upkeep` | what jobs do: every method of [`Upkeep`](crate::Upkeep) |
+//! | `leases` | the leases of jobs, their fences, and what the operator says of them |
+//! | `placement`, `repairs` | where chunks are, and those with too few replicas |
 //! | `chunks` | the rows that name chunks, beside whatever row holds them |
 
 mod batch;
@@ -26,6 +29,7 @@ mod cursor;
 mod engine;
 mod gc;
 mod keys;
+mod leases;
 mod listing;
 mod locks;
 mod metastore;
@@ -34,9 +38,12 @@ mod objects;
 mod open;
 mod options;
 mod parts;
+mod placement;
 mod read;
+mod repairs;
 mod rows;
 mod tables;
+mod upkeep;
 mod users;
 mod version_listing;
 mod versions;

@@ -54,6 +54,9 @@ impl Reader<'_> {
         commit.condition.check(key, current)?;
         let mut object = commit.object.clone();
         (object.version, object.order) = (displacement.entry.version, displacement.entry.order);
+        if let Some(current) = current {
+            object.keep_places(current);
+        }
         let same_bytes = current.is_some_and(|row| row.data == object.data);
         // Two versions never share their bytes: the first to go would take them along.
         let shared =
@@ -96,7 +99,7 @@ impl Reader<'_> {
         if was_there {
             batch.delete(CURRENT, keys::object(bucket, key.as_str().as_bytes()));
         }
-        batch.displace(bucket, key, displacement, None, now);
+        batch.carry_out(bucket, key, displacement, None, now);
         let outcome = match (versioning, was_there) {
             (Versioning::Off, true) => DeleteOutcome::Deleted,
             (Versioning::Off, false) => DeleteOutcome::Absent,
@@ -130,7 +133,7 @@ impl Batch {
     ) {
         let row_key = keys::object(bucket, key.as_str().as_bytes());
         self.put(CURRENT, row_key, object);
-        self.displace(bucket, key, displacement, Some(object), object.modified_at);
+        self.carry_out(bucket, key, displacement, Some(object), object.modified_at);
     }
 
     /// Queues what a version left behind.

@@ -137,6 +137,7 @@ pub(super) fn open(path: &Path, given: &RocksOptions) -> Result<Store, OpenError
     }
     Ok(Store {
         db,
+        durability: given.durability,
         _directory_lock: lock,
     })
 }

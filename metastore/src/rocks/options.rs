@@ -1,6 +1,7 @@
 //! RocksDB's settings. The gateway around this store has to stay below 256 MiB, so whatever can
 //! grow with the data is shared and bounded here: about 100 MiB in all.
 
+use chunkproto::Durability;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Options,
 };
@@ -35,12 +36,15 @@ const TOMBSTONE_RATIO_MAX: f64 = 0.5;
 pub struct RocksOptions {
     /// Memory for blocks, indexes and filters of all tables.
     pub block_cache_bytes: usize,
+    /// When a commit is acknowledged.
+    pub durability: Durability,
 }
 
 impl Default for RocksOptions {
     fn default() -> Self {
         Self {
             block_cache_bytes: BLOCK_CACHE_BYTES,
+            durability: Durability::PowerSafe,
         }
     }
 }

@@ -5,6 +5,7 @@ use super::engine::Engine;
 use super::keys;
 use super::read::{Looked, Reader, Store};
 use super::tables::{PARTS, UPLOADS};
+use crate::placement::keep_places;
 use crate::succession::chunks_without;
 use crate::{
     BucketId, ChunkOwner, MetaError, MetaResult, ObjectKey, Part, PartNumber, PartPage, UploadId,
@@ -40,6 +41,10 @@ impl Reader<'_> {
     /// The commit of a part.
     fn part(&self, upload: UploadId, part: &Part, replicas_wanted: u8) -> Looked<Batch> {
         let replaced = self.get(PARTS, &keys::part(upload, part.number))?;
+        let mut part = part.clone();
+        if let Some(replaced) = &replaced {
+            keep_places(&mut part.layout, &replaced.layout.chunks);
+        }
 
         let mut batch = Batch::default();
         let owner = ChunkOwner::Part {
@@ -48,7 +53,7 @@ impl Reader<'_> {
         };
         let chunks = &part.layout.chunks;
         batch.link(chunks, &owner, replicas_wanted, part.modified_at);
-        batch.put(PARTS, keys::part(upload, part.number), part);
+        batch.put(PARTS, keys::part(upload, part.number), &part);
         if let Some(replaced) = replaced {
             batch.unlink(
                 chunks_without(&replaced.layout.chunks, chunks),

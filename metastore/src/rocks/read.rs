@@ -6,6 +6,7 @@
 
 use std::fs::File;
 
+use chunkproto::Durability;
 use rocksdb::{ColumnFamily, DB, ErrorKind, ReadOptions, ReadTier};
 use serde::de::DeserializeOwned;
 
@@ -16,6 +17,8 @@ use crate::MetaError;
 /// An open store.
 pub(super) struct Store {
     pub(super) db: DB,
+    /// When a write is acknowledged.
+    pub(super) durability: Durability,
     /// Dropped after the database is closed, as the order of these fields says.
     pub(super) _directory_lock: File,
 }

@@ -4,10 +4,11 @@
 use std::marker::PhantomData;
 
 use super::rows::defaults;
+use crate::lease::LeaseRow;
 use crate::versions::Noncurrent;
 use crate::{
-    Bucket, BucketName, BucketSettings, ChunkOwner, GcItem, InlineBody, NodeRow, ObjectAttributes,
-    ObjectVersion, Part, PartSet, RepairRow, Upload, User, VersionOrder,
+    Bucket, BucketName, BucketSettings, ChunkOwner, GcItem, InlineBody, JobControl, NodeRow,
+    ObjectAttributes, ObjectVersion, Part, PartSet, RepairRow, Upload, User, VersionOrder,
 };
 
 /// A table whose rows are of type `R`.
@@ -64,6 +65,8 @@ pub(super) const NODE_CHUNKS: Table<()> = Table::named("node_chunks");
 pub(super) const GC: Table<GcItem> = Table::named("gc");
 /// Chunk id → a chunk with too few replicas.
 pub(super) const REPAIR: Table<RepairRow> = Table::named("repair");
+/// Good replicas ‖ chunk id → bytes to copy. See `repairs` for entries that are out of date.
+pub(super) const REPAIR_ORDER: Table<u64> = Table::named("repair_order");
 /// Body id → the bytes of a short object, for as long as it is current.
 pub(super) const BODIES: Table<InlineBody> = Table::named("bodies");
 /// Bucket id ‖ escaped key ‖ end of key ‖ inverted order → a version that is not current, the
@@ -79,6 +82,10 @@ pub(super) const ACCESS_KEYS: Table<String> = Table::named("access_keys");
 pub(super) const USER_EMAILS: Table<String> = Table::named("user_emails");
 /// Node id → node.
 pub(super) const NODES: Table<NodeRow> = Table::named("nodes");
+/// Name of a job → its lease, also after that has ended.
+pub(super) const LEASES: Table<LeaseRow> = Table::named("leases");
+/// Name of a job → what the operator has said about it.
+pub(super) const JOB_CONTROLS: Table<JobControl> = Table::named("job_controls");
 
 /// How a table is read, which decides its filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +97,7 @@ pub(super) enum Access {
 }
 
 /// Every table with how it is read.
-pub(super) const ALL: [(&str, Access); 17] = [
+pub(super) const ALL: [(&str, Access); 20] = [
     (BUCKETS.name, Access::Range),
     (BUCKET_IDS.name, Access::Point),
     (CURRENT.name, Access::Point),
@@ -101,6 +108,7 @@ pub(super) const ALL: [(&str, Access); 17] = [
     (NODE_CHUNKS.name, Access::Range),
     (GC.name, Access::Range),
     (REPAIR.name, Access::Range),
+    (REPAIR_ORDER.name, Access::Range),
     (BODIES.name, Access::Point),
     (NODES.name, Access::Range),
     (NONCURRENT.name, Access::Point),
@@ -108,4 +116,6 @@ pub(super) const ALL: [(&str, Access); 17] = [
     (USERS.name, Access::Point),
     (ACCESS_KEYS.name, Access::Point),
     (USER_EMAILS.name, Access::Point),
+    (LEASES.name, Access::Range),
+    (JOB_CONTROLS.name, Access::Range),
 ];

@@ -177,6 +177,42 @@ impl Reader<'_> {
         }
     }
 
+    /// The row of one version, current or not, if it is an object.
+    pub(super) fn version_row(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        version: VersionId,
+    ) -> Looked<Option<ObjectVersion>> {
+        Ok(match self.find(bucket, key, version)? {
+            Some(Found::Current(object)) => Some(object),
+            Some(Found::Behind(row)) => row.version.object().cloned(),
+            None => None,
+        })
+    }
+
+    /// Writes the row of a version over itself, wherever it stands.
+    pub(super) fn put_version_row(
+        &self,
+        batch: &mut Batch,
+        bucket: BucketId,
+        key: &ObjectKey,
+        object: &ObjectVersion,
+    ) -> Looked<()> {
+        match self.find(bucket, key, object.version)? {
+            Some(Found::Behind(row)) => {
+                let version = StoredVersion::Object(object.clone());
+                batch.put_noncurrent(bucket, key, version, row.since);
+            }
+            _ => batch.put(
+                CURRENT,
+                keys::object(bucket, key.as_str().as_bytes()),
+                object,
+            ),
+        }
+        Ok(())
+    }
+
     /// The commit that deletes one version; where it was the latest, the one behind it is current
     /// again, unless that is a delete marker.
     fn removal(
@@ -250,7 +286,7 @@ impl Reader<'_> {
 
 impl Batch {
     /// Carries out what a new version, `next`, does to those before it; a delete has none.
-    pub(super) fn displace(
+    pub(super) fn carry_out(
         &mut self,
         bucket: BucketId,
         key: &ObjectKey,

@@ -37,7 +37,7 @@ crate::on_every_store! {
 fn chunks_of(entry: &GcEntry) -> Vec<chunkproto::ChunkId> {
     match &entry.item {
         GcItem::Chunks(chunks) => chunks.iter().map(|chunk| chunk.id).collect(),
-        GcItem::Parts(upload) => panic!("{upload} where chunks were expected"),
+        other => panic!("{other:?} where chunks were expected"),
     }
 }
 

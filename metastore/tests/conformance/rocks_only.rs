@@ -156,6 +156,7 @@ fn a_closed_store_can_be_opened_again() {
     drop(rocks(directory.path()));
     let options = RocksOptions {
         block_cache_bytes: 1 << 20,
+        ..RocksOptions::default()
     };
     assert!(RocksMetastore::open_with(directory.path(), &options).is_ok());
 }

@@ -39,7 +39,7 @@ impl AclRequest<'_> {
     /// # Errors
     /// `InvalidArgument` for an unknown canned list, grantee or user; `InvalidRequest` for a canned
     /// list beside grants.
-    pub async fn from_headers(&self, headers: &HeaderMap) -> S3Result<Option<Acl>> {
+    pub async fn in_headers(&self, headers: &HeaderMap) -> S3Result<Option<Acl>> {
         let given = |name: &str| {
             let value = headers.get(name).filter(|value| !value.is_empty());
             value.map(|value| value.to_str().unwrap_or("?"))
@@ -76,7 +76,7 @@ impl AclRequest<'_> {
     /// # Errors
     /// `MalformedACLError`; `InvalidArgument` for an unknown grantee; `UnresolvableGrantByEmailAddress`;
     /// `AccessDenied` for another owner.
-    pub async fn from_document(&self, policy: AccessControlPolicy) -> S3Result<Acl> {
+    pub async fn in_document(&self, policy: AccessControlPolicy) -> S3Result<Acl> {
         let owner = policy.owner.and_then(|owner| owner.id);
         if owner.is_some_and(|owner| owner != self.owner) {
             return Err(s3_error!(AccessDenied));

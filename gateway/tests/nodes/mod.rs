@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chunkd::{Admitted, Fences};
 use chunkproto::{
     ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult,
-    ChunkStream, Crc64, Heartbeat, NodeId, Registration,
+    ChunkStream, Crc64, Fence, Heartbeat, NodeId, Registration,
 };
+use futures::future::BoxFuture;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use gateway::chunks::{
-    BodyOwner, BodyReader, BodyStream, BodyWriter, ByteBudget, ChunkTransport, RunningReads,
-    WriterSettings,
+    BodyOwner, BodyReader, BodyStream, BodyWriter, ByteBudget, ChunkTransport, HintQueue,
+    RepairHints, RunningReads, WriterSettings,
 };
-use gateway::cluster::{Membership, SUSPECT_AFTER};
+use gateway::cluster::{Membership, Patience};
 use uuid::Uuid;
 
 /// How a node misbehaves.
@@ -37,18 +39,26 @@ pub enum Fault {
     SendsGarbage,
 }
 
-#[derive(Default)]
 struct Node {
     chunks: BTreeMap<ChunkId, Bytes>,
     reads: usize,
+    fences: Fences,
 }
 
 /// A cluster of nodes in memory. Cheap to clone.
 #[derive(Clone)]
 pub struct Nodes {
     pub membership: Arc<Membership>,
+    hints: RepairHints,
+    /// What readers said of replicas that they could not read.
+    pub hinted: Arc<Mutex<HintQueue>>,
     nodes: Arc<Mutex<HashMap<NodeId, (Fault, Node)>>>,
+    copied: Arc<Mutex<Vec<ChunkId>>>,
+    before_copies: Arc<Mutex<Option<Hook>>>,
 }
+
+/// What a test does in the middle of what it tests.
+type Hook = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// Length of the pieces that nodes send.
 const PIECE_BYTES: usize = 10_000;
@@ -56,15 +66,30 @@ const PIECE_BYTES: usize = 10_000;
 impl Nodes {
     /// `count` healthy nodes.
     pub fn new(count: u8) -> Self {
-        let membership = Arc::new(Membership::new(SUSPECT_AFTER));
+        Self::with(count, Patience::default())
+    }
+
+    /// As [`new`](Self::new), with a membership of that patience.
+    pub fn with(count: u8, patience: Patience) -> Self {
+        let membership = Arc::new(Membership::new(patience));
         let mut nodes = HashMap::new();
         for number in 1..=count {
             let node_id = NodeId::from_bytes([number; 16]);
             membership.register(registration(node_id)).unwrap();
-            nodes.insert(node_id, (Fault::None, Node::default()));
+            let node = Node {
+                chunks: BTreeMap::new(),
+                reads: 0,
+                fences: Fences::fresh(),
+            };
+            nodes.insert(node_id, (Fault::None, node));
         }
+        let (hints, hinted) = RepairHints::new();
         Self {
             membership,
+            hints,
+            hinted: Arc::new(Mutex::new(hinted)),
+            copied: Arc::default(),
+            before_copies: Arc::default(),
             nodes: Arc::new(Mutex::new(nodes)),
         }
     }
@@ -89,6 +114,66 @@ impl Nodes {
         self.nodes.lock().unwrap()[&node].1.chunks.len()
     }
 
+    pub fn has(&self, node: NodeId, chunk: ChunkId) -> bool {
+        self.nodes.lock().unwrap()[&node]
+            .1
+            .chunks
+            .contains_key(&chunk)
+    }
+
+    /// Takes a chunk away from a node, as a disk does.
+    pub fn lose(&self, node: NodeId, chunk: ChunkId) {
+        let mut nodes = self.nodes.lock().unwrap();
+        let lost = nodes.get_mut(&node).unwrap().1.chunks.remove(&chunk);
+        assert!(lost.is_some(), "it had the chunk");
+    }
+
+    /// Puts other bytes in the place of a chunk.
+    pub fn replace(&self, node: NodeId, chunk: ChunkId, bytes: Bytes) {
+        let mut nodes = self.nodes.lock().unwrap();
+        nodes.get_mut(&node).unwrap().1.chunks.insert(chunk, bytes);
+    }
+
+    pub fn length(&self, node: NodeId, chunk: ChunkId) -> Option<u64> {
+        let nodes = self.nodes.lock().unwrap();
+        nodes[&node]
+            .1
+            .chunks
+            .get(&chunk)
+            .map(|bytes| bytes.len() as u64)
+    }
+
+    pub fn crc64(&self, node: NodeId, chunk: ChunkId) -> Option<Crc64> {
+        let nodes = self.nodes.lock().unwrap();
+        nodes[&node]
+            .1
+            .chunks
+            .get(&chunk)
+            .map(|bytes| Crc64::of(bytes))
+    }
+
+    /// The chunks that were to be copied, in order.
+    pub fn copied(&self) -> Vec<ChunkId> {
+        self.copied.lock().unwrap().clone()
+    }
+
+    /// Does something before every copy.
+    pub fn before_copies(&self, hook: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) {
+        *self.before_copies.lock().unwrap() = Some(Arc::new(hook));
+    }
+
+    /// Makes the node known again as if it had just started.
+    pub fn register(&self, node: NodeId) {
+        self.membership.register(registration(node)).unwrap();
+    }
+
+    /// Lets every node see a fence.
+    pub async fn show_fence(&self, fence: &Fence) {
+        for node in self.all() {
+            drop(self.admit(node, Some(fence)).await.unwrap());
+        }
+    }
+
     /// How many reads the node has answered.
     pub fn reads_on(&self, node: NodeId) -> usize {
         self.nodes.lock().unwrap()[&node].1.reads
@@ -106,7 +191,16 @@ impl Nodes {
     pub fn reader(&self) -> BodyReader {
         let membership = Arc::clone(&self.membership);
         let running = RunningReads::default();
-        BodyReader::new(Arc::new(self.clone()), membership, budget(), running)
+        let hints = self.hints.clone();
+        BodyReader::new(Arc::new(self.clone()), membership, budget(), running, hints)
+    }
+
+    async fn admit(&self, node: NodeId, fence: Option<&Fence>) -> ChunkResult<Option<Admitted>> {
+        let fences = self.nodes.lock().unwrap()[&node].1.fences.clone();
+        match fence {
+            Some(fence) => fences.admit(fence.clone()).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     fn fault(&self, node: NodeId) -> ChunkResult<Fault> {
@@ -137,6 +231,7 @@ fn registration(node_id: NodeId) -> Registration {
             in_flight: 0,
             disk_errors: 0,
             writable: true,
+            fenced_disks: Vec::new(),
         },
     }
 }
@@ -179,6 +274,11 @@ impl ChunkTransport for Nodes {
             if matches!(fault, Fault::DiesAfter(limit) if stored.len() as u64 >= limit) {
                 return Err(ChunkError::Unreachable("connection reset".into()));
             }
+        }
+        if let Some(held) = self.crc64(node, put.id)
+            && held != Crc64::of(&stored)
+        {
+            return Err(ChunkError::Conflict(put.id));
         }
         if stored.len() as u64 != put.length_bytes {
             return Err(ChunkError::BadBody("too short".into()));
@@ -248,8 +348,9 @@ impl ChunkTransport for Nodes {
         })
     }
 
-    async fn delete(&self, node: NodeId, chunk: ChunkId) -> ChunkResult<()> {
+    async fn delete(&self, node: NodeId, chunk: ChunkId, fence: Option<&Fence>) -> ChunkResult<()> {
         self.fault(node)?;
+        let _admitted = self.admit(node, fence).await?;
         let mut nodes = self.nodes.lock().unwrap();
         nodes.get_mut(&node).unwrap().1.chunks.remove(&chunk);
         Ok(())
@@ -260,7 +361,14 @@ impl ChunkTransport for Nodes {
         target: NodeId,
         chunk: ChunkId,
         source: NodeId,
+        fence: Option<&Fence>,
     ) -> ChunkResult<ChunkReceipt> {
+        let _admitted = self.admit(target, fence).await?;
+        let hook = self.before_copies.lock().unwrap().clone();
+        if let Some(hook) = hook {
+            hook().await;
+        }
+        self.copied.lock().unwrap().push(chunk);
         let read = self.get(source, chunk, None).await?;
         let put = ChunkPut {
             id: chunk,

@@ -1,0 +1,347 @@
+//! The node as its users see it: chunks over several disks, as [`ChunkStore`] keeps them on one.
+
+use std::sync::Arc;
+
+use chunkproto::{
+    ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult,
+    ChunkStream, NodeId, OwnerHint,
+};
+use futures::future::{join_all, try_join_all};
+use futures::stream::StreamExt as _;
+use tokio::time::sleep;
+
+use super::decisions::Decisions;
+use super::disk::{NodeDisk, Suspicion};
+use super::error::NodeError;
+use super::merge::merged;
+use super::open::{self, DiskChecks, NodeOptions};
+use super::rank::{self, Candidate};
+use super::state::NodeState;
+use crate::store::{ChunkStore, OwnedRead, StoreState};
+
+/// What a record may take beside its data and their checksums.
+const RECORD_EXTRA_BYTES: u64 = 64 << 10;
+
+/// A chunk server's disks. A clone is another handle to the same node.
+///
+/// A chunk lies on one disk. A disk that fails is fenced off while the others go on: it takes no
+/// more writes, and what may lie on it is neither reported as missing nor as deleted. Needs a tokio
+/// runtime. All methods may be called at the same time, for one chunk too.
+#[derive(Clone)]
+pub struct ChunkNode {
+    parts: Arc<Parts>,
+}
+
+/// What a node consists of.
+pub(crate) struct Parts {
+    /// Its identity.
+    pub node_id: NodeId,
+    /// Its disks, at least one of which served at start.
+    pub disks: Vec<Arc<NodeDisk>>,
+    /// How the disks are looked after.
+    pub checks: DiskChecks,
+    /// How full a disk may get, in percent.
+    pub full_percent: u8,
+    /// Where the chunks being put go.
+    pub decisions: Decisions,
+}
+
+/// A page of a node's chunks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// The chunks, in id order.
+    pub chunks: Vec<ChunkInfo>,
+    /// Whether disks are left out that cannot be read.
+    pub incomplete: bool,
+}
+
+impl ChunkNode {
+    /// Opens or initialises the data directories of one node and keeps other processes out of them.
+    /// Blocks, for as long as the slowest [`ChunkStore::open`] takes. A disk that the node had
+    /// before and that is missing or failed is fenced off, if another one serves.
+    ///
+    /// # Errors
+    /// Directories that do not make a node; see [`NodeError`]. Nothing was written then, except
+    /// that new directories may have been initialised.
+    pub fn open(options: NodeOptions) -> Result<Self, NodeError> {
+        open::open(options).map(|parts| Self {
+            parts: Arc::new(parts),
+        })
+    }
+
+    /// Identity of the node, the same in all its directories.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        self.parts.node_id
+    }
+
+    /// Keeps a chunk, as [`ChunkStore::put`] does, on a disk that has it already, or else on the
+    /// first one with room in an order that spreads chunks by the disks' sizes.
+    ///
+    /// # Errors
+    /// As [`ChunkStore::put`]; `Full` if no disk has room, `Refused` if no disk takes writes.
+    pub async fn put(&self, put: ChunkPut, body: ChunkStream) -> ChunkResult<ChunkReceipt> {
+        let decision = self.parts.decisions.join(put.id);
+        let number = decision.disk(self.choose(&put)).await?;
+        let disk = &self.parts.disks[number];
+        let store = disk.writable().ok_or_else(no_disk_writes)?;
+        let result = store.put(put, body).await;
+        disk.settle(result, Suspicion::Write, self.parts.checks.patience)
+            .await
+    }
+
+    /// Opens a chunk and reads all of it, or a range, as [`ChunkStore::get`] does.
+    ///
+    /// # Errors
+    /// As [`ChunkStore::get`], and `Refused` where the chunk is on no disk that can be read, but may
+    /// be on one that is fenced off.
+    pub async fn get(&self, id: ChunkId, range: Option<ByteRange>) -> ChunkResult<ChunkRead> {
+        self.get_with_owner(id, range).await.map(|owned| owned.read)
+    }
+
+    /// As [`get`](Self::get), with the owner hint.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn get_with_owner(
+        &self,
+        id: ChunkId,
+        range: Option<ByteRange>,
+    ) -> ChunkResult<OwnedRead> {
+        let (disk, mut owned) = self
+            .find(id, move |store| async move {
+                store.get_with_owner(id, range).await
+            })
+            .await?;
+        let patience = self.parts.checks.patience;
+        let settled = move |piece| {
+            let disk = Arc::clone(&disk);
+            async move { disk.settle(piece, Suspicion::Read, patience).await }
+        };
+        owned.read.stream = owned.read.stream.then(settled).boxed();
+        Ok(owned)
+    }
+
+    /// Describes a chunk, as [`ChunkStore::head`] does.
+    ///
+    /// # Errors
+    /// As [`ChunkStore::head`], and `Refused` as in [`get`](Self::get).
+    pub async fn head(&self, id: ChunkId) -> ChunkResult<ChunkInfo> {
+        self.head_with_owner(id).await.map(|(info, _)| info)
+    }
+
+    /// As [`head`](Self::head), with the owner hint as in [`OwnedRead`].
+    ///
+    /// # Errors
+    /// As [`head`](Self::head).
+    pub async fn head_with_owner(
+        &self,
+        id: ChunkId,
+    ) -> ChunkResult<(ChunkInfo, Option<OwnerHint>)> {
+        let (_, found) = self
+            .find(
+                id,
+                move |store| async move { store.head_with_owner(id).await },
+            )
+            .await?;
+        Ok(found)
+    }
+
+    /// The object that a chunk was written for.
+    ///
+    /// # Errors
+    /// As [`ChunkStore::owner`], and `Refused` as in [`get`](Self::get).
+    pub async fn owner(&self, id: ChunkId) -> ChunkResult<OwnerHint> {
+        let (_, found) = self
+            .find(id, move |store| async move { store.owner(id).await })
+            .await?;
+        Ok(found)
+    }
+
+    /// Removes a chunk from every disk, durably; Ok if there is none. What was deleted stays deleted
+    /// when a disk returns (I11): while a disk is fenced off it may hold the chunk, and the answer
+    /// is `Refused`, after the chunk is gone from the others. Ask again when the disk is back, or
+    /// was given up.
+    ///
+    /// # Errors
+    /// As [`ChunkStore::delete`], and `Refused` while a disk is fenced off.
+    pub async fn delete(&self, id: ChunkId) -> ChunkResult<()> {
+        let patience = self.parts.checks.patience;
+        let disks = self.parts.disks.iter().cloned();
+        let deletes = disks.map(|disk| async move {
+            let store = disk.writable().ok_or_else(|| may_be_on(&disk))?;
+            let result = store.delete(id).await;
+            disk.settle(result, Suspicion::Write, patience).await
+        });
+        // Each disk is tried, whatever the others say.
+        join_all(deletes).await.into_iter().collect()
+    }
+
+    /// Up to `limit` chunks in id order, those behind `after`, from all disks that can be read. Fewer
+    /// than `limit` mean the end. Shows each chunk whose put or delete ended before the call as it
+    /// left it.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub async fn list(&self, after: Option<ChunkId>, limit: usize) -> ChunkResult<Listing> {
+        let patience = self.parts.checks.patience;
+        let disks = self.parts.disks.iter().cloned();
+        let pages = disks.map(|disk| async move {
+            let Some(store) = disk.readable() else {
+                return Ok(None);
+            };
+            let page = store.list(after, limit).await;
+            match disk.settle(page, Suspicion::Read, patience).await {
+                Err(_) if disk.readable().is_none() => Ok(None),
+                page => page.map(Some),
+            }
+        });
+        let pages = try_join_all(pages).await?;
+        let incomplete = pages.iter().any(Option::is_none);
+        Ok(Listing {
+            chunks: merged(pages.into_iter().flatten().collect(), limit),
+            incomplete,
+        })
+    }
+
+    /// The node's condition at this moment. Costs one statvfs for each disk.
+    #[must_use]
+    pub fn state(&self) -> NodeState {
+        NodeState::of(self.parts.disks.iter().map(|disk| disk.state()).collect())
+    }
+
+    /// Looks whether each disk is there and well, and fences off those that are not. Ends after
+    /// [`DiskChecks::patience`] at the latest; a disk that has not answered by then is fenced off
+    /// until it does.
+    pub async fn check_disks(&self) {
+        let patience = self.parts.checks.patience;
+        let looks = self.parts.disks.iter();
+        join_all(looks.map(|disk| disk.look(Suspicion::None, patience))).await;
+    }
+
+    /// Checks the disks again and again, until the future is dropped.
+    pub async fn watch_disks(&self) {
+        loop {
+            sleep(self.parts.checks.period).await;
+            self.check_disks().await;
+        }
+    }
+
+    /// Ends the stores cleanly, as [`ChunkStore::close`] does; those of disks that are fenced off
+    /// are left as they are.
+    ///
+    /// # Errors
+    /// `Io` where a mark could not be written; the other stores are closed all the same.
+    pub async fn close(&self) -> ChunkResult<()> {
+        let stores = self.parts.disks.iter().filter_map(|disk| disk.readable());
+        let closed = join_all(stores.map(|store| async move { store.close().await })).await;
+        closed.into_iter().collect()
+    }
+
+    /// The disk for a new chunk: the one that has it already, else the first in order with room.
+    async fn choose(&self, put: &ChunkPut) -> ChunkResult<usize> {
+        let order = self.order(put.id);
+        if let Some(number) = self.holder(put.id, &order).await {
+            return Ok(number);
+        }
+        let mut any_writes = false;
+        for number in order {
+            let disk = &self.parts.disks[number];
+            let state = disk.store_state();
+            if disk.writable().is_none() {
+                continue;
+            }
+            any_writes = true;
+            if state
+                .is_some_and(|state| has_room(&state, put.length_bytes, self.parts.full_percent))
+            {
+                return Ok(number);
+            }
+        }
+        if any_writes {
+            return Err(ChunkError::Full("no data directory has room".into()));
+        }
+        Err(no_disk_writes())
+    }
+
+    /// The disk that has the chunk already, among those that take writes. With one disk there is
+    /// nothing to choose, and nothing is asked.
+    async fn holder(&self, id: ChunkId, order: &[usize]) -> Option<usize> {
+        if self.parts.disks.len() == 1 {
+            return None;
+        }
+        let patience = self.parts.checks.patience;
+        let asked = order.iter().map(|&number| {
+            let disk = Arc::clone(&self.parts.disks[number]);
+            async move {
+                let found = disk.writable()?.head(id).await;
+                let found = disk.settle(found, Suspicion::Read, patience).await;
+                found.is_ok().then_some(number)
+            }
+        });
+        join_all(asked).await.into_iter().flatten().next()
+    }
+
+    /// Asks one disk after the other until one has the chunk.
+    async fn find<T, Answer: Future<Output = ChunkResult<T>>>(
+        &self,
+        id: ChunkId,
+        ask: impl Fn(ChunkStore) -> Answer,
+    ) -> ChunkResult<(Arc<NodeDisk>, T)> {
+        let patience = self.parts.checks.patience;
+        let mut failure = None;
+        for number in self.order(id) {
+            let disk = &self.parts.disks[number];
+            let answer = match disk.readable() {
+                Some(store) => {
+                    let answer = ask(store).await;
+                    disk.settle(answer, Suspicion::Read, patience).await
+                }
+                None => Err(may_be_on(disk)),
+            };
+            match answer {
+                Ok(found) => return Ok((Arc::clone(disk), found)),
+                Err(ChunkError::NotFound(_)) => {}
+                Err(error @ ChunkError::Invalid(_)) => return Err(error),
+                // What a disk said of the chunk itself weighs more than that another is away.
+                Err(error @ ChunkError::Refused(_)) => failure = failure.or(Some(error)),
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.unwrap_or(ChunkError::NotFound(id)))
+    }
+
+    /// The numbers of the disks, the one where the chunk belongs first.
+    fn order(&self, id: ChunkId) -> Vec<usize> {
+        let candidates = self.parts.disks.iter().map(|disk| Candidate {
+            id: disk.id(),
+            weight_bytes: disk.weight_bytes(),
+        });
+        rank::order(id, candidates)
+    }
+}
+
+/// Whether a chunk will probably fit. The store has the last word, which also knows the writes under
+/// way; a chunk that it turns away is sent to another node.
+fn has_room(state: &StoreState, length_bytes: u64, full_percent: u8) -> bool {
+    let record_bytes = length_bytes
+        .saturating_add(length_bytes / 1024)
+        .saturating_add(RECORD_EXTRA_BYTES);
+    let used_bytes = state.capacity_bytes.saturating_sub(state.free_bytes);
+    let used_max = state.capacity_bytes / 100 * u64::from(full_percent);
+    state.writable
+        && record_bytes <= state.free_bytes
+        && used_bytes.saturating_add(record_bytes) <= used_max
+}
+
+fn no_disk_writes() -> ChunkError {
+    ChunkError::Refused("no data directory takes writes".into())
+}
+
+fn may_be_on(disk: &NodeDisk) -> ChunkError {
+    ChunkError::Refused(format!(
+        "disk {} at {} is fenced off and may hold the chunk",
+        disk.id(),
+        disk.dir().display()
+    ))
+}

@@ -1,0 +1,289 @@
+//! Emptying one segment: its live records move to the end of the log, the deletes that are still
+//! needed are told again, then the segment's life ends. A crash between any two steps leaves each
+//! chunk with at least one whole record, and the index knows which; the next compaction goes on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use chunkproto::{ByteRange, ChunkId};
+use futures::executor::block_on;
+use futures::future::join_all;
+
+use super::super::fault::Fault;
+use super::super::index_rows::Row;
+use super::super::probe::Step;
+use super::super::quarantine;
+use super::super::read::{RecordReader, Wait, first_piece, next_piece};
+use super::committer::{Hold, Work};
+use super::file::SegmentFile;
+use super::group::Entry;
+use super::keeper::Tools;
+use super::record::{RecordHead, SegmentRecord};
+use super::scan::Scan;
+use super::table::{Purpose, SlotRow, SlotState};
+use super::{Location, create};
+
+/// How much is moved before it is waited for.
+const BATCH_BYTES: u64 = 1 << 20;
+const BATCH_MAX: usize = 128;
+/// Longest pause between two batches.
+const YIELD_MAX: Duration = Duration::from_millis(100);
+
+/// The compaction of one segment.
+pub(super) struct Compaction<'a> {
+    tools: &'a Tools,
+    slot: u32,
+    /// Whether new chunks wait for the room: then it does not yield to other work.
+    urgent: bool,
+    batch: Vec<(Work, Hold)>,
+    batch_bytes: u64,
+    began: Instant,
+}
+
+impl<'a> Compaction<'a> {
+    /// To empty the sealed segment `slot`.
+    pub fn new(tools: &'a Tools, slot: u32, urgent: bool) -> Self {
+        Self {
+            tools,
+            slot,
+            urgent,
+            batch: Vec::new(),
+            batch_bytes: 0,
+            began: Instant::now(),
+        }
+    }
+
+    /// Does it; true if the segment is free now. Otherwise it was stopped, or somebody still reads
+    /// from the segment.
+    ///
+    /// # Errors
+    /// `NoRoom` where nothing is left to move records to; nothing is lost, later is as good.
+    pub fn run(mut self, stop: &AtomicBool) -> Result<bool, Fault> {
+        let (file, row) = {
+            let mut table = self.tools.segments.lock();
+            let row = table.slot(self.slot).row;
+            (table.file(self.slot)?, row)
+        };
+        let mut scan = Scan::new(&file, 0, 0, row.bytes);
+        while let Some(scanned) = scan.next()? {
+            for entry in &scanned.group.entries {
+                if stop.load(Ordering::SeqCst) {
+                    return Ok(false);
+                }
+                self.carry(entry, &file, scanned.group.sequence)?;
+            }
+        }
+        self.send()?;
+        self.carry_hidden(&file)?;
+        drop(file);
+        self.free(row)
+    }
+
+    fn carry(
+        &mut self,
+        entry: &Entry,
+        file: &Arc<SegmentFile>,
+        sequence: u64,
+    ) -> Result<(), Fault> {
+        match *entry {
+            Entry::Put { id, offset, .. } => self.carry_record(id, file, offset),
+            Entry::Delete {
+                id,
+                slot,
+                generation,
+                sequence: told,
+            } => {
+                debug_assert!(
+                    told <= sequence,
+                    "a delete is told when it happens or later"
+                );
+                if !self.is_needed(slot, generation) {
+                    return Ok(());
+                }
+                let work = Work::KeepDelete {
+                    id,
+                    slot,
+                    generation,
+                    sequence: told,
+                };
+                self.push(work, Arc::new((None, None)), 64)
+            }
+        }
+    }
+
+    /// Whether a delete must be told again: as long as a record of its chunk may be found in a
+    /// segment that is not free.
+    fn is_needed(&self, slot: u32, generation: u32) -> bool {
+        let table = self.tools.segments.lock();
+        table.slots.iter().any(|(other, entry)| {
+            let named = *other == slot && entry.row.generation == generation;
+            // May hold earlier records of any chunk that was moved out.
+            let leftover = matches!(entry.row.state, SlotState::Emptying | SlotState::Retired);
+            *other != self.slot && entry.row.state != SlotState::Free && (named || leftover)
+        })
+    }
+
+    /// Moves a record, if it is still its chunk's. A damaged one goes to quarantine.
+    fn carry_record(
+        &mut self,
+        id: ChunkId,
+        file: &Arc<SegmentFile>,
+        offset: u32,
+    ) -> Result<(), Fault> {
+        let meant = |row: &Row| {
+            row.location.filter(|location| {
+                location.slot == file.slot
+                    && location.generation == file.generation
+                    && location.offset == offset
+            })
+        };
+        if self.tools.index.get(id)?.as_ref().and_then(meant).is_none() {
+            return Ok(());
+        }
+        if self.batch.iter().any(|(work, _)| work.id() == Some(id)) {
+            self.send()?;
+        }
+        let busy = self.tools.busy.enter_blocking(id);
+        let Some(row) = self.tools.index.get(id)? else {
+            return Ok(());
+        };
+        let Some(location) = meant(&row) else {
+            return Ok(());
+        };
+        let gate = &self.tools.segments.gate;
+        gate.probe()
+            .at(Step::MoveRecord)
+            .map_err(Fault::io("move", file.path()))?;
+        let hold: Hold = Arc::new((Some(busy), None));
+        match read_whole(Arc::clone(file), location, &row) {
+            Ok(record) => {
+                let bytes = record.head.record_bytes();
+                let work = self.moved(record, location)?;
+                self.push(work, hold, bytes)
+            }
+            Err(Fault::Damaged(detail)) => {
+                let raw = RecordReader::raw_in_segment(Arc::clone(file), location, &row);
+                quarantine::keep(&self.tools.layout, id, &raw, &detail)?;
+                gate.count_quarantined();
+                let only = Some(location);
+                self.push(Work::Delete { id, only }, hold, 64)
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// A record to be appended, or one that was written to room of its own.
+    fn moved(&self, record: SegmentRecord, location: Location) -> Result<Work, Fault> {
+        let from = Some(location);
+        if record.head.record_bytes() <= self.tools.segments.inline_bytes_max() {
+            return Ok(Work::Append { record, from });
+        }
+        let segments = &self.tools.segments;
+        let reservation = segments.reserve(record.head.record_bytes(), Purpose::Upkeep)?;
+        let pieces: Vec<Bytes> = record.pieces(reservation.file.nonce).collect();
+        reservation.file.write(&pieces, reservation.offset.into())?;
+        Ok(Work::Land {
+            reservation,
+            head_bytes: record.head.bytes(),
+            info: record.info,
+            from,
+        })
+    }
+
+    fn push(&mut self, work: Work, hold: Hold, bytes: u64) -> Result<(), Fault> {
+        self.batch.push((work, hold));
+        self.batch_bytes += bytes;
+        if self.batch.len() >= BATCH_MAX || self.batch_bytes >= BATCH_BYTES {
+            return self.send();
+        }
+        Ok(())
+    }
+
+    /// Waits until what was collected is durable, then yields to others for as long as it took.
+    fn send(&mut self) -> Result<(), Fault> {
+        let committer = &self.tools.committer;
+        let commits = self
+            .batch
+            .drain(..)
+            .map(|(work, hold)| committer.commit(work, Some(hold)));
+        for landed in block_on(join_all(commits)) {
+            landed?;
+        }
+        self.batch_bytes = 0;
+        if !self.urgent && self.tools.segments.gate.is_busy() {
+            std::thread::park_timeout(self.began.elapsed().min(YIELD_MAX));
+        }
+        self.began = Instant::now();
+        Ok(())
+    }
+
+    /// Moves what the index still has here although no group spoke of it: their heads are damaged.
+    fn carry_hidden(&mut self, file: &Arc<SegmentFile>) -> Result<(), Fault> {
+        if self.tools.segments.lock().slot(self.slot).row.live_bytes == 0 {
+            return Ok(());
+        }
+        let hidden = self.tools.index.located_in(file.slot, file.generation)?;
+        for row in hidden {
+            let offset = row.location.map_or(0, |location| location.offset);
+            self.carry_record(row.info.id, file, offset)?;
+        }
+        self.send()
+    }
+
+    /// Ends the segment's life.
+    fn free(self, row: SlotRow) -> Result<bool, Fault> {
+        let segments = &self.tools.segments;
+        if !segments.retire(self.slot) {
+            return Ok(false);
+        }
+        let path = create::path(&segments.dir, self.slot);
+        let probe = segments.gate.probe();
+        probe
+            .at(Step::FlushIndex)
+            .map_err(Fault::io("index", &path))?;
+        // IMPORTANT: the index is durable before the groups go that it would be read from, and the
+        // segment's end is durable before it begins another life.
+        self.tools.checkpoint()?;
+        probe
+            .at(Step::FreeSegment)
+            .map_err(Fault::io("free", &path))?;
+        create::end_life(
+            &path,
+            segments.node,
+            self.slot,
+            &row,
+            segments.gate.durability(),
+        )?;
+        segments.set_free(self.slot);
+        Ok(true)
+    }
+}
+
+fn read_whole(
+    file: Arc<SegmentFile>,
+    location: Location,
+    row: &Row,
+) -> Result<SegmentRecord, Fault> {
+    let reader = RecordReader::in_segment(file, location, row, Wait::ForDisk)?;
+    let end = row.info.length_bytes;
+    let mut data = Vec::new();
+    let mut next = Some(first_piece(ByteRange { start: 0, end }));
+    while let Some(piece) = next {
+        data.push(reader.read(piece, Wait::ForDisk)?);
+        next = next_piece(piece, end);
+    }
+    let head = RecordHead {
+        id: row.info.id,
+        length_bytes: end,
+        owner: reader.owner_bytes().to_vec(),
+    };
+    let record = SegmentRecord::new(head, data);
+    if record.info != row.info {
+        return Err(Fault::Damaged(
+            "the data differ from the chunk's checksum".into(),
+        ));
+    }
+    Ok(record)
+}

@@ -1,0 +1,175 @@
+//! The head of a group: what one sync made durable. Pure; hostile bytes give None, never a panic.
+
+use chunkproto::{ChunkId, Crc64, block_crc32c};
+
+use super::super::bytes::{array_at, u32_at, u64_at};
+use super::header::Nonce;
+
+/// Most entries in one group: more would not make the sync cheaper, and the first would wait.
+pub(crate) const GROUP_ENTRIES_MAX: usize = 512;
+
+const MAGIC: [u8; 8] = *b"SXTGROUP";
+const ENTRIES_AT: usize = 48;
+const ENTRY_BYTES: usize = 52;
+const PUT: u8 = 1;
+const DELETE: u8 = 2;
+
+/// The head of one group, wherever its records lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Group {
+    /// Number of the group among all of the store; a group is written when the one before is durable.
+    pub sequence: u64,
+    /// Number of the group in its segment's life, from 0.
+    pub ordinal: u32,
+    /// Bytes from the head's first one to the end of the records that follow it.
+    pub bytes: u32,
+    /// What happened, in no particular order.
+    pub entries: Vec<Entry>,
+}
+
+/// One change of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// A record in this segment is a chunk.
+    Put {
+        /// The chunk.
+        id: ChunkId,
+        /// Offset of the record's head in the segment.
+        offset: u32,
+        /// Length of the record's head.
+        head_bytes: u16,
+        /// Bytes of data.
+        length_bytes: u64,
+        /// Checksum of the data.
+        crc64: Crc64,
+    },
+    /// A chunk is gone.
+    Delete {
+        /// The chunk.
+        id: ChunkId,
+        /// The segment that held its record. Once that segment has begun another life, this entry
+        /// is of no use any more.
+        slot: u32,
+        /// The life of that segment.
+        generation: u32,
+        /// The group in which the chunk was deleted: this one, or an earlier one whose segment was
+        /// compacted. Records of later groups are not meant.
+        sequence: u64,
+    },
+}
+
+impl Group {
+    /// Length of the head of a group with `entries` entries.
+    pub fn head_bytes(entries: usize) -> usize {
+        ENTRIES_AT + entries * ENTRY_BYTES + 4
+    }
+
+    /// The head's bytes.
+    pub fn encode(&self, nonce: Nonce) -> Vec<u8> {
+        let count = u32::try_from(self.entries.len()).expect("at most GROUP_ENTRIES_MAX");
+        let mut bytes = Vec::with_capacity(Self::head_bytes(self.entries.len()));
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&nonce.0);
+        bytes.extend_from_slice(&self.sequence.to_le_bytes());
+        bytes.extend_from_slice(&self.ordinal.to_le_bytes());
+        bytes.extend_from_slice(&count.to_le_bytes());
+        bytes.extend_from_slice(&self.bytes.to_le_bytes());
+        bytes.resize(ENTRIES_AT, 0);
+        for entry in &self.entries {
+            bytes.extend_from_slice(&entry.encode());
+        }
+        let crc = block_crc32c(&bytes);
+        bytes.extend_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// How long the head is that begins with these bytes; None if they begin none of this life.
+    pub fn announced_bytes(bytes: &[u8], nonce: Nonce) -> Option<usize> {
+        if bytes.len() < ENTRIES_AT || bytes[..8] != MAGIC || bytes[8..24] != nonce.0 {
+            return None;
+        }
+        let count = usize::try_from(u32_at(bytes, 36)).ok()?;
+        (count <= GROUP_ENTRIES_MAX).then(|| Self::head_bytes(count))
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote; more bytes may follow.
+    pub fn decode(bytes: &[u8], nonce: Nonce) -> Option<Self> {
+        let head_bytes = Self::announced_bytes(bytes, nonce)?;
+        let head = bytes.get(..head_bytes)?;
+        let (content, _) = head.split_at(head_bytes - 4);
+        let group_bytes = u32_at(head, 40);
+        if block_crc32c(content) != u32_at(head, head_bytes - 4)
+            || usize::try_from(group_bytes).ok()? < head_bytes
+        {
+            return None;
+        }
+        let entries = content[ENTRIES_AT..].chunks_exact(ENTRY_BYTES);
+        Some(Self {
+            sequence: u64_at(head, 24),
+            ordinal: u32_at(head, 32),
+            bytes: group_bytes,
+            entries: entries.map(Entry::decode).collect::<Option<_>>()?,
+        })
+    }
+}
+
+impl Entry {
+    /// The chunk that changed.
+    pub fn id(&self) -> ChunkId {
+        match self {
+            Self::Put { id, .. } | Self::Delete { id, .. } => *id,
+        }
+    }
+
+    fn encode(&self) -> [u8; ENTRY_BYTES] {
+        let mut bytes = [0; ENTRY_BYTES];
+        bytes[8..24].copy_from_slice(self.id().as_bytes());
+        match *self {
+            Self::Put {
+                offset,
+                head_bytes,
+                length_bytes,
+                crc64,
+                ..
+            } => {
+                bytes[0] = PUT;
+                bytes[4..8].copy_from_slice(&offset.to_le_bytes());
+                bytes[24..32].copy_from_slice(&length_bytes.to_le_bytes());
+                bytes[32..40].copy_from_slice(&crc64.0.to_le_bytes());
+                bytes[40..44].copy_from_slice(&u32::from(head_bytes).to_le_bytes());
+            }
+            Self::Delete {
+                slot,
+                generation,
+                sequence,
+                ..
+            } => {
+                bytes[0] = DELETE;
+                bytes[24..32].copy_from_slice(&sequence.to_le_bytes());
+                bytes[44..48].copy_from_slice(&slot.to_le_bytes());
+                bytes[48..52].copy_from_slice(&generation.to_le_bytes());
+            }
+        }
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let id = ChunkId::from_bytes(array_at(bytes, 8));
+        match bytes[0] {
+            PUT => Some(Self::Put {
+                id,
+                offset: u32_at(bytes, 4),
+                head_bytes: u16::try_from(u32_at(bytes, 40)).ok()?,
+                length_bytes: u64_at(bytes, 24),
+                crc64: Crc64(u64_at(bytes, 32)),
+            }),
+            DELETE => Some(Self::Delete {
+                id,
+                slot: u32_at(bytes, 44),
+                generation: u32_at(bytes, 48),
+                sequence: u64_at(bytes, 24),
+            }),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The open files of segments: a bounded number, the least recently used closed first.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::super::fault::Fault;
+use super::create;
+use super::file::SegmentFile;
+use super::header::Nonce;
+
+/// Most files kept open; reads and writes under way may keep more for their duration.
+const OPEN_MAX: usize = 512;
+
+/// Open segment files by slot.
+pub(super) struct Handles {
+    dir: PathBuf,
+    open: HashMap<u32, (Arc<SegmentFile>, u64)>,
+    clock: u64,
+}
+
+impl Handles {
+    /// No open files yet.
+    pub fn new(dir: PathBuf) -> Self {
+        Self {
+            dir,
+            open: HashMap::new(),
+            clock: 0,
+        }
+    }
+
+    /// The file of a slot if it is open.
+    pub fn get(&mut self, slot: u32) -> Option<Arc<SegmentFile>> {
+        self.clock += 1;
+        let (file, used) = self.open.get_mut(&slot)?;
+        *used = self.clock;
+        Some(Arc::clone(file))
+    }
+
+    /// The file of a slot, opened if it is not.
+    pub fn open(
+        &mut self,
+        slot: u32,
+        generation: u32,
+        nonce: Nonce,
+    ) -> Result<Arc<SegmentFile>, Fault> {
+        if let Some(file) = self.get(slot) {
+            return Ok(file);
+        }
+        let path = create::path(&self.dir, slot);
+        let file = Arc::new(SegmentFile::open(&path, slot, generation, nonce)?);
+        self.insert(Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Keeps an open file, in place of an earlier life's.
+    pub fn insert(&mut self, file: Arc<SegmentFile>) {
+        if self.open.len() >= OPEN_MAX {
+            self.close_oldest();
+        }
+        self.clock += 1;
+        self.open.insert(file.slot, (file, self.clock));
+    }
+
+    /// Closes the file of a slot; false if somebody still reads or writes it.
+    pub fn close(&mut self, slot: u32) -> bool {
+        if self
+            .open
+            .get(&slot)
+            .is_some_and(|(file, _)| Arc::strong_count(file) > 1)
+        {
+            return false;
+        }
+        self.open.remove(&slot);
+        true
+    }
+
+    fn close_oldest(&mut self) {
+        let unused = self
+            .open
+            .values()
+            .filter(|(file, _)| Arc::strong_count(file) == 1);
+        let oldest = unused.min_by_key(|(_, used)| *used);
+        if let Some(slot) = oldest.map(|(file, _)| file.slot) {
+            self.open.remove(&slot);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Processes that are killed at every named step: what they acknowledged is there, what they deleted
+//! stays deleted (I1, I4, I9, I11).
+//!
+//! The killed process is this program again, as [`works_until_it_is_killed`].
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{Command, abort};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use chunkd::{ChunkStore, Probe, Step, StoreOptions};
+use chunkproto::{ChunkId, ChunkInfo};
+use futures::future::join_all;
+use tempfile::TempDir;
+
+use crate::kit::{Dice, KIB, data, get, put};
+
+const DIR: &str = "SEXTANT_KILL_DIR";
+const STEP: &str = "SEXTANT_KILL_STEP";
+const AFTER: &str = "SEXTANT_KILL_AFTER";
+const SEGMENT_BYTES: u32 = 256 << 10;
+const LENGTHS: [usize; 7] = [1, 100, 4 * KIB, 20 * KIB, 40 * KIB, 60 * KIB, 70 * KIB];
+/// Rounds after which every step should have come.
+const ROUNDS_MAX: usize = 400;
+/// How many steps of a kind are let pass, one kill after the other on the same directory.
+const PASSES: [usize; 4] = [0, 1, 5, 17];
+
+/// What the parent knows of a chunk from the words of the killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Tried,
+    Held,
+    Deleting,
+    Gone,
+}
+
+#[derive(Default)]
+struct Told(BTreeMap<ChunkId, (Known, usize, u64)>);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_killed_at_any_step_loses_nothing_and_brings_nothing_back() {
+    for (kind, step) in Step::ALL.into_iter().enumerate() {
+        let dir = TempDir::new().unwrap();
+        let mut told = Told::default();
+        for after in PASSES {
+            println!("killed at {step:?} after {after} of them");
+            told.hear(&killed_at(dir.path(), kind, after));
+            told.check(dir.path()).await;
+        }
+    }
+}
+
+/// What a process said that was killed at this step.
+fn killed_at(dir: &Path, kind: usize, after: usize) -> String {
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["kills::works_until_it_is_killed", "--exact", "--ignored"])
+        .arg("--nocapture")
+        .env(DIR, dir)
+        .env(STEP, kind.to_string())
+        .env(AFTER, after.to_string())
+        .output()
+        .unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.signal().is_some(),
+        "it never came to that step: {words}"
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+impl Told {
+    /// Takes in lines such as `said put <id> <length> <seed>`.
+    fn hear(&mut self, words: &str) {
+        // The last line may be cut off.
+        let (whole, _) = words.rsplit_once('\n').unwrap();
+        for line in whole.lines() {
+            let Some((_, said)) = line.split_once("said ") else {
+                continue;
+            };
+            let mut said = said.split(' ');
+            let verb = said.next().unwrap();
+            let id: ChunkId = said.next().unwrap().parse().unwrap();
+            let mut number = || said.next().unwrap().parse::<u64>().unwrap();
+            match verb {
+                "putting" => {
+                    let length = number() as usize;
+                    self.0.insert(id, (Known::Tried, length, number()));
+                }
+                "put" => self.know(id, Known::Held),
+                "deleting" => self.know(id, Known::Deleting),
+                "deleted" => self.know(id, Known::Gone),
+                _ => panic!("{line}"),
+            }
+        }
+    }
+
+    fn know(&mut self, id: ChunkId, known: Known) {
+        self.0.get_mut(&id).unwrap().0 = known;
+    }
+
+    /// Opens the directory as it was left, then with a lost index.
+    async fn check(&mut self, dir: &Path) {
+        let store = open(dir, Probe::default());
+        let listed = self.compare(&store).await;
+        for info in &listed {
+            self.know(info.id, Known::Held);
+        }
+        for (known, _, _) in self.0.values_mut() {
+            if matches!(known, Known::Tried | Known::Deleting) {
+                *known = Known::Gone;
+            }
+        }
+        drop(store);
+        fs::remove_dir_all(dir.join("index")).unwrap();
+        let rebuilt = open(dir, Probe::default());
+        assert_eq!(self.compare(&rebuilt).await, listed, "live, then rebuilt");
+    }
+
+    async fn compare(&self, store: &ChunkStore) -> Vec<ChunkInfo> {
+        let listed = store.list(None, usize::MAX).await.unwrap();
+        for info in &listed {
+            let (known, length, seed) = self.0[&info.id];
+            assert!(known != Known::Gone, "{} is back", info.id);
+            let got = get(store, info.id, None).await.unwrap();
+            assert!(got == data(length, seed), "{}", info.id);
+        }
+        let is_listed = |id| listed.binary_search_by_key(id, |info| info.id).is_ok();
+        for (id, (known, ..)) in &self.0 {
+            assert!(*known != Known::Held || is_listed(id), "{id} is lost");
+        }
+        let used: u64 = listed.iter().map(|info| info.length_bytes).sum();
+        let state = store.state();
+        assert_eq!(
+            (state.chunk_count, state.used_bytes),
+            (listed.len() as u64, used)
+        );
+        listed
+    }
+}
+
+fn open(dir: &Path, probe: Probe) -> ChunkStore {
+    let mut options = StoreOptions::new(dir);
+    options.segment_bytes = SEGMENT_BYTES;
+    options.probe = probe;
+    ChunkStore::open(options).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "its parent tells it so what to do"
+)]
+#[ignore = "is run by another test, which kills it"]
+async fn works_until_it_is_killed() {
+    let number = |name| env::var(name).unwrap().parse::<usize>().unwrap();
+    let (step, after) = (Step::ALL[number(STEP)], number(AFTER));
+    let seen = AtomicUsize::new(0);
+    let probe = Probe::new(move |at| {
+        if at == step && seen.fetch_add(1, Ordering::SeqCst) == after {
+            abort();
+        }
+        Ok(())
+    });
+    let store = open(Path::new(&env::var(DIR).unwrap()), probe);
+    let mut dice = Dice::new((number(STEP) * 1000 + after) as u64 + 1);
+    let mut held = Vec::new();
+    for _ in 0..ROUNDS_MAX {
+        let new: Vec<_> = (0..=dice.below(12))
+            .map(|_| (ChunkId::generate(), dice.one_of(&LENGTHS), dice.roll()))
+            .collect();
+        join_all(new.iter().map(|new| put_aloud(&store, *new))).await;
+        held.extend(new.iter().map(|(id, ..)| *id));
+        let doomed: Vec<_> = (0..held.len() * 2 / 3)
+            .map(|_| held.swap_remove(dice.below(held.len())))
+            .collect();
+        join_all(doomed.iter().map(|id| delete_aloud(&store, *id))).await;
+    }
+}
+
+async fn put_aloud(store: &ChunkStore, (id, length, seed): (ChunkId, usize, u64)) {
+    say(&format!("said putting {id} {length} {seed}"));
+    put(store, id, &data(length, seed)).await.unwrap();
+    say(&format!("said put {id}"));
+}
+
+async fn delete_aloud(store: &ChunkStore, id: ChunkId) {
+    say(&format!("said deleting {id}"));
+    store.delete(id).await.unwrap();
+    say(&format!("said deleted {id}"));
+}
+
+/// Says it past all buffers.
+fn say(words: &str) {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{words}").unwrap();
+    stdout.flush().unwrap();
+}

@@ -1,0 +1,118 @@
+//! Nodes and jobs in Prometheus's text format, version 0.0.4:
+//! <https://prometheus.io/docs/instrumenting/exposition_formats/>.
+
+use std::fmt::{Display, Write as _};
+
+use crate::cluster::{NodeState, NodeStatus};
+use crate::jobs::{JobReport, JobState};
+
+/// The metrics of this gateway.
+pub fn metrics(nodes: &[NodeStatus], jobs: &[JobReport]) -> String {
+    let mut text = String::new();
+    of_nodes(&mut text, nodes);
+    of_jobs(&mut text, jobs);
+    text
+}
+
+fn of_nodes(text: &mut String, nodes: &[NodeStatus]) {
+    let mut gauge = |name: &str, help: &str, value: &dyn Fn(&NodeStatus) -> u64| {
+        head(text, name, "gauge", help);
+        for node in nodes {
+            line(text, name, "node", node.registration.node_id, value(node));
+        }
+    };
+    gauge(
+        "sextant_node_live",
+        "1 while the chunk server is heard from.",
+        &|node| u64::from(node.state == NodeState::Live),
+    );
+    gauge(
+        "sextant_node_writable",
+        "1 while the chunk server takes new chunks.",
+        &|node| u64::from(node.registration.state.writable),
+    );
+    gauge(
+        "sextant_node_used_bytes",
+        "Bytes of chunk data on the chunk server.",
+        &|node| node.registration.state.used_bytes,
+    );
+    gauge(
+        "sextant_node_free_bytes",
+        "Bytes free on the chunk server's disk.",
+        &|node| node.registration.state.free_bytes,
+    );
+    gauge(
+        "sextant_node_chunks",
+        "Chunks on the chunk server.",
+        &|node| node.registration.state.chunk_count,
+    );
+    gauge(
+        "sextant_node_fenced_disks",
+        "Disks that the chunk server has fenced off.",
+        &|node| node.registration.state.fenced_disks.len() as u64,
+    );
+    gauge(
+        "sextant_node_in_flight",
+        "This gateway's requests under way on it.",
+        &|node| u64::from(node.in_flight),
+    );
+}
+
+fn of_jobs(text: &mut String, jobs: &[JobReport]) {
+    let mut each = |name: &str, kind: &str, help: &str, value: &dyn Fn(&JobReport) -> u64| {
+        head(text, name, kind, help);
+        for job in jobs {
+            line(text, name, "job", &job.job, value(job));
+        }
+    };
+    each(
+        "sextant_job_running",
+        "gauge",
+        "1 while this gateway runs a round of the job.",
+        &|job| u64::from(job.state == JobState::Running),
+    );
+    each(
+        "sextant_job_alarmed",
+        "gauge",
+        "1 while the job refuses to go on until somebody has looked.",
+        &|job| u64::from(job.state == JobState::Alarmed),
+    );
+    each(
+        "sextant_job_done_total",
+        "counter",
+        "Units that the job has done.",
+        &|job| job.done_units,
+    );
+    each(
+        "sextant_job_done_bytes_total",
+        "counter",
+        "Bytes that the job has moved or deleted.",
+        &|job| job.done_bytes,
+    );
+    each(
+        "sextant_job_left",
+        "gauge",
+        "Units that wait, as of the job's last look.",
+        &|job| job.left_units.unwrap_or(0),
+    );
+    each(
+        "sextant_job_left_bytes",
+        "gauge",
+        "Bytes that wait, as of the job's last look.",
+        &|job| job.left_bytes.unwrap_or(0),
+    );
+    each(
+        "sextant_job_errors_total",
+        "counter",
+        "Rounds that failed.",
+        &|job| job.errors,
+    );
+}
+
+fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+    writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}").expect("a string takes all text");
+}
+
+fn line(text: &mut String, name: &str, label: &str, value: impl Display, number: u64) {
+    writeln!(text, "{name}{{{label}=\"{value}\"}} {number}").expect("a string takes all text");
+}

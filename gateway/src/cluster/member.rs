@@ -1,0 +1,155 @@
+//! One node as this gateway sees it: what it said last, when, and what follows from that.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use chunkproto::Registration;
+use tokio::time::Instant;
+
+use crate::chunks::NodeView;
+
+/// How long silence is borne.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// A node that was silent for so long gets no new chunks.
+    pub suspect_after: Duration,
+    /// A node that was silent for so long is taken for gone: its chunks are repaired elsewhere.
+    pub down_after: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            suspect_after: Duration::from_secs(6),
+            down_after: Duration::from_secs(600),
+        }
+    }
+}
+
+/// How a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeState {
+    /// Heard from lately.
+    Live,
+    /// Silent, or it failed a request since it was last heard from.
+    Suspect,
+    /// Silent for so long that it is taken for gone.
+    Down,
+}
+
+/// How a node came to be known, or made itself heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Voice {
+    /// It spoke just now.
+    Heard,
+    /// It was only read of in the metastore.
+    Unheard,
+    /// It is part of this process, and so always live.
+    Embedded,
+}
+
+/// A node for the operator's eyes.
+#[derive(Debug, Clone)]
+pub struct NodeStatus {
+    /// What the node said last.
+    pub registration: Registration,
+    /// How it is.
+    pub state: NodeState,
+    /// Requests of this gateway under way on it.
+    pub in_flight: u32,
+}
+
+/// Counts one request to a node while it lives.
+#[derive(Debug)]
+pub struct InFlight(Arc<AtomicU32>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A node.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) registration: Registration,
+    voice: Voice,
+    /// When it spoke last; for one that never spoke, when it came to be known.
+    heard_at: Instant,
+    in_flight: Arc<AtomicU32>,
+}
+
+impl Member {
+    pub(super) fn new(registration: Registration, voice: Voice) -> Self {
+        Self {
+            registration,
+            voice,
+            heard_at: Instant::now(),
+            in_flight: Arc::default(),
+        }
+    }
+
+    /// Notes that it spoke, or was read of.
+    pub(super) fn hear(&mut self, voice: Voice) {
+        if self.voice != Voice::Embedded {
+            self.voice = voice;
+        }
+        self.heard_at = Instant::now();
+    }
+
+    /// Notes that a request to it failed as if it were gone.
+    pub(super) fn doubt(&mut self) {
+        if self.voice == Voice::Heard {
+            self.voice = Voice::Unheard;
+        }
+    }
+
+    pub(super) fn state(&self, patience: Patience) -> NodeState {
+        let silent = self.heard_at.elapsed();
+        match self.voice {
+            Voice::Embedded => NodeState::Live,
+            Voice::Heard if silent < patience.suspect_after => NodeState::Live,
+            _ if silent < patience.down_after => NodeState::Suspect,
+            _ => NodeState::Down,
+        }
+    }
+
+    pub(super) fn is_writable(&self, patience: Patience) -> bool {
+        self.state(patience) == NodeState::Live && self.registration.state.writable
+    }
+
+    /// Requests under way: this gateway's own and those that the node last reported.
+    pub(super) fn load(&self) -> u32 {
+        self.in_flight
+            .load(Ordering::Relaxed)
+            .saturating_add(self.registration.state.in_flight)
+    }
+
+    /// Counts a request until the guard is dropped.
+    pub(super) fn begin_request(&self) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(&self.in_flight))
+    }
+
+    pub(super) fn view(&self, patience: Patience) -> NodeView {
+        let state = &self.registration.state;
+        NodeView {
+            id: self.registration.node_id,
+            zone: self.registration.zone.clone(),
+            writable: self.is_writable(patience),
+            in_flight: self.load(),
+            used_bytes: state.used_bytes,
+            free_bytes: state.free_bytes,
+            capacity_bytes: state.capacity_bytes,
+        }
+    }
+
+    pub(super) fn status(&self, patience: Patience) -> NodeStatus {
+        NodeStatus {
+            registration: self.registration.clone(),
+            state: self.state(patience),
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+        }
+    }
+}

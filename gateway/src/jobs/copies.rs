@@ -1,0 +1,249 @@
+//! What all jobs that move chunks do: look which copies of a chunk are good, choose a node, copy to
+//! it, verify, change the row.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+
+use chunkproto::{ChunkError, ChunkId, ChunkReceipt, NodeId};
+use futures::future::join_all;
+use metastore::{ChunkRef, MetaError, MetaResult, Metastore, ReplicaChange};
+use tracing::{debug, warn};
+use uuid::Uuid;
+
+use super::job::Round;
+use crate::chunks::{ChunkTransport, PlacementRequest, choose_nodes};
+use crate::cluster::{Membership, NodeState};
+
+/// Copies chunks between nodes.
+#[derive(Clone)]
+pub struct Copies {
+    pub(super) metastore: Arc<dyn Metastore>,
+    pub(super) transport: Arc<dyn ChunkTransport>,
+    pub(super) membership: Arc<Membership>,
+    random: RandomState,
+}
+
+/// What one of the nodes that a row names turned out to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holding {
+    /// The chunk, with length and checksum of the row.
+    Good,
+    /// Not the chunk.
+    Nothing,
+    /// Something else under the chunk's id.
+    Other,
+    /// It cannot be read: the disk fails.
+    Unreadable,
+    /// Unknown: the node does not answer, but has not been silent for long.
+    Awaited,
+    /// Unknown: the node is taken for gone.
+    Lost,
+}
+
+/// Why a chunk was not copied.
+#[derive(Debug)]
+pub enum CopyFailure {
+    /// The copy on this source is bad.
+    Source,
+    /// The target did not take it.
+    Target,
+    /// The round is over.
+    Over,
+}
+
+/// What became of a change of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    /// The row names what it should.
+    Done,
+    /// It is as it was, and what it will be is for a later round to find out.
+    NotNow,
+    /// No row names the chunk any longer.
+    Gone,
+}
+
+impl Copies {
+    /// Copies over `transport` between the nodes of `membership`, for rows in `metastore`.
+    #[must_use]
+    pub fn new(
+        metastore: Arc<dyn Metastore>,
+        transport: Arc<dyn ChunkTransport>,
+        membership: Arc<Membership>,
+    ) -> Self {
+        Self {
+            metastore,
+            transport,
+            membership,
+            random: RandomState::new(),
+        }
+    }
+
+    /// Asks every node that the row names what it holds. Where a node has damaged bytes under a good
+    /// description, that is found when they are read.
+    pub async fn examine(&self, chunk: &ChunkRef) -> Vec<(NodeId, Holding)> {
+        let asked = chunk.replicas.iter().map(async |&node| {
+            let holding = match self.membership.state(node) {
+                NodeState::Live => self.ask(node, chunk).await,
+                NodeState::Suspect => Holding::Awaited,
+                NodeState::Down => Holding::Lost,
+            };
+            (node, holding)
+        });
+        join_all(asked).await
+    }
+
+    async fn ask(&self, node: NodeId, chunk: &ChunkRef) -> Holding {
+        match self.transport.head(node, chunk.id).await {
+            Ok(info) if (info.length_bytes, info.crc64) == (chunk.length_bytes, chunk.crc64) => {
+                Holding::Good
+            }
+            Ok(info) => {
+                warn!(chunk = %chunk.id, %node, ?info, "a node holds other bytes than its row says");
+                Holding::Other
+            }
+            Err(ChunkError::NotFound(_) | ChunkError::Corrupt { .. }) => Holding::Nothing,
+            Err(ChunkError::Io(_)) => Holding::Unreadable,
+            Err(error) => {
+                if matches!(error, ChunkError::Unreachable(_)) {
+                    self.membership.suspect(node);
+                }
+                Holding::Awaited
+            }
+        }
+    }
+
+    /// The best node for another copy of the chunk, none of `excluded`.
+    #[must_use]
+    pub fn choose(&self, chunk: &ChunkRef, excluded: &[NodeId]) -> Option<NodeId> {
+        let request = PlacementRequest {
+            nodes_wanted: 1,
+            length_bytes: chunk.length_bytes,
+            excluded,
+            same_body: &[],
+        };
+        let random = || self.random.hash_one(Uuid::now_v7());
+        choose_nodes(&self.membership.view(), request, random).pop()
+    }
+
+    /// Copies the chunk at the job's rate, and sees that the copy has length and checksum of the row.
+    ///
+    /// # Errors
+    /// See [`CopyFailure`].
+    pub async fn copy(
+        &self,
+        chunk: &ChunkRef,
+        source: NodeId,
+        target: NodeId,
+        round: &Round,
+    ) -> Result<(), CopyFailure> {
+        if !round.may_move(chunk.length_bytes).await {
+            return Err(CopyFailure::Over);
+        }
+        let _counted = [source, target].map(|node| self.membership.begin_request(node));
+        let fence = Some(round.fence());
+        let copied = self.transport.copy(target, chunk.id, source, fence).await;
+        let expected = ChunkReceipt {
+            length_bytes: chunk.length_bytes,
+            crc64: chunk.crc64,
+        };
+        match copied {
+            Ok(receipt) if receipt == expected => {
+                round.progress().done(chunk.length_bytes);
+                Ok(())
+            }
+            Ok(receipt) => {
+                warn!(chunk = %chunk.id, %source, %target, ?receipt, "a copy is not what its row says");
+                // What it just stored is nothing that a row names.
+                let deleted = self.transport.delete(target, chunk.id, fence).await;
+                if let Err(error) = deleted {
+                    debug!(chunk = %chunk.id, %target, %error, "a bad copy stays behind");
+                }
+                Err(CopyFailure::Source)
+            }
+            Err(ChunkError::Fenced(detail)) => {
+                debug!(detail, "another gateway runs the job now");
+                round.end();
+                Err(CopyFailure::Over)
+            }
+            Err(error) => {
+                warn!(chunk = %chunk.id, %source, %target, %error, "a chunk was not copied");
+                match error {
+                    ChunkError::NotFound(_) | ChunkError::Corrupt { .. } => {
+                        Err(CopyFailure::Source)
+                    }
+                    _ => Err(CopyFailure::Target),
+                }
+            }
+        }
+    }
+
+    /// Makes the chunk's row name `replicas`, where it still names what the caller saw. Copies made
+    /// for a row that is gone are given to garbage collection.
+    ///
+    /// # Errors
+    /// What keeps the metadata from being read or written.
+    pub async fn name(
+        &self,
+        chunk: &ChunkRef,
+        replicas: Vec<NodeId>,
+        round: &Round,
+    ) -> MetaResult<Changed> {
+        if replicas == chunk.replicas {
+            return Ok(Changed::Done);
+        }
+        let change = ReplicaChange {
+            chunk: chunk.id,
+            expected: chunk.replicas.clone(),
+            replicas: replicas.clone(),
+            now: round.now(),
+        };
+        match self.metastore.change_replicas(round.fence(), change).await {
+            Ok(()) => Ok(Changed::Done),
+            Err(MetaError::NoSuchChunk(_)) => {
+                let copied = |node: &NodeId| !chunk.replicas.contains(node);
+                let replicas: Vec<_> = replicas.into_iter().filter(copied).collect();
+                self.give_up(chunk, replicas, round).await?;
+                Ok(Changed::Gone)
+            }
+            Err(MetaError::Conflict) => Ok(Changed::NotNow),
+            Err(MetaError::Fenced(_)) => {
+                round.end();
+                Ok(Changed::NotNow)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn give_up(
+        &self,
+        chunk: &ChunkRef,
+        replicas: Vec<NodeId>,
+        round: &Round,
+    ) -> MetaResult<()> {
+        if replicas.is_empty() {
+            return Ok(());
+        }
+        let copies = ChunkRef {
+            replicas,
+            ..chunk.clone()
+        };
+        match self.metastore.discard(vec![copies], round.now()).await {
+            // Named again is impossible for an id; whoever has it keeps it.
+            Err(MetaError::Conflict) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Where a chunk is by its row; none once no row names it.
+    ///
+    /// # Errors
+    /// What keeps the metadata from being read.
+    pub async fn placement(&self, chunk: ChunkId) -> MetaResult<Option<ChunkRef>> {
+        let found = self.metastore.placements(&[chunk]).await?;
+        Ok(found
+            .into_iter()
+            .flatten()
+            .next()
+            .map(|placed| placed.chunk))
+    }
+}

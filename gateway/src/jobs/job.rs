@@ -1,0 +1,138 @@
+//! What a background job is: rounds of small units, under a lease, cut short between units only.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chunkproto::{Fence, JobName};
+use metastore::{MetaError, Timestamp};
+use tokio::sync::watch;
+
+use super::progress::JobProgress;
+use super::throttle::Throttle;
+use crate::clock::Clock;
+
+/// A background job. The runner sees to its lease, its pauses and its reports.
+#[async_trait]
+pub trait Job: Send + Sync + 'static {
+    /// Its name, which is also its lease's.
+    fn name(&self) -> JobName;
+
+    /// How long it rests after a round.
+    fn period(&self) -> Duration;
+
+    /// Bytes per second that it may move, unless the operator says otherwise; none: any number.
+    fn rate_bytes_per_s(&self) -> Option<u64> {
+        None
+    }
+
+    /// Returns when there is a reason to end the rest early.
+    async fn woken(&self) {
+        std::future::pending().await
+    }
+
+    /// Does what there is to do, unit by unit, as long as the round goes on. What it changes, it
+    /// changes with the round's fence.
+    ///
+    /// # Errors
+    /// What kept it from going on; the next round tries again.
+    async fn round(&self, round: &Round) -> Result<(), JobError>;
+}
+
+/// Why a round ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The metadata cannot be read or written.
+    #[error(transparent)]
+    Metadata(#[from] MetaError),
+    /// Something looks so wrong that the job refuses to go on; an operator must look.
+    #[error("{0}")]
+    Alarm(String),
+}
+
+/// One round of a job, as the job sees it.
+pub struct Round {
+    fence: Fence,
+    clock: Clock,
+    progress: Arc<JobProgress>,
+    throttle: Throttle,
+    stop: watch::Receiver<()>,
+    ended: AtomicBool,
+    unsettled: AtomicBool,
+}
+
+impl Round {
+    /// A round under `fence` that ends when `stop` closes.
+    #[must_use]
+    pub fn new(
+        fence: Fence,
+        clock: Clock,
+        progress: Arc<JobProgress>,
+        throttle: Throttle,
+        stop: watch::Receiver<()>,
+    ) -> Self {
+        Self {
+            fence,
+            clock,
+            progress,
+            throttle,
+            stop,
+            ended: AtomicBool::new(false),
+            unsettled: AtomicBool::new(false),
+        }
+    }
+
+    /// The proof of the job's lease, for everything that it changes.
+    #[must_use]
+    pub fn fence(&self) -> &Fence {
+        &self.fence
+    }
+
+    /// The present moment.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Whether the next unit may begin: the lease is held, the job not paused, the process not
+    /// stopping.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        !self.ended.load(Ordering::Relaxed) && self.stop.has_changed().is_ok()
+    }
+
+    /// Ends the round after the units under way.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until `bytes` may be moved at the job's rate; false if the round ends first.
+    pub async fn may_move(&self, bytes: u64) -> bool {
+        self.throttle.take(bytes, || self.goes_on()).await && self.goes_on()
+    }
+
+    /// How fast the job may go.
+    #[must_use]
+    pub fn throttle(&self) -> &Throttle {
+        &self.throttle
+    }
+
+    /// Where the job says how far it is.
+    #[must_use]
+    pub fn progress(&self) -> &JobProgress {
+        &self.progress
+    }
+
+    /// Notes that a node was told to change something and did not answer. The next round gets a new
+    /// token, so that the call, should it still arrive, comes too late once the node has seen that.
+    pub fn leave_unsettled(&self) {
+        self.unsettled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a call was left unsettled.
+    #[must_use]
+    pub fn is_unsettled(&self) -> bool {
+        self.unsettled.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,145 @@
+//! Nodes that are taken for gone: what they held is queued for repair, exactly, from the index of
+//! what stands on which node.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chunkproto::{ChunkId, NodeId};
+use metastore::{MetaResult, NodeChunk, RepairNeed, Timestamp};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::cluster::{Membership, NodeState};
+use crate::jobs::copies::Copies;
+use crate::jobs::job::Round;
+
+/// Chunks looked at and queued in one unit.
+const PAGE: usize = 1000;
+/// A node that stays down is looked at again after this: a long upload may have named it late.
+const AGAIN_AFTER: Duration = Duration::from_secs(600);
+
+/// The walks over what down nodes held.
+#[derive(Default)]
+pub struct DownNodes {
+    walks: Mutex<HashMap<NodeId, Walk>>,
+}
+
+/// How far the walk over one node's chunks is.
+#[derive(Debug, Clone, Copy)]
+enum Walk {
+    /// Behind this chunk; whether rows named the node for any so far.
+    Under { after: Option<ChunkId>, named: bool },
+    /// At its end at that moment.
+    Ended { at: Instant, named: bool },
+}
+
+impl DownNodes {
+    /// Whether more than a third of the nodes that hold anything are missing. Then something greater
+    /// than a disk has failed, and copying everything could make it worse.
+    #[must_use]
+    pub fn are_too_many(&self, membership: &Membership) -> bool {
+        let walks = self.walks();
+        // A node that went long ago and was emptied since is no longer missed.
+        let is_empty =
+            |node: &NodeId| matches!(walks.get(node), Some(Walk::Ended { named: false, .. }));
+        let states = membership.states();
+        let counted: Vec<_> = states.iter().filter(|(node, _)| !is_empty(node)).collect();
+        let is_missing = |(_, state): &&&(NodeId, NodeState)| *state != NodeState::Live;
+        let missing = counted.iter().filter(is_missing).count();
+        missing * 3 > counted.len()
+    }
+
+    /// Queues what nodes held that are down and were not gone through lately.
+    ///
+    /// # Errors
+    /// What keeps the metadata from being read or written.
+    pub async fn queue(&self, copies: &Copies, wanted: u8, round: &Round) -> MetaResult<()> {
+        let states = copies.membership.states();
+        let is_down = |node: &NodeId| states.contains(&(*node, NodeState::Down));
+        self.walks().retain(|node, _| is_down(node));
+        for (node, _) in states.iter().filter(|(_, state)| *state == NodeState::Down) {
+            while let Some((after, named)) = self.next_page(*node) {
+                if !round.goes_on() {
+                    return Ok(());
+                }
+                let metastore = &copies.metastore;
+                let page = metastore.node_chunks(*node, after, PAGE).await?;
+                let needs = needs_of(*node, &page, wanted, round.now(), &copies.membership);
+                let named = named || !needs.is_empty();
+                if !needs.is_empty() {
+                    metastore.queue_repairs(needs).await?;
+                }
+                self.advance(*node, page.last().map(|chunk| chunk.id), named);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where to go on with a node's chunks; none where its walk has ended.
+    fn next_page(&self, node: NodeId) -> Option<(Option<ChunkId>, bool)> {
+        let mut walks = self.walks();
+        let walk = walks.entry(node).or_insert_with(|| {
+            warn!(%node, "a chunk server is taken for gone; its chunks are queued for repair");
+            Walk::START
+        });
+        match *walk {
+            Walk::Under { after, named } => Some((after, named)),
+            Walk::Ended { at, .. } if at.elapsed() < AGAIN_AFTER => None,
+            Walk::Ended { .. } => {
+                *walk = Walk::START;
+                Some((None, false))
+            }
+        }
+    }
+
+    fn advance(&self, node: NodeId, last: Option<ChunkId>, named: bool) {
+        let walk = match last {
+            Some(last) => Walk::Under {
+                after: Some(last),
+                named,
+            },
+            None => {
+                info!(%node, named, "all chunks of a lost chunk server were looked at");
+                let at = Instant::now();
+                Walk::Ended { at, named }
+            }
+        };
+        self.walks().insert(node, walk);
+    }
+
+    fn walks(&self) -> MutexGuard<'_, HashMap<NodeId, Walk>> {
+        self.walks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Walk {
+    const START: Self = Self::Under {
+        after: None,
+        named: false,
+    };
+}
+
+/// What must be repaired of a page of a lost node's chunks: those that rows still place on it.
+fn needs_of(
+    node: NodeId,
+    page: &[NodeChunk],
+    wanted: u8,
+    now: Timestamp,
+    membership: &Membership,
+) -> Vec<RepairNeed> {
+    let placed = page.iter().filter_map(|chunk| chunk.placement.as_ref());
+    let here = placed.filter(|placed| placed.chunk.replicas.contains(&node));
+    here.map(|placed| {
+        let replicas = placed.chunk.replicas.iter();
+        let left = replicas.filter(|node| membership.state(**node) != NodeState::Down);
+        RepairNeed {
+            chunk: placed.chunk.id,
+            length_bytes: placed.chunk.length_bytes,
+            wanted,
+            have: u8::try_from(left.count()).unwrap_or(u8::MAX),
+            since: now,
+        }
+    })
+    .collect()
+}

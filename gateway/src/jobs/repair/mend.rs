@@ -1,0 +1,144 @@
+//! Mending one chunk: until it has as many good copies as it should, and its row names those.
+
+use chunkproto::NodeId;
+use metastore::{ChunkRef, MetaResult};
+use tracing::debug;
+
+use crate::jobs::copies::{Changed, Copies, CopyFailure, Holding};
+use crate::jobs::job::Round;
+
+/// Nodes tried for one chunk in one round.
+const ATTEMPTS_MAX: usize = 6;
+
+/// What is known of a chunk once it was looked at or worked on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mended {
+    /// No row names it.
+    Gone,
+    /// It has as many good copies as it should, counting nodes that are about to return.
+    Whole,
+    /// It has this many good copies, and lacks more.
+    Short(u8),
+}
+
+/// A chunk that is being mended.
+struct Patient<'a> {
+    chunk: &'a ChunkRef,
+    held: Vec<(NodeId, Holding)>,
+    /// Nodes that did not take a copy.
+    refused: Vec<NodeId>,
+}
+
+/// Sees that `chunk` has `wanted` good copies. With `only_last_copies`, leaves chunks alone that have
+/// more than one. A copy that is missing or bad is taken out of the row only once there are `wanted`
+/// good ones (I7).
+///
+/// # Errors
+/// What keeps the metadata from being read or written.
+pub async fn mend(
+    copies: &Copies,
+    chunk: &ChunkRef,
+    wanted: usize,
+    only_last_copies: bool,
+    round: &Round,
+) -> MetaResult<Mended> {
+    let mut patient = Patient {
+        chunk,
+        held: copies.examine(chunk).await,
+        refused: Vec::new(),
+    };
+    let may_copy = !only_last_copies || patient.good().len() == 1;
+    if may_copy {
+        patient.copy_until(wanted, copies, round).await;
+    }
+    let replicas = patient.replicas(wanted);
+    match copies.name(chunk, replicas, round).await? {
+        Changed::Gone => return Ok(Mended::Gone),
+        Changed::NotNow => debug!(chunk = %chunk.id, "its row changed while it was mended"),
+        Changed::Done if patient.is_whole(wanted) => return Ok(Mended::Whole),
+        Changed::Done => {}
+    }
+    let good = u8::try_from(patient.good().len()).unwrap_or(u8::MAX);
+    Ok(Mended::Short(good))
+}
+
+impl Patient<'_> {
+    async fn copy_until(&mut self, wanted: usize, copies: &Copies, round: &Round) {
+        for _ in 0..ATTEMPTS_MAX {
+            let good = self.good();
+            if good.len() + self.with(Holding::Awaited).len() >= wanted || !round.goes_on() {
+                return;
+            }
+            let Some(&source) = good.first() else {
+                return;
+            };
+            let Some(target) = copies.choose(self.chunk, &self.no_targets()) else {
+                return;
+            };
+            if !self.make_room(target, copies, round).await {
+                self.refused.push(target);
+                continue;
+            }
+            match copies.copy(self.chunk, source, target, round).await {
+                Ok(()) => self.set(target, Holding::Good),
+                Err(CopyFailure::Source) => self.set(source, Holding::Nothing),
+                Err(CopyFailure::Target) => self.refused.push(target),
+                Err(CopyFailure::Over) => return,
+            }
+        }
+    }
+
+    /// Deletes what stands under the chunk's id on a node and is not the chunk. There is a good copy
+    /// elsewhere, or this would not be asked.
+    async fn make_room(&self, target: NodeId, copies: &Copies, round: &Round) -> bool {
+        if !self.held.contains(&(target, Holding::Other)) {
+            return true;
+        }
+        let fence = Some(round.fence());
+        let deleted = copies.transport.delete(target, self.chunk.id, fence).await;
+        deleted.is_ok()
+    }
+
+    /// Nodes that are not asked to take a copy.
+    fn no_targets(&self) -> Vec<NodeId> {
+        let is_out = |holding: Holding| !matches!(holding, Holding::Nothing | Holding::Other);
+        let held = self.held.iter().filter(|(_, holding)| is_out(*holding));
+        let out = held.map(|(node, _)| *node);
+        out.chain(self.refused.iter().copied()).collect()
+    }
+
+    /// What the row is to name: all good copies, and the others as long as there are too few good
+    /// ones. A node that is awaited stays.
+    fn replicas(&self, wanted: usize) -> Vec<NodeId> {
+        let is_enough = self.good().len() >= wanted;
+        let stays = |holding: Holding| match holding {
+            Holding::Good | Holding::Awaited => true,
+            Holding::Nothing | Holding::Other | Holding::Unreadable | Holding::Lost => !is_enough,
+        };
+        let named = self.held.iter().filter(|(_, holding)| stays(*holding));
+        named.map(|(node, _)| *node).collect()
+    }
+
+    fn is_whole(&self, wanted: usize) -> bool {
+        let is_bad = |holding: Holding| !matches!(holding, Holding::Good | Holding::Awaited);
+        let good = self.good().len();
+        let has_bad = self.held.iter().any(|(_, holding)| is_bad(*holding));
+        good >= wanted || (good + self.with(Holding::Awaited).len() >= wanted && !has_bad)
+    }
+
+    fn good(&self) -> Vec<NodeId> {
+        self.with(Holding::Good)
+    }
+
+    fn with(&self, wanted: Holding) -> Vec<NodeId> {
+        let with = self.held.iter().filter(|(_, holding)| *holding == wanted);
+        with.map(|(node, _)| *node).collect()
+    }
+
+    fn set(&mut self, node: NodeId, holding: Holding) {
+        match self.held.iter_mut().find(|(held, _)| *held == node) {
+            Some(entry) => entry.1 = holding,
+            None => self.held.push((node, holding)),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! All jobs of a gateway, from its settings.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metastore::Metastore;
+use tokio::sync::{Notify, watch};
+use uuid::Uuid;
+
+use super::copies::Copies;
+use super::garbage::GarbageCollector;
+use super::progress::JobBoard;
+use super::repair::{RepairJob, RepairSettings, write_hints};
+use super::runner::JobRunner;
+use crate::chunks::{ChunkTransport, HintQueue, RunningReads};
+use crate::clock::Clock;
+use crate::cluster::Membership;
+use crate::config::{JobConfig, rate_bytes_per_s};
+
+/// What the jobs work with.
+pub struct JobParts {
+    /// The metadata.
+    pub metastore: Arc<dyn Metastore>,
+    /// The way to the nodes.
+    pub transport: Arc<dyn ChunkTransport>,
+    /// The nodes.
+    pub membership: Arc<Membership>,
+    /// The reads of this gateway.
+    pub reads: RunningReads,
+    /// What its reads noticed.
+    pub hints: HintQueue,
+    /// Where the jobs say how far they are.
+    pub board: JobBoard,
+    /// Replicas that each chunk should have.
+    pub replicas: u8,
+}
+
+/// Runs all jobs until `stop` closes.
+pub async fn run_jobs(parts: JobParts, config: &JobConfig, stop: watch::Receiver<()>) {
+    let (clock, wake) = (Clock::system(), Arc::new(Notify::new()));
+    let runner = JobRunner::new(
+        Arc::clone(&parts.metastore),
+        parts.board,
+        Uuid::new_v4(),
+        clock.clone(),
+        stop.clone(),
+    );
+    let garbage = GarbageCollector::new(
+        Arc::clone(&parts.metastore),
+        Arc::clone(&parts.transport),
+        Arc::clone(&parts.membership),
+        parts.reads,
+        Duration::from_secs(config.gc_grace),
+    );
+    let copies = Copies::new(
+        Arc::clone(&parts.metastore),
+        parts.transport,
+        parts.membership,
+    );
+    let settings = RepairSettings {
+        replicas: parts.replicas,
+        rate_bytes_per_s: rate_bytes_per_s(config.repair_rate),
+    };
+    let repair = RepairJob::new(copies, settings, Arc::clone(&wake));
+    tokio::join!(
+        runner.clone().run(garbage),
+        runner.run(repair),
+        write_hints(
+            parts.hints,
+            parts.metastore,
+            parts.replicas,
+            clock,
+            wake,
+            stop
+        ),
+    );
+}

@@ -1,0 +1,87 @@
+//! Garbage collection: what no row names goes, and nothing else does.
+
+use std::time::Duration;
+
+use gateway::jobs::Job as _;
+
+use crate::kit::World;
+use crate::nodes::Fault;
+
+const GRACE: Duration = Duration::from_secs(900);
+
+#[tokio::test]
+async fn what_was_deleted_goes_after_its_grace() {
+    let world = World::new(3).await;
+    let gone = world.put_chunk("gone", 2).await;
+    let kept = world.put_chunk("kept", 2).await;
+    world.delete("gone").await;
+    world.wait(GRACE);
+    world.run(&world.collector(GRACE)).await.unwrap();
+    assert_eq!(world.copies(gone.id), 2, "within its grace");
+
+    world.wait(Duration::from_millis(1));
+    world.run(&world.collector(GRACE)).await.unwrap();
+    assert_eq!((world.copies(gone.id), world.copies(kept.id)), (0, 2));
+    assert_eq!(world.garbage().await, []);
+}
+
+#[tokio::test]
+async fn a_running_read_keeps_what_it_may_need() {
+    let world = World::new(3).await;
+    let chunk = world.put_chunk("cat", 2).await;
+    let read = world.reads.begin(world.now());
+    world.delete("cat").await;
+    world.wait(10 * GRACE);
+    world.run(&world.collector(GRACE)).await.unwrap();
+    assert_eq!(world.copies(chunk.id), 2);
+    drop(read);
+    world.run(&world.collector(GRACE)).await.unwrap();
+    assert_eq!(world.copies(chunk.id), 0);
+}
+
+#[tokio::test]
+async fn the_queue_waits_for_a_node_that_is_away() {
+    let world = World::new(2).await;
+    let chunk = world.put_chunk("cat", 2).await;
+    world.delete("cat").await;
+    world.wait(2 * GRACE);
+    let away = chunk.replicas[0];
+    world.nodes.set_fault(away, Fault::Gone);
+    world.run(&world.collector(GRACE)).await.unwrap();
+    assert_eq!(world.garbage().await.len(), 1);
+
+    world.bring_back(away);
+    world.run(&world.collector(GRACE)).await.unwrap();
+    assert_eq!(world.copies(chunk.id), 0);
+    assert_eq!(world.garbage().await, []);
+}
+
+#[tokio::test]
+async fn a_collector_that_was_overtaken_deletes_nothing() {
+    let world = World::new(2).await;
+    let chunk = world.put_chunk("cat", 2).await;
+    world.delete("cat").await;
+    world.wait(2 * GRACE);
+    let collector = world.collector(GRACE);
+    let stale = world.round(world.lease(&collector.name()).await);
+    let newest = world.lease(&collector.name()).await;
+    world.nodes.show_fence(&newest).await;
+
+    collector.round(&stale).await.unwrap();
+    assert_eq!(world.copies(chunk.id), 2);
+    assert_eq!(world.garbage().await.len(), 1);
+    assert!(!stale.goes_on(), "its round is over");
+}
+
+#[tokio::test]
+async fn a_delete_without_an_answer_is_repeated_with_a_new_token() {
+    let world = World::new(1).await;
+    let chunk = world.put_chunk("cat", 1).await;
+    world.delete("cat").await;
+    world.wait(2 * GRACE);
+    world.nodes.set_fault(chunk.replicas[0], Fault::Gone);
+    let collector = world.collector(GRACE);
+    let round = world.round(world.lease(&collector.name()).await);
+    collector.round(&round).await.unwrap();
+    assert!(round.is_unsettled());
+}

@@ -1,0 +1,163 @@
+//! The runner: who works, who waits, and what the operator says.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chunkproto::JobName;
+use gateway::jobs::{Job, JobBoard, JobError, JobReport, JobRunner, JobState, Round};
+use metastore::{JobControl, Upkeep as _};
+use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
+
+use crate::kit::World;
+
+/// A job that reports the token of each round, and fails when told to.
+struct Reporter {
+    rounds: mpsc::Sender<u64>,
+    unsettled: bool,
+    fails: Arc<AtomicBool>,
+}
+
+impl Reporter {
+    fn new() -> (Self, mpsc::Receiver<u64>) {
+        let (rounds, reported) = mpsc::channel(1);
+        let fails = Arc::default();
+        let job = Self {
+            rounds,
+            unsettled: false,
+            fails,
+        };
+        (job, reported)
+    }
+}
+
+#[async_trait]
+impl Job for Reporter {
+    fn name(&self) -> JobName {
+        "reporter".parse().unwrap()
+    }
+
+    fn period(&self) -> Duration {
+        Duration::from_millis(1)
+    }
+
+    async fn round(&self, round: &Round) -> Result<(), JobError> {
+        self.rounds.send(round.fence().token).await.unwrap();
+        if self.unsettled {
+            round.leave_unsettled();
+        }
+        match self.fails.load(Ordering::Relaxed) {
+            true => Err(JobError::Alarm("too much is wrong".into())),
+            false => Ok(()),
+        }
+    }
+}
+
+fn runner(world: &World, board: &JobBoard, stop: watch::Receiver<()>) -> JobRunner {
+    let metastore = world.metastore.clone();
+    JobRunner::new(
+        metastore,
+        board.clone(),
+        Uuid::new_v4(),
+        world.clock(),
+        stop,
+    )
+}
+
+/// The job's report once it is in `state`.
+async fn report(board: &JobBoard, state: JobState) -> JobReport {
+    loop {
+        if let Some(report) = board.reports().into_iter().find(|job| job.state == state) {
+            return report;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn of_two_gateways_one_works_and_the_other_takes_over_when_it_stops() {
+    let world = World::new(0).await;
+    let (stop_first, first_stopped) = watch::channel(());
+    let (first, mut first_rounds) = Reporter::new();
+    let (second, mut second_rounds) = Reporter::new();
+    let running = tokio::spawn(runner(&world, &world.board, first_stopped).run(first));
+    let token = first_rounds.recv().await.unwrap();
+
+    let board = JobBoard::default();
+    tokio::spawn(runner(&world, &board, world.stopped()).run(second));
+    let waiting = report(&board, JobState::Elsewhere).await;
+    assert!(waiting.detail.contains("holds its lease"), "{waiting:?}");
+    assert!(second_rounds.try_recv().is_err());
+
+    drop(stop_first);
+    // Rounds that were under way may still report.
+    while first_rounds.recv().await.is_some() {}
+    running.await.unwrap();
+    assert!(second_rounds.recv().await.unwrap() > token);
+}
+
+#[tokio::test]
+async fn a_paused_job_rests_until_it_is_resumed() {
+    let world = World::new(0).await;
+    let (job, mut rounds) = Reporter::new();
+    let name = job.name();
+    let paused = JobControl {
+        paused: true,
+        rate_bytes_per_s: None,
+    };
+    world
+        .metastore
+        .set_job_control(&name, paused)
+        .await
+        .unwrap();
+    tokio::spawn(runner(&world, &world.board, world.stopped()).run(job));
+    report(&world.board, JobState::Paused).await;
+    assert!(rounds.try_recv().is_err());
+
+    let resumed = JobControl::default();
+    world
+        .metastore
+        .set_job_control(&name, resumed)
+        .await
+        .unwrap();
+    assert!(rounds.recv().await.is_some());
+}
+
+#[tokio::test]
+async fn a_round_that_left_a_call_unsettled_is_followed_by_a_new_token() {
+    let world = World::new(0).await;
+    let (settled, mut rounds) = Reporter::new();
+    let (mut unsettled, mut unsettled_rounds) = Reporter::new();
+    unsettled.unsettled = true;
+    let other = World::new(0).await;
+    tokio::spawn(runner(&world, &world.board, world.stopped()).run(settled));
+    tokio::spawn(runner(&other, &other.board, other.stopped()).run(unsettled));
+    let (first, second) = (rounds.recv().await.unwrap(), rounds.recv().await.unwrap());
+    assert_eq!(first, second);
+    let first = unsettled_rounds.recv().await.unwrap();
+    assert!(unsettled_rounds.recv().await.unwrap() > first);
+}
+
+#[tokio::test]
+async fn an_alarm_is_shown_until_a_round_ends_well() {
+    let world = World::new(0).await;
+    let (job, mut rounds) = Reporter::new();
+    let fails = Arc::clone(&job.fails);
+    fails.store(true, Ordering::Relaxed);
+    tokio::spawn(runner(&world, &world.board, world.stopped()).run(job));
+    rounds.recv().await.unwrap();
+    let alarmed = report(&world.board, JobState::Alarmed).await;
+    assert_eq!(alarmed.last_error.as_deref(), Some("too much is wrong"));
+
+    fails.store(false, Ordering::Relaxed);
+    while rounds.try_recv().is_ok() {}
+    rounds.recv().await.unwrap();
+    rounds.recv().await.unwrap();
+    let rested = report(&world.board, JobState::Resting).await;
+    assert!(
+        rested.last_error.is_some(),
+        "the last failure stays visible"
+    );
+}

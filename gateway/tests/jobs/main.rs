@@ -1,0 +1,11 @@
+//! Background jobs over nodes in memory that fail on command, and metadata in memory.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod garbage;
+mod kit;
+mod leases;
+#[path = "../nodes/mod.rs"]
+#[expect(dead_code, reason = "other suites use the rest")]
+mod nodes;
+mod repair;

@@ -1,0 +1,296 @@
+//! Repair: what lost copies gets them back, the most endangered first, and nothing is made worse.
+
+use chunkproto::NodeId;
+use gateway::chunks::slices_of;
+use gateway::jobs::JobError;
+use metastore::{ChunkRef, Metastore as _, RepairNeed, Upkeep as _};
+
+use crate::kit::World;
+use crate::nodes::{Fault, payload};
+
+impl World {
+    /// Queues a chunk as one with `have` good copies of `wanted`.
+    async fn queue(&self, chunk: &ChunkRef, have: u8, wanted: u8) {
+        let need = RepairNeed {
+            chunk: chunk.id,
+            length_bytes: chunk.length_bytes,
+            wanted,
+            have,
+            since: self.now(),
+        };
+        self.metastore.queue_repairs(vec![need]).await.unwrap();
+    }
+
+    /// The queue, as good copies and chunk.
+    async fn queued(&self) -> Vec<(u8, chunkproto::ChunkId)> {
+        let entries = self.metastore.repairs_by_danger(None, 99).await.unwrap();
+        entries
+            .iter()
+            .map(|entry| (entry.have, entry.chunk))
+            .collect()
+    }
+
+    /// Where the chunk is by its row, and asserts that each of those nodes has it.
+    async fn good_copies(&self, chunk: &ChunkRef) -> Vec<NodeId> {
+        let found = self.metastore.placements(&[chunk.id]).await.unwrap();
+        let named = found[0].clone().unwrap().chunk.replicas;
+        for node in &named {
+            assert!(self.nodes.has(*node, chunk.id), "{node} lacks the chunk");
+        }
+        named
+    }
+}
+
+#[tokio::test]
+async fn a_missing_copy_is_made_anew() {
+    let world = World::new(4).await;
+    let chunk = world.put_chunk("cat", 3).await;
+    world.nodes.lose(chunk.replicas[1], chunk.id);
+    world.queue(&chunk, 2, 3).await;
+    world.run(&world.repair(3)).await.unwrap();
+    assert_eq!(world.good_copies(&chunk).await.len(), 3);
+    assert_eq!(world.queued().await, []);
+}
+
+#[tokio::test]
+async fn a_write_that_found_too_few_nodes_is_completed_when_others_join() {
+    let world = World::new(3).await;
+    world.take_down(world.nodes.all()[0]);
+    let chunk = world.put_chunk("cat", 3).await;
+    assert_eq!(chunk.replicas.len(), 2);
+    assert_eq!(world.queued().await, [(2, chunk.id)]);
+    world.run(&world.repair(3)).await.unwrap();
+    assert_eq!(
+        world.queued().await,
+        [(2, chunk.id)],
+        "there is no node for it"
+    );
+
+    world.bring_back(world.nodes.all()[0]);
+    world.run(&world.repair(3)).await.unwrap();
+    assert_eq!(world.good_copies(&chunk).await.len(), 3);
+    assert_eq!(world.queued().await, []);
+}
+
+#[tokio::test]
+async fn a_read_that_met_a_missing_or_damaged_copy_asks_for_repair() {
+    for fault in [Fault::None, Fault::RotsAfter(0), Fault::SendsGarbage] {
+        let world = World::new(4).await;
+        let chunk = world.put_chunk("cat", 2).await;
+        let bad = chunk.replicas[0];
+        world.nodes.set_fault(bad, fault);
+        if fault == Fault::None {
+            world.nodes.lose(bad, chunk.id);
+        }
+        // Whichever copy is asked first: two reads meet the bad one.
+        for first in [bad, chunk.replicas[1]] {
+            let mut chunk = chunk.clone();
+            chunk.replicas = vec![first, chunk.replicas[1]];
+            let layout = metastore::ChunkLayout {
+                scheme: metastore::Scheme::Replicated,
+                chunks: vec![chunk],
+            };
+            world.read(slices_of(&layout, world.whole())).await;
+        }
+        let hinted = world.nodes.hinted.lock().unwrap().try_recv();
+        assert_eq!(hinted.map(|hint| hint.id), Ok(chunk.id), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_lost_node_held_is_copied_elsewhere() {
+    let world = World::new(4).await;
+    let mut chunks = Vec::new();
+    for number in 0..12 {
+        chunks.push(world.put_chunk(&format!("{number}"), 2).await);
+    }
+    let lost = chunks[0].replicas[0];
+    world.take_down(lost);
+    let repair = world.repair(2);
+    world.run(&repair).await.unwrap();
+    world.run(&repair).await.unwrap();
+    for chunk in &chunks {
+        let copies = world.good_copies(chunk).await;
+        assert_eq!(copies.len(), 2);
+        assert!(!copies.contains(&lost));
+    }
+    assert_eq!(world.queued().await, []);
+}
+
+#[tokio::test]
+async fn a_copy_on_a_node_that_was_given_up_is_garbage_when_it_returns() {
+    let world = World::new(4).await;
+    let chunk = world.put_chunk("cat", 2).await;
+    let lost = chunk.replicas[0];
+    world.take_down(lost);
+    let repair = world.repair(2);
+    world.run(&repair).await.unwrap();
+    world.run(&repair).await.unwrap();
+    assert!(world.nodes.has(lost, chunk.id));
+    world.bring_back(lost);
+    world.collect_everything().await;
+    assert_eq!(world.copies(chunk.id), 2);
+    assert_eq!(world.good_copies(&chunk).await.len(), 2);
+    assert!(!world.nodes.has(lost, chunk.id));
+}
+
+#[tokio::test]
+async fn a_node_that_is_about_to_return_is_waited_for() {
+    let world = World::patient(4).await;
+    let chunk = world.put_chunk("cat", 2).await;
+    world.take_down(chunk.replicas[0]);
+    world.queue(&chunk, 1, 2).await;
+    world.run(&world.repair(2)).await.unwrap();
+    assert_eq!(world.copies(chunk.id), 2, "nothing was copied");
+    world.bring_back(chunk.replicas[0]);
+    world.run(&world.repair(2)).await.unwrap();
+    assert_eq!(world.good_copies(&chunk).await, chunk.replicas);
+    assert_eq!(world.queued().await, []);
+}
+
+#[tokio::test]
+async fn the_chunk_with_fewest_copies_is_mended_first() {
+    let world = World::new(6).await;
+    let three = world.put_chunk("three", 4).await;
+    let one = world.put_chunk("one", 4).await;
+    let two = world.put_chunk("two", 4).await;
+    for (chunk, left) in [(&three, 3), (&one, 1), (&two, 2)] {
+        for node in &chunk.replicas[left..] {
+            world.nodes.lose(*node, chunk.id);
+        }
+        world.queue(chunk, u8::try_from(left).unwrap(), 4).await;
+    }
+    world.run(&world.repair(4)).await.unwrap();
+    let order = world.nodes.copied();
+    assert_eq!(order[..3], [one.id; 3]);
+    assert_eq!(order[3..5], [two.id; 2]);
+    assert_eq!(order[5..], [three.id]);
+}
+
+#[tokio::test]
+async fn a_bad_copy_stays_named_until_there_are_enough_good_ones() {
+    let world = World::new(3).await;
+    let chunk = world.put_chunk("cat", 3).await;
+    let bad = chunk.replicas[2];
+    world.nodes.lose(bad, chunk.id);
+    world.nodes.set_fault(bad, Fault::DiesAtSync);
+    world.queue(&chunk, 2, 3).await;
+    world.run(&world.repair(3)).await.unwrap();
+    let found = world.metastore.placements(&[chunk.id]).await.unwrap();
+    assert_eq!(found[0].as_ref().unwrap().chunk, chunk);
+    assert_eq!(world.queued().await, [(2, chunk.id)]);
+    assert_eq!(world.garbage().await, []);
+}
+
+#[tokio::test]
+async fn other_bytes_under_a_chunks_id_are_replaced() {
+    let world = World::new(2).await;
+    let chunk = world.put_chunk("cat", 2).await;
+    let bad = chunk.replicas[1];
+    world.nodes.replace(bad, chunk.id, payload(77));
+    world.queue(&chunk, 1, 2).await;
+    world.run(&world.repair(2)).await.unwrap();
+    assert_eq!(world.good_copies(&chunk).await, chunk.replicas);
+    assert_eq!(world.nodes.length(bad, chunk.id), Some(chunk.length_bytes));
+}
+
+#[tokio::test]
+async fn a_damaged_source_is_not_copied_from() {
+    let world = World::new(4).await;
+    let chunk = world.put_chunk("cat", 3).await;
+    world
+        .nodes
+        .set_fault(chunk.replicas[0], Fault::SendsGarbage);
+    world.nodes.lose(chunk.replicas[2], chunk.id);
+    world.queue(&chunk, 2, 3).await;
+    world.run(&world.repair(3)).await.unwrap();
+    for node in world.nodes.all() {
+        if node != chunk.replicas[0] && world.nodes.has(node, chunk.id) {
+            assert_eq!(world.nodes.crc64(node, chunk.id), Some(chunk.crc64));
+        }
+    }
+}
+
+#[tokio::test]
+async fn while_too_many_nodes_are_missing_only_last_copies_are_mended() {
+    let world = World::new(6).await;
+    let mut nodes = world.nodes.all().into_iter();
+    let (left, right): (Vec<_>, Vec<_>) = (nodes.by_ref().take(3).collect(), nodes.collect());
+    let last = world.put_chunk_on("last", &[left[0], right[0]]).await;
+    let safe = world
+        .put_chunk_on("safe", &[left[0], left[1], right[1]])
+        .await;
+    right.iter().for_each(|node| world.take_down(*node));
+    let repair = world.repair(3);
+    for _ in 0..2 {
+        let alarm = world.run(&repair).await;
+        assert!(matches!(alarm, Err(JobError::Alarm(_))), "{alarm:?}");
+    }
+    assert_eq!(
+        world
+            .nodes
+            .copied()
+            .iter()
+            .filter(|id| **id == safe.id)
+            .count(),
+        0
+    );
+    assert!(world.nodes.copied().contains(&last.id));
+
+    right.iter().for_each(|node| world.bring_back(*node));
+    world.run(&repair).await.unwrap();
+    assert!(world.good_copies(&last).await.len() >= 3);
+    assert_eq!(world.good_copies(&safe).await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_chunk_without_a_good_copy_stays_in_the_queue_until_its_node_returns() {
+    let world = World::new(3).await;
+    let chunk = world.put_chunk("cat", 1).await;
+    world.take_down(chunk.replicas[0]);
+    let repair = world.repair(1);
+    world.run(&repair).await.unwrap();
+    world.run(&repair).await.unwrap();
+    assert_eq!(world.queued().await, [(0, chunk.id)]);
+    world.bring_back(chunk.replicas[0]);
+    world.run(&repair).await.unwrap();
+    assert_eq!(world.queued().await, []);
+    assert_eq!(world.good_copies(&chunk).await, chunk.replicas);
+}
+
+#[tokio::test]
+async fn a_copy_for_an_object_that_was_deleted_meanwhile_is_garbage() {
+    let world = World::new(3).await;
+    let chunk = world.put_chunk("cat", 2).await;
+    world.nodes.lose(chunk.replicas[1], chunk.id);
+    world.queue(&chunk, 1, 2).await;
+    let (key, metastore, bucket) = ("cat", world.metastore.clone(), world.bucket);
+    world.nodes.before_copies(move || {
+        let metastore = metastore.clone();
+        Box::pin(async move {
+            let key = metastore::ObjectKey::parse(key).unwrap();
+            let (always, now) = (metastore::WriteCondition::Always, metastore::Timestamp(5));
+            let _ = metastore.delete_object(bucket, &key, always, now).await;
+        })
+    });
+    world.run(&world.repair(2)).await.unwrap();
+    world.collect_everything().await;
+    assert_eq!(world.copies(chunk.id), 0);
+    assert_eq!(world.queued().await, []);
+}
+
+#[tokio::test]
+async fn an_overtaken_repair_changes_nothing() {
+    let world = World::new(3).await;
+    let chunk = world.put_chunk("cat", 2).await;
+    world.nodes.lose(chunk.replicas[1], chunk.id);
+    world.queue(&chunk, 1, 2).await;
+    let repair = world.repair(2);
+    let stale = world.round(world.lease(&gateway::jobs::Job::name(&repair)).await);
+    world.lease(&gateway::jobs::Job::name(&repair)).await;
+    let outcome = gateway::jobs::Job::round(&repair, &stale).await;
+    assert!(outcome.is_ok(), "{outcome:?}");
+    let found = world.metastore.placements(&[chunk.id]).await.unwrap();
+    assert_eq!(found[0].as_ref().unwrap().chunk, chunk);
+    assert_eq!(world.queued().await, [(1, chunk.id)]);
+}

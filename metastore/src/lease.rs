@@ -1,0 +1,59 @@
+//! A lease's row and its rules, decided the same way in every implementation.
+
+use chunkproto::{Fence, JobName};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{LeaseAnswer, LeaseRequest, MetaError, MetaResult, Timestamp};
+
+/// The row of a lease. It stays when the lease ends: the token must go on growing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LeaseRow {
+    pub(crate) holder: Uuid,
+    pub(crate) token: u64,
+    pub(crate) until: Timestamp,
+}
+
+/// What has ended, whatever the time is.
+const ENDED: Timestamp = Timestamp(0);
+
+impl LeaseRow {
+    /// The row after `request` and what the asker is told; no row where nothing changes.
+    pub(crate) fn ask(row: Option<&Self>, request: &LeaseRequest) -> (Option<Self>, LeaseAnswer) {
+        let is_free = |row: &Self| row.until <= request.now || row.holder == request.holder;
+        if let Some(row) = row.filter(|row| !is_free(row)) {
+            let (by, until) = (row.holder, row.until);
+            return (None, LeaseAnswer::Held { by, until });
+        }
+        let granted = Self {
+            holder: request.holder,
+            token: row.map_or(0, |row| row.token) + 1,
+            until: request.until,
+        };
+        let fence = granted.fence(&request.job);
+        (Some(granted), LeaseAnswer::Granted(fence))
+    }
+
+    /// The row with its lease ended.
+    pub(crate) fn ended(self) -> Self {
+        let until = ENDED;
+        Self { until, ..self }
+    }
+
+    /// The newest fence of the job.
+    pub(crate) fn fence(&self, job: &JobName) -> Fence {
+        Fence {
+            job: job.clone(),
+            token: self.token,
+        }
+    }
+
+    /// The row, if `fence` is the newest of its lease.
+    ///
+    /// # Errors
+    /// `Fenced`.
+    pub(crate) fn expect(row: Option<Self>, fence: &Fence) -> MetaResult<Self> {
+        row.filter(|row| row.token == fence.token && row.until != ENDED)
+            .ok_or_else(|| MetaError::Fenced(fence.clone()))
+    }
+}

@@ -1,0 +1,115 @@
+//! [`Upkeep`] in memory.
+
+use async_trait::async_trait;
+use chunkproto::{ChunkId, Fence, JobName, NodeId};
+
+use super::MemoryMetastore;
+use super::state::State;
+use crate::lease::LeaseRow;
+use crate::{
+    JobControl, LeaseAnswer, LeaseRequest, MetaResult, NodeChunk, Placement, RepairCounts,
+    RepairEntry, RepairNeed, ReplicaChange, Timestamp, Upkeep,
+};
+
+#[async_trait]
+impl Upkeep for MemoryMetastore {
+    async fn acquire_lease(&self, request: LeaseRequest) -> MetaResult<LeaseAnswer> {
+        let mut state = self.state();
+        let (row, answer) = LeaseRow::ask(state.leases.get(&request.job), &request);
+        if let Some(row) = row {
+            state.leases.insert(request.job, row);
+        }
+        Ok(answer)
+    }
+
+    async fn renew_lease(&self, fence: &Fence, until: Timestamp) -> MetaResult<()> {
+        let mut state = self.state();
+        let row = state.expect_fence(fence)?;
+        let renewed = LeaseRow { until, ..row };
+        state.leases.insert(fence.job.clone(), renewed);
+        Ok(())
+    }
+
+    async fn release_lease(&self, fence: &Fence) -> MetaResult<()> {
+        let mut state = self.state();
+        if let Ok(row) = state.expect_fence(fence) {
+            state.leases.insert(fence.job.clone(), row.ended());
+        }
+        Ok(())
+    }
+
+    async fn newest_fences(&self) -> MetaResult<Vec<Fence>> {
+        let state = self.state();
+        Ok(state
+            .leases
+            .iter()
+            .map(|(job, row)| row.fence(job))
+            .collect())
+    }
+
+    async fn job_control(&self, job: &JobName) -> MetaResult<JobControl> {
+        Ok(self.state().controls.get(job).copied().unwrap_or_default())
+    }
+
+    async fn set_job_control(&self, job: &JobName, control: JobControl) -> MetaResult<()> {
+        self.state().controls.insert(job.clone(), control);
+        Ok(())
+    }
+
+    async fn placements(&self, chunks: &[ChunkId]) -> MetaResult<Vec<Option<Placement>>> {
+        let state = self.state();
+        Ok(chunks.iter().map(|chunk| state.placement(*chunk)).collect())
+    }
+
+    async fn node_chunks(
+        &self,
+        node: NodeId,
+        after: Option<ChunkId>,
+        limit: usize,
+    ) -> MetaResult<Vec<NodeChunk>> {
+        Ok(self.state().node_chunks(node, after, limit))
+    }
+
+    async fn change_replicas(&self, fence: &Fence, change: ReplicaChange) -> MetaResult<()> {
+        let mut state = self.state();
+        state.expect_fence(fence)?;
+        state.change_replicas(&change)
+    }
+
+    async fn queue_repairs(&self, needs: Vec<RepairNeed>) -> MetaResult<()> {
+        self.state().queue_repairs(&needs);
+        Ok(())
+    }
+
+    async fn repairs_by_danger(
+        &self,
+        after: Option<(u8, ChunkId)>,
+        limit: usize,
+    ) -> MetaResult<Vec<RepairEntry>> {
+        Ok(self.state().repairs_by_danger(after, limit))
+    }
+
+    async fn settle_repair(
+        &self,
+        fence: &Fence,
+        entry: &RepairEntry,
+        left: Option<RepairNeed>,
+    ) -> MetaResult<()> {
+        let mut state = self.state();
+        state.expect_fence(fence)?;
+        state.settle_repair(entry, left.as_ref());
+        Ok(())
+    }
+
+    async fn count_repairs(&self, limit: usize) -> MetaResult<RepairCounts> {
+        Ok(self.state().count_repairs(limit))
+    }
+}
+
+impl State {
+    /// # Errors
+    /// `Fenced`.
+    fn expect_fence(&self, fence: &Fence) -> MetaResult<LeaseRow> {
+        LeaseRow::expect(self.leases.get(&fence.job).cloned(), fence)
+    }
+}

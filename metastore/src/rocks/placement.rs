@@ -1,0 +1,120 @@
+//! Where chunks are: looked up by chunk and by node, and changed by jobs.
+
+use chunkproto::{ChunkId, Fence, NodeId};
+
+use super::batch::Batch;
+use super::engine::Engine;
+use super::keys;
+use super::read::{Looked, Reader, Store};
+use super::tables::{CHUNKS, NODE_CHUNKS, PARTS};
+use crate::placement::OwnerRow;
+use crate::{ChunkOwner, GcItem, MetaError, MetaResult, NodeChunk, Placement, ReplicaChange};
+
+impl Engine {
+    pub(super) async fn change_replicas(
+        &self,
+        fence: &Fence,
+        change: ReplicaChange,
+    ) -> MetaResult<()> {
+        let lease = self.locks.lease_stays(&fence.job).await;
+        let owner = self.get(CHUNKS, keys::chunk(change.chunk)).await?;
+        let owner = owner.ok_or(MetaError::NoSuchChunk(change.chunk))?;
+        let mut held = vec![lease];
+        match &owner {
+            ChunkOwner::Object { bucket, key, .. } => held.push(self.locks.key(*bucket, key).await),
+            ChunkOwner::Part { upload, number } => held.extend([
+                self.locks.upload_stays(*upload).await,
+                self.locks.part(*upload, *number).await,
+            ]),
+        }
+        let fence = fence.clone();
+        let batch = self.look(move |reader| {
+            reader.expect_fence(&fence)?;
+            reader.replica_change(&owner, &change)
+        });
+        self.commit(batch.await?, held).await
+    }
+}
+
+impl Reader<'_> {
+    /// The commit of a change of replicas. The owner was looked up before the locks were held; its
+    /// row tells whether it still names the chunk.
+    fn replica_change(&self, owner: &ChunkOwner, change: &ReplicaChange) -> Looked<Batch> {
+        let row = self.owner_row(owner)?;
+        let mut row = row.ok_or(MetaError::NoSuchChunk(change.chunk))?;
+        let moved = row.apply(change)?;
+        let mut batch = Batch::default();
+        for &node in &moved.added {
+            let key = keys::node_chunk(node, change.chunk);
+            if self.get(NODE_CHUNKS, &key)?.is_some() {
+                // A copy from an earlier time waits there to be deleted, and would be.
+                return Err(MetaError::Conflict.into());
+            }
+            batch.put(NODE_CHUNKS, key, &());
+        }
+        self.put_owner_row(&mut batch, owner, &row)?;
+        if !moved.removed.replicas.is_empty() {
+            batch.queue(&GcItem::Copies(moved.removed), change.now);
+        }
+        Ok(batch)
+    }
+
+    /// The row that names an owner's chunks, if it is there.
+    fn owner_row(&self, owner: &ChunkOwner) -> Looked<Option<OwnerRow>> {
+        Ok(match owner {
+            ChunkOwner::Object {
+                bucket,
+                key,
+                version,
+            } => {
+                let found = self.version_row(*bucket, key, *version)?;
+                found.map(OwnerRow::Object)
+            }
+            ChunkOwner::Part { upload, number } => self
+                .get(PARTS, &keys::part(*upload, *number))?
+                .map(OwnerRow::Part),
+        })
+    }
+
+    fn placement(&self, chunk: ChunkId) -> Looked<Option<Placement>> {
+        let Some(owner) = self.get(CHUNKS, &keys::chunk(chunk))? else {
+            return Ok(None);
+        };
+        let row = self.owner_row(&owner)?;
+        Ok(row.and_then(|row| row.placement(owner, chunk)))
+    }
+
+    /// Writes an owner's row back to where it stands.
+    fn put_owner_row(&self, batch: &mut Batch, owner: &ChunkOwner, row: &OwnerRow) -> Looked<()> {
+        match (owner, row) {
+            (ChunkOwner::Object { bucket, key, .. }, OwnerRow::Object(object)) => {
+                self.put_version_row(batch, *bucket, key, object)?;
+            }
+            (ChunkOwner::Part { upload, number }, OwnerRow::Part(part)) => {
+                batch.put(PARTS, keys::part(*upload, *number), part);
+            }
+            _ => unreachable!("an owner's row is of its own kind"),
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    pub(super) fn placements(&self, chunks: &[ChunkId]) -> MetaResult<Vec<Option<Placement>>> {
+        let reader = self.on_disk();
+        let placement = |chunk: &ChunkId| Ok(reader.placement(*chunk)?);
+        chunks.iter().map(placement).collect()
+    }
+
+    pub(super) fn node_chunks(
+        &self,
+        node: NodeId,
+        after: Option<ChunkId>,
+        limit: usize,
+    ) -> MetaResult<Vec<NodeChunk>> {
+        let ids = self.chunks_on_node(node, after, limit)?;
+        let placements = self.placements(&ids)?;
+        let with = |(id, placement)| NodeChunk { id, placement };
+        Ok(ids.into_iter().zip(placements).map(with).collect())
+    }
+}
