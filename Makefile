@@ -74,3 +74,9 @@ bench-garage: build ## Compare small durable PUTs with Garage, which is compiled
 	@mkdir -p "$(BENCH_DIR)"
 	TMPDIR="$(abspath $(BENCH_DIR))" $(TARGET_DIR)/release/s3-bench --ops put --sizes 4KiB --rounds 3 \
 		--garage "$(GARAGE)/bin/garage"
+
+.PHONY: s3-tests
+s3-tests: build ## Run ceph/s3-tests (S3TESTS=checkout) and compare with the lists in compat-tests/s3-tests
+	@test -n "$(S3TESTS)" || { echo "name a checkout: make s3-tests S3TESTS=path" >&2; exit 1; }
+	test -x "$(VENV)-s3tests/bin/pytest" || { python3 -m venv "$(VENV)-s3tests" && "$(VENV)-s3tests/bin/pip" install -q -r "$(S3TESTS)/requirements.txt" pytest-xdist pytest-timeout; }
+	python3 compat-tests/s3-tests/run.py --checkout "$(S3TESTS)" --gateway "$(abspath $(TARGET_DIR))/release/gateway" --python "$(VENV)-s3tests/bin/python"

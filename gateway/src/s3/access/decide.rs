@@ -107,3 +107,162 @@ impl Facts<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, Uri};
+    use metastore::{Grant, PublicAccessBlock};
+
+    use super::*;
+
+    const GET: &str = "s3:GetObject";
+    const PUT: &str = "s3:PutObject";
+    const LIST: &str = "s3:ListBucket";
+    const OPEN: &str = r#"{"Statement":{"Effect":"Allow","Principal":"*","Action":"s3:*",
+        "Resource":["arn:aws:s3:::b","arn:aws:s3:::b/*"]}}"#;
+    const SHUT: &str = r#"{"Statement":{"Effect":"Deny","Principal":"*","Action":"s3:*",
+        "Resource":["arn:aws:s3:::b","arn:aws:s3:::b/*"]}}"#;
+    const FOR_BOB: &str = r#"{"Statement":{"Effect":"Allow","Principal":
+        {"AWS":"arn:aws:iam::1:user/bob"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::b/*"}}"#;
+
+    struct Case {
+        settings: BucketSettings,
+        policy: Option<&'static str>,
+        object_acl: Option<Acl>,
+    }
+
+    fn case() -> Case {
+        Case {
+            settings: BucketSettings::default(),
+            policy: None,
+            object_acl: None,
+        }
+    }
+
+    fn everyone(permission: Permission) -> Option<Acl> {
+        let grantee = Grantee::AllUsers;
+        Some(Acl {
+            grants: vec![Grant {
+                grantee,
+                permission,
+            }],
+        })
+    }
+
+    /// Whether root, the bucket's owner, the object's owner, bob and nobody may do it.
+    fn allowed(case: &Case, action: &str) -> [bool; 5] {
+        let user = |id: &str| Caller::User(id.into());
+        let callers = [
+            Caller::Root,
+            user("owner"),
+            user("writer"),
+            user("bob"),
+            Caller::Anonymous,
+        ];
+        let policy = case.policy.map(|text| Policy::parse(text, "b").unwrap());
+        let (headers, uri) = (HeaderMap::new(), Uri::from_static("/b/k"));
+        callers.map(|caller| {
+            let facts = Facts {
+                caller: &caller,
+                bucket_owner: "owner",
+                settings: &case.settings,
+                policy: policy.as_ref(),
+                object: is_on_object(action).then_some(ObjectFacts {
+                    owner: "writer",
+                    acl: case.object_acl.as_ref(),
+                }),
+            };
+            let context = RequestContext {
+                headers: &headers,
+                uri: &uri,
+                caller: &caller,
+                source_ip: None,
+                secure: false,
+                existing_tags: &[],
+                now_ms: 0,
+                prefix: None,
+            };
+            let resource = if action == LIST { "b" } else { "b/k" };
+            decide(&facts, action, resource, &context)
+        })
+    }
+
+    #[test]
+    fn who_may_do_what() {
+        const YES: bool = true;
+        const NO: bool = false;
+        let with = |change: fn(&mut Case)| {
+            let mut case = case();
+            change(&mut case);
+            case
+        };
+        let block = |case: &mut Case| {
+            case.settings.public_access_block = Some(PublicAccessBlock {
+                ignore_public_acls: true,
+                restrict_public_buckets: true,
+                ..PublicAccessBlock::default()
+            });
+        };
+        let mut blocked_list = with(|case| case.object_acl = everyone(Permission::Read));
+        block(&mut blocked_list);
+        let mut blocked_policy = with(|case| case.policy = Some(OPEN));
+        block(&mut blocked_policy);
+        let enforced = with(|case| {
+            case.settings.ownership = Some(Ownership::BucketOwnerEnforced);
+            case.object_acl = everyone(Permission::FullControl);
+        });
+        let rows: [(&str, Case, &str, [bool; 5]); 10] = [
+            ("an object is its writer's", case(), GET, [YES, NO, YES, NO, NO]),
+            ("a bucket is its owner's", case(), PUT, [YES, YES, NO, NO, NO]),
+            (
+                "a public object is everybody's but not the owner's alone",
+                with(|case| case.object_acl = everyone(Permission::Read)),
+                GET,
+                [YES; 5],
+            ),
+            (
+                "write does not read",
+                with(|case| case.settings.acl = everyone(Permission::Write)),
+                LIST,
+                [YES, YES, NO, NO, NO],
+            ),
+            ("lists are ignored when blocked", blocked_list, GET, [YES, NO, YES, NO, NO]),
+            ("enforced ownership has no lists", enforced, GET, [YES, YES, NO, NO, NO]),
+            ("a policy opens", with(|case| case.policy = Some(OPEN)), PUT, [YES; 5]),
+            (
+                "a denial outweighs all but root",
+                with(|case| {
+                    case.policy = Some(SHUT);
+                    case.object_acl = everyone(Permission::Read);
+                }),
+                GET,
+                [YES, NO, NO, NO, NO],
+            ),
+            (
+                "a policy names one",
+                with(|case| case.policy = Some(FOR_BOB)),
+                GET,
+                [YES, NO, YES, YES, NO],
+            ),
+            (
+                "a public policy is restricted when blocked",
+                blocked_policy,
+                PUT,
+                [YES, YES, NO, NO, NO],
+            ),
+        ];
+        for (what, case, action, expected) in rows {
+            assert_eq!(allowed(&case, action), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn the_owner_is_never_locked_out_of_the_policy() {
+        let shut = Case {
+            policy: Some(SHUT),
+            ..case()
+        };
+        assert!(allowed(&shut, "s3:DeleteBucketPolicy")[1]);
+        assert!(!allowed(&shut, "s3:PutBucketPolicy")[3]);
+    }
+}
