@@ -212,8 +212,18 @@ mod tests {
             case.object_acl = everyone(Permission::FullControl);
         });
         let rows: [(&str, Case, &str, [bool; 5]); 10] = [
-            ("an object is its writer's", case(), GET, [YES, NO, YES, NO, NO]),
-            ("a bucket is its owner's", case(), PUT, [YES, YES, NO, NO, NO]),
+            (
+                "an object is its writer's",
+                case(),
+                GET,
+                [YES, NO, YES, NO, NO],
+            ),
+            (
+                "a bucket is its owner's",
+                case(),
+                PUT,
+                [YES, YES, NO, NO, NO],
+            ),
             (
                 "a public object is everybody's but not the owner's alone",
                 with(|case| case.object_acl = everyone(Permission::Read)),
@@ -226,9 +236,24 @@ mod tests {
                 LIST,
                 [YES, YES, NO, NO, NO],
             ),
-            ("lists are ignored when blocked", blocked_list, GET, [YES, NO, YES, NO, NO]),
-            ("enforced ownership has no lists", enforced, GET, [YES, YES, NO, NO, NO]),
-            ("a policy opens", with(|case| case.policy = Some(OPEN)), PUT, [YES; 5]),
+            (
+                "lists are ignored when blocked",
+                blocked_list,
+                GET,
+                [YES, NO, YES, NO, NO],
+            ),
+            (
+                "enforced ownership has no lists",
+                enforced,
+                GET,
+                [YES, YES, NO, NO, NO],
+            ),
+            (
+                "a policy opens",
+                with(|case| case.policy = Some(OPEN)),
+                PUT,
+                [YES; 5],
+            ),
             (
                 "a denial outweighs all but root",
                 with(|case| {
