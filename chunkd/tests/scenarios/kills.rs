@@ -154,10 +154,6 @@ fn open(dir: &Path, probe: Probe) -> ChunkStore {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "its parent tells it so what to do"
-)]
 #[ignore = "is run by another test, which kills it"]
 async fn works_until_it_is_killed() {
     let number = |name| env::var(name).unwrap().parse::<usize>().unwrap();
