@@ -2,8 +2,6 @@
 //! with a lost index. `cargo run --release -p chunkd --example starts -- DIR COUNT`; DIR must be
 //! missing or empty, and is left as it is at the end.
 
-#![expect(clippy::print_stdout, reason = "the figures are the output")]
-
 use std::env;
 use std::error::Error;
 use std::fs;

@@ -294,10 +294,6 @@ impl Dice {
 }
 
 /// The number that an environment variable holds, to repeat or lengthen a seeded test.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "settings of tests are no settings of the program"
-)]
 pub fn number_from_env(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap())
 }
