@@ -3,12 +3,14 @@
 //! they are skipped.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chunkd::node::{Condition, DiskChecks};
-use chunkd::{ChunkNode, NodeOptions};
+use chunkd::{ChunkNode, NodeOptions, Probe, Step};
 use chunkproto::wire::ListPage;
 use chunkproto::{ChunkError, ChunkId, ChunkResult};
 use tempfile::TempDir;
@@ -42,7 +44,12 @@ impl Fixture {
     }
 
     async fn with(home: TempDir, a: PathBuf, b: PathBuf) -> Self {
+        Self::with_probe(home, a, b, Probe::default()).await
+    }
+
+    async fn with_probe(home: TempDir, a: PathBuf, b: PathBuf, probe: Probe) -> Self {
         let mut options = NodeOptions::new([&a, &b]);
+        options.store.probe = probe;
         options.store.segment_bytes = 1 << 20;
         options.checks = DiskChecks {
             period: Duration::MAX, // the scenarios look themselves
@@ -157,6 +164,31 @@ async fn a_disk_that_takes_no_writes_is_fenced_at_the_first_one_and_still_read()
     for seed in 0..10 {
         fixture.put_new(9 * MIB, seed).await.unwrap();
     }
+    let deleted = fixture.node.delete(fixture.chunks[0].0).await;
+    assert!(matches!(deleted, Err(ChunkError::Refused(_))));
+}
+
+#[tokio::test]
+async fn a_failed_sync_fences_its_disk_alone() {
+    let fail_next = Arc::new(AtomicBool::new(false));
+    let fails = Arc::clone(&fail_next);
+    let probe = Probe::new(move |step| {
+        if step == Step::SyncGroup && fails.swap(false, Ordering::SeqCst) {
+            return Err(io::Error::other("made up"));
+        }
+        Ok(())
+    });
+    let home = TempDir::new().unwrap();
+    let [a, b] = ["a", "b"].map(|name| home.path().join(name));
+    let fixture = Fixture::with_probe(home, a, b, probe).await;
+    fail_next.store(true, Ordering::SeqCst);
+    let error = fixture.put_until_failure(4 * KIB).await;
+    assert!(matches!(error, ChunkError::Io(_)), "{error}");
+
+    let fenced = fixture.node.state().fenced_disks();
+    assert!(fenced.len() == 1 && fenced[0].readable && fenced[0].reason.contains("made up"));
+    assert_eq!(fixture.good_reads().await, fixture.chunks.len());
+    fixture.assert_serves().await;
     let deleted = fixture.node.delete(fixture.chunks[0].0).await;
     assert!(matches!(deleted, Err(ChunkError::Refused(_))));
 }
