@@ -22,7 +22,8 @@ use super::group::{Entry, Group};
 use super::keeper::Tools;
 use super::record::{RecordHead, SegmentRecord};
 use super::scan::Scan;
-use super::table::{Purpose, SlotRow, SlotState};
+use super::slot::{SlotRow, SlotState};
+use super::table::Purpose;
 use super::{Location, create};
 
 /// How much is moved before it is waited for.
@@ -57,12 +58,11 @@ impl<'a> Compaction<'a> {
         }
     }
 
-    /// Does it; true if the segment is free now. Otherwise it was stopped, or somebody still reads
-    /// from the segment.
+    /// Moves out what is needed; false if it was stopped or there is nothing to gain.
     ///
     /// # Errors
     /// `NoRoom` where nothing is left to move records to; nothing is lost, later is as good.
-    pub fn run(mut self, stop: &AtomicBool) -> Result<bool, Fault> {
+    pub fn empty(mut self, stop: &AtomicBool) -> Result<bool, Fault> {
         let (file, row) = {
             let mut table = self.tools.segments.lock();
             let row = table.slot(self.slot).row;
@@ -82,8 +82,7 @@ impl<'a> Compaction<'a> {
         }
         self.send()?;
         self.carry_hidden(&file)?;
-        drop(file);
-        self.free(row)
+        Ok(true)
     }
 
     /// Whether what has to be told again leaves a gain. Deletes that are still needed count as
@@ -253,34 +252,37 @@ impl<'a> Compaction<'a> {
         }
         self.send()
     }
+}
 
-    /// Ends the segment's life.
-    fn free(self, row: SlotRow) -> Result<bool, Fault> {
-        let segments = &self.tools.segments;
-        if !segments.retire(self.slot) {
-            return Ok(false);
-        }
-        let path = create::path(&segments.dir, self.slot);
-        let probe = segments.gate.probe();
-        probe
-            .at(Step::FlushIndex)
-            .map_err(Fault::io("index", &path))?;
-        // IMPORTANT: the index is durable before the groups go that it would be read from, and the
-        // segment's end is durable before it begins another life.
-        self.tools.checkpoint()?;
+/// Ends the lives of segments that were emptied; returns those that are free now. From the others
+/// somebody still reads.
+pub(super) fn free_all(tools: &Tools, emptied: Vec<u32>) -> Result<Vec<u32>, Fault> {
+    let segments = &tools.segments;
+    let retired: Vec<u32> = emptied
+        .into_iter()
+        .filter(|slot| segments.retire(*slot))
+        .collect();
+    if retired.is_empty() {
+        return Ok(retired);
+    }
+    let probe = segments.gate.probe();
+    probe
+        .at(Step::FlushIndex)
+        .map_err(Fault::io("index", &segments.dir))?;
+    // IMPORTANT: the index is durable before the groups go that it would be read from, and each
+    // segment's end is durable before it begins another life.
+    tools.checkpoint()?;
+    for slot in &retired {
+        let path = create::path(&segments.dir, *slot);
         probe
             .at(Step::FreeSegment)
             .map_err(Fault::io("free", &path))?;
-        create::end_life(
-            &path,
-            segments.node,
-            self.slot,
-            &row,
-            segments.gate.durability(),
-        )?;
-        segments.set_free(self.slot);
-        Ok(true)
+        let row = segments.lock().slot(*slot).row;
+        let durability = segments.gate.durability();
+        create::end_life(&path, segments.node, *slot, &row, durability)?;
+        segments.set_free(*slot);
     }
+    Ok(retired)
 }
 
 fn read_whole(

@@ -27,7 +27,8 @@ use super::group::{Entry, Group};
 use super::header::SegmentHeader;
 use super::salvage::salvage;
 use super::scan::{Scan, Scanned};
-use super::table::{Segments, SlotRow, SlotState};
+use super::slot::{SlotRow, SlotState};
+use super::table::Segments;
 
 /// How often the walk says how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
