@@ -103,6 +103,7 @@ fn unheard(node: NodeRow) -> Registration {
             chunk_count: 0,
             in_flight: 0,
             disk_errors: 0,
+            quarantined: 0,
             writable: false,
             fenced_disks: Vec::new(),
         },

@@ -224,6 +224,7 @@ mod tests {
                 chunk_count: 0,
                 in_flight: 0,
                 disk_errors: 0,
+                quarantined: 0,
                 writable: true,
                 fenced_disks: Vec::new(),
             },
