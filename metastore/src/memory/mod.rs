@@ -3,7 +3,7 @@
 //! cost as much as its bucket holds.
 //!
 //! `metastore` hands every method of the trait to the [`State`](state::State); `objects`,
-//! `multipart`, `listing`, `cluster` and `placement` are what the state can do; `upkeep` is what jobs do.
+//! `multipart`, `listing`, `cluster`, `placement` and `strays` are what the state can do; `upkeep` is what jobs do.
 
 mod cluster;
 mod listing;
@@ -12,6 +12,7 @@ mod multipart;
 mod objects;
 mod placement;
 mod state;
+mod strays;
 mod upkeep;
 
 pub use metastore::MemoryMetastore;

@@ -15,7 +15,7 @@
 //! | `buckets`, `objects`, `multipart`, `parts`, `listing`, `cluster`, `gc` | the operations |
 //! | `upkeep` | what jobs do: every method of [`Upkeep`](crate::Upkeep) |
 //! | `leases` | the leases of jobs, their fences, and what the operator says of them |
-//! | `placement`, `repairs` | where chunks are, and those with too few replicas |
+//! | `placement`, `repairs`, `strays` | where chunks are, those with too few replicas, those too many |
 //! | `chunks` | the rows that name chunks, beside whatever row holds them |
 
 mod batch;
@@ -40,6 +40,7 @@ mod placement;
 mod read;
 mod repairs;
 mod rows;
+mod strays;
 mod tables;
 mod upkeep;
 

@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 
 use crate::lease::LeaseRow;
 use crate::{
-    Bucket, BucketName, ChunkOwner, GcItem, InlineBody, JobControl, NodeRow, ObjectVersion, Part,
-    PartSet, RepairRow, Upload,
+    Bucket, BucketName, ChunkOwner, GcItem, InlineBody, JobControl, NodePhase, NodeRow,
+    ObjectVersion, Part, PartSet, RepairRow, Stray, Upload,
 };
 
 /// A table whose rows are of type `R`.
@@ -60,6 +60,10 @@ pub(super) const REPAIR_ORDER: Table<u64> = Table::named("repair_order");
 pub(super) const BODIES: Table<InlineBody> = Table::named("bodies");
 /// Node id → node.
 pub(super) const NODES: Table<NodeRow> = Table::named("nodes");
+/// Node id ‖ chunk id → a chunk that the node holds and that no row places there.
+pub(super) const STRAYS: Table<Stray> = Table::named("strays");
+/// Node id → what an operator wants of the node.
+pub(super) const NODE_PHASES: Table<NodePhase> = Table::named("node_phases");
 /// Name of a job → its lease, also after that has ended.
 pub(super) const LEASES: Table<LeaseRow> = Table::named("leases");
 /// Name of a job → what the operator has said about it.
@@ -75,7 +79,7 @@ pub(super) enum Access {
 }
 
 /// Every table with how it is read.
-pub(super) const ALL: [(&str, Access); 15] = [
+pub(super) const ALL: [(&str, Access); 17] = [
     (BUCKETS.name, Access::Range),
     (BUCKET_IDS.name, Access::Point),
     (CURRENT.name, Access::Point),
@@ -89,6 +93,8 @@ pub(super) const ALL: [(&str, Access); 15] = [
     (REPAIR_ORDER.name, Access::Range),
     (BODIES.name, Access::Point),
     (NODES.name, Access::Range),
+    (STRAYS.name, Access::Range),
+    (NODE_PHASES.name, Access::Range),
     (LEASES.name, Access::Range),
     (JOB_CONTROLS.name, Access::Range),
 ];

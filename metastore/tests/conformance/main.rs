@@ -19,6 +19,7 @@ mod placement;
 mod races;
 mod repairs;
 mod rocks_only;
+mod strays;
 mod uploads_listing;
 
 /// Makes each scenario a test per store. A scenario that is not named here is dead code, which
