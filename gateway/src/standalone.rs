@@ -71,6 +71,7 @@ pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
         writer: WriterSettings {
             replicas: config.replicas,
             write_quorum: None,
+            finish_within: config.gateway.jobs.write_time_max(),
         },
     };
     process::run(listeners, parts, &config.gateway).await;

@@ -186,6 +186,7 @@ impl Nodes {
         let settings = WriterSettings {
             replicas,
             write_quorum: None,
+            finish_within: Duration::from_secs(60),
         };
         let membership = Arc::clone(&self.membership);
         BodyWriter::new(Arc::new(self.clone()), membership, budget(), settings)
