@@ -14,7 +14,7 @@ DATA ?= ./data
 
 .PHONY: help
 help: ## List the targets
-	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 .PHONY: deps
 deps:
@@ -43,11 +43,54 @@ lint: deps ## Check format, lints and docs
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --no-deps
 
+.PHONY: starts
+starts: deps ## Fill a chunk store with COUNT small chunks in DIR, kill it, and measure its starts
+	cargo run $(CARGO_FLAGS) --example starts -- "$(or $(DIR),./starts)" $(or $(COUNT),10000000)
+
 .PHONY: memory-test
 memory-test: build ## Measure the gateway's peak memory under 32 uploads and 32 downloads of 1 GiB (15 min)
 	scripts/measure-memory.sh "$(TARGET_DIR)/release"
 
+POWER_CUT = "$(VENV)/bin/python" compat-tests/python/power_cut.py --bin "$(TARGET_DIR)/release"
+CUTS ?= 20
+
 .PHONY: power-cut
 power-cut: build test-clients ## Cut the power under both set-ups 20 times each and read everything back (root, 10 min)
-	"$(VENV)/bin/python" compat-tests/python/power_cut.py --layout standalone --bin "$(TARGET_DIR)/release"
-	"$(VENV)/bin/python" compat-tests/python/power_cut.py --layout cluster --bin "$(TARGET_DIR)/release"
+	@echo "First without syncs, where the rig must find a loss; then as operators run it"
+	$(POWER_CUT) --layout standalone --durability page-cache --expect-loss --cuts 3
+	$(POWER_CUT) --layout cluster --durability page-cache --expect-loss --cuts 3
+	$(POWER_CUT) --layout standalone --cuts $(CUTS)
+	$(POWER_CUT) --layout cluster --cuts $(CUTS)
+
+.PHONY: power-cut-garage
+power-cut-garage: test-clients garage ## The same with Garage: its default settings must lose, both fsync settings must not (root)
+	$(POWER_CUT) --layout garage --garage "$(GARAGE)/bin/garage" --expect-loss --cuts 3
+	$(POWER_CUT) --layout garage-fsync --garage "$(GARAGE)/bin/garage" --settle --cuts $(CUTS)
+
+GARAGE ?= $(HOME)/.cache/sextant-garage
+BENCH_DIR ?= $(TARGET_DIR)
+
+.PHONY: garage
+garage:
+	@scripts/install-garage.sh "$(GARAGE)"
+
+.PHONY: bench
+bench: build ## Measure a standalone gateway: rates, latencies, CPU time per operation (3 min)
+	@mkdir -p "$(BENCH_DIR)"
+	TMPDIR="$(abspath $(BENCH_DIR))" $(TARGET_DIR)/release/s3-bench
+
+.PHONY: bench-chunks
+bench-chunks: build ## Measure the chunk store alone, one file per chunk against segments (6 min)
+	$(TARGET_DIR)/release/chunk-bench "$(BENCH_DIR)" --layout both --gets
+
+.PHONY: bench-garage
+bench-garage: build garage ## Compare small durable PUTs with Garage, which is compiled first (20 min, then 2)
+	@mkdir -p "$(BENCH_DIR)"
+	TMPDIR="$(abspath $(BENCH_DIR))" $(TARGET_DIR)/release/s3-bench --ops put --sizes 4KiB --rounds 3 \
+		--garage "$(GARAGE)/bin/garage"
+
+.PHONY: s3-tests
+s3-tests: build ## Run ceph/s3-tests (S3TESTS=checkout) and compare with the lists in compat-tests/s3-tests
+	@test -n "$(S3TESTS)" || { echo "name a checkout: make s3-tests S3TESTS=path" >&2; exit 1; }
+	test -x "$(VENV)-s3tests/bin/pytest" || { python3 -m venv "$(VENV)-s3tests" && "$(VENV)-s3tests/bin/pip" install -q -r "$(S3TESTS)/requirements.txt" pytest-xdist pytest-timeout; }
+	python3 compat-tests/s3-tests/run.py --checkout "$(S3TESTS)" --gateway "$(abspath $(TARGET_DIR))/release/gateway" --python "$(VENV)-s3tests/bin/python"

@@ -2,8 +2,6 @@
 //! with a lost index. `cargo run --release -p chunkd --example starts -- DIR COUNT`; DIR must be
 //! missing or empty, and is left as it is at the end.
 
-#![expect(clippy::print_stdout, reason = "the figures are the output")]
-
 use std::env;
 use std::error::Error;
 use std::fs;
@@ -46,12 +44,20 @@ fn measure(dir: &str, count: usize) -> Outcome<()> {
     run(dir, count, "fill")?;
     let took = began.elapsed();
     let rate = count as f64 / took.as_secs_f64();
-    println!("filled: {count} chunks in {took:.1?}, {rate:.0} a second; then kill -9");
-    println!("after kill -9: {}", run(dir, count, "clean")?);
-    println!("after a clean stop: {}", run(dir, count, "killed")?);
+    say(&format!(
+        "filled: {count} chunks in {took:.1?}, {rate:.0} a second; then kill -9"
+    ))?;
+    say(&format!("after kill -9: {}", run(dir, count, "clean")?))?;
+    say(&format!(
+        "after a clean stop: {}",
+        run(dir, count, "killed")?
+    ))?;
     fs::remove_dir_all(Path::new(dir).join("index"))?;
-    println!("index lost: {}", run(dir, count, "clean")?);
-    println!("after a clean stop: {}", run(dir, count, "clean")?);
+    say(&format!("index lost: {}", run(dir, count, "clean")?))?;
+    say(&format!(
+        "after a clean stop: {}",
+        run(dir, count, "clean")?
+    ))?;
     Ok(())
 }
 

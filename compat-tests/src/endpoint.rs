@@ -9,6 +9,8 @@ pub struct Endpoint {
     pub access_key: String,
     /// The root user's secret key.
     pub secret_key: String,
+    /// The region that it expects in signatures.
+    pub region: String,
 }
 
 impl Endpoint {
@@ -22,6 +24,7 @@ impl Endpoint {
             url: url.to_owned(),
             access_key: "SXTESTACCESSKEY".to_owned(),
             secret_key: "the-secret-key-of-all-tests".to_owned(),
+            region: Self::REGION.to_owned(),
         }
     }
 

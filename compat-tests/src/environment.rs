@@ -4,23 +4,19 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// The program `name` of this workspace, as built beside the running test.
+/// The program `name` of this workspace, as built beside the running program or test.
 ///
 /// # Panics
 /// When it is not there.
 #[must_use]
 pub fn server_program(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("the running program has a path");
-    let built = test.parent().and_then(Path::parent);
-    let program = built
-        .expect("a test runs two directories below the build's")
-        .join(name);
-    assert!(
-        program.is_file(),
-        "{} is missing: run `make build` first",
-        program.display()
-    );
-    program
+    let own = std::env::current_exe().expect("the running program has a path");
+    // Programs are built into one directory, tests into another below it.
+    let built = own.ancestors().skip(1).take(2);
+    built
+        .map(|dir| dir.join(name))
+        .find(|program| program.is_file())
+        .unwrap_or_else(|| panic!("{name} is missing: run `make build` first"))
 }
 
 /// A file of this crate's sources, such as a Python script.

@@ -157,7 +157,7 @@ impl SignedRequest {
         .into();
         let parameters = v4::SigningParams::builder()
             .identity(&identity)
-            .region(Endpoint::REGION)
+            .region(&self.endpoint.region)
             .name("s3")
             .time(self.signed_at)
             .settings(self.settings())

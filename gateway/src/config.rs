@@ -112,6 +112,10 @@ pub struct GatewayConfig {
     #[arg(long, env = "SEXTANT_SECRET_KEY", value_name = "KEY", requires = "access_key",
         hide_env_values = true, value_parser = parse_secret_key)]
     pub secret_key: Option<String>,
+    /// TOML file with users, written to the metadata at each start: a table `user` for each, with id, display_name,
+    /// email, access_key, secret_key
+    #[arg(long, env = "SEXTANT_USERS_FILE", value_name = "FILE")]
+    pub users_file: Option<PathBuf>,
     /// Region that the gateway answers as
     #[arg(
         long,

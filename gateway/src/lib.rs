@@ -18,5 +18,6 @@ mod process;
 pub mod s3;
 pub mod serve;
 pub mod standalone;
+mod users_file;
 
 pub use clock::Clock;

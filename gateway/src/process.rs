@@ -19,7 +19,8 @@ use crate::cluster::Membership;
 use crate::config::GatewayConfig;
 use crate::http::{ListenerLimits, serve_connections};
 use crate::jobs::{JobBoard, JobParts, run_jobs};
-use crate::s3::{RootKeys, S3Gateway, S3Server, S3Settings};
+use crate::s3::{Directory, RootKeys, S3Gateway, S3Server, S3Settings};
+use crate::users_file;
 
 /// A request waits so long for its share of the memory budget.
 const BUDGET_PATIENCE: Duration = Duration::from_secs(30);
@@ -48,6 +49,9 @@ pub enum StartError {
     /// Keys cannot be had.
     #[error(transparent)]
     Keys(#[from] crate::keys::KeyError),
+    /// The users of the settings' file cannot be had.
+    #[error(transparent)]
+    Users(#[from] users_file::UsersFileError),
     /// The metadata cannot be opened.
     #[error(transparent)]
     Metadata(#[from] metastore::OpenError),
@@ -101,6 +105,18 @@ fn url_of(listener: &TcpListener) -> String {
         Ok(address) => format!("http://{address}"),
         Err(error) => format!("unknown address ({error})"),
     }
+}
+
+/// Writes the users of the settings' file to the metadata, if there is one.
+pub async fn load_users(
+    config: &GatewayConfig,
+    metastore: &dyn Metastore,
+) -> Result<(), StartError> {
+    if let Some(path) = &config.users_file {
+        let count = users_file::load(path, metastore).await?;
+        info!(count, path = %path.display(), "users were written to the metadata");
+    }
+    Ok(())
 }
 
 /// Serves until SIGINT or SIGTERM, then drains.
@@ -195,13 +211,9 @@ fn s3_server(
         object_max_bytes: config.max_object_size.as_u64(),
         inline_max_bytes,
     };
-    let gateway = S3Gateway::new(parts.metastore, writer, reader, settings);
-    S3Server::new(
-        gateway,
-        parts.keys,
-        config.domain.clone(),
-        config.sigv2_headers,
-    )
+    let directory = Directory::new(Arc::clone(&parts.metastore), parts.keys);
+    let gateway = S3Gateway::new(parts.metastore, writer, reader, settings, directory);
+    S3Server::new(gateway, config.domain.clone(), config.sigv2_headers)
 }
 
 async fn wait_for_signal() {

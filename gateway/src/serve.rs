@@ -32,6 +32,8 @@ pub async fn run(config: ServeConfig) -> Result<(), StartError> {
     let keys = keys::root_keys(dir, process::given_keys(&config.gateway))?;
     let secret = keys::cluster_secret(dir, config.cluster_secret.clone())?;
 
+    process::load_users(&config.gateway, metastore.as_ref()).await?;
+
     let membership = Arc::new(Membership::new(Patience {
         down_after: Duration::from_secs(config.gateway.jobs.node_down_after),
         ..Patience::default()

@@ -46,6 +46,7 @@ pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
     let secret = keys::cluster_secret(&config.data, None)?;
     let durability = config.gateway.durability;
     let metastore = open_metastore(&config.data.join(DATABASE_DIR), durability)?;
+    process::load_users(&config.gateway, metastore.as_ref()).await?;
     let count = config
         .nodes
         .unwrap_or_else(|| stores_in(&config.data).max(config.replicas));

@@ -77,7 +77,7 @@ async fn measure(
                 store
                     .commit_object(row)
                     .await
-                    .map(|()| took.push(sent.elapsed()))?;
+                    .map(|_| took.push(sent.elapsed()))?;
             }
             Ok::<_, metastore::MetaError>(took)
         });
@@ -108,6 +108,7 @@ async fn bucket(store: &dyn Metastore) -> Result<BucketId, Box<dyn Error>> {
         created_at: Timestamp(1),
         owner: "alice".into(),
         region: String::new(),
+        settings: metastore::BucketSettings::default(),
     };
     let id = row.id;
     store.create_bucket(row).await?;
@@ -142,6 +143,8 @@ fn commit(bucket: BucketId, kind: Kind, key: &str) -> CommitObject {
         user_metadata: vec![("padding".into(), "x".repeat(PADDING_BYTES))],
         owner: "alice".into(),
         data,
+        order: metastore::VersionOrder::FIRST,
+        attributes: metastore::ObjectAttributes::default(),
     };
     CommitObject {
         bucket,

@@ -1,7 +1,7 @@
 //! Whether a write's condition holds, decided the same way in every implementation. The caller
 //! holds whatever keeps the key's current version from changing until the commit (I5).
 
-use crate::{MetaError, MetaResult, ObjectKey, ObjectVersion, WriteCondition};
+use crate::{Expected, MetaError, MetaResult, ObjectKey, ObjectVersion, Timestamp, WriteCondition};
 
 impl WriteCondition {
     /// Whether a write of `key`, whose current version is `current`, may go ahead.
@@ -18,8 +18,35 @@ impl WriteCondition {
             Self::Present => current.map(|_| ()).ok_or_else(missing),
             Self::Etag(etag) if current.ok_or_else(missing)?.etag == *etag => Ok(()),
             Self::Etag(_) => Err(MetaError::PreconditionFailed),
+            Self::Unlike(etag) if current.is_some_and(|row| row.etag == *etag) => {
+                Err(MetaError::PreconditionFailed)
+            }
+            Self::Unlike(_) => Ok(()),
+            Self::Both(both) => both
+                .0
+                .check(key, current)
+                .and_then(|()| both.1.check(key, current)),
+            Self::Matching(wanted) => wanted.check(current.ok_or_else(missing)?),
             Self::Revision(wanted) if current.map(|row| row.sequence) == Some(*wanted) => Ok(()),
             Self::Revision(_) => Err(MetaError::Conflict),
+        }
+    }
+}
+
+impl Expected {
+    fn check(&self, current: &ObjectVersion) -> MetaResult<()> {
+        // Clients see whole seconds.
+        let seconds = |moment: Timestamp| moment.0 / 1000;
+        let etag = self.etag.as_ref().is_none_or(|etag| *etag == current.etag);
+        let size = self
+            .size_bytes
+            .is_none_or(|size| size == current.size_bytes);
+        let time = self
+            .modified_at
+            .is_none_or(|moment| seconds(moment) == seconds(current.modified_at));
+        match etag && size && time {
+            true => Ok(()),
+            false => Err(MetaError::PreconditionFailed),
         }
     }
 }

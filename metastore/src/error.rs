@@ -2,7 +2,7 @@
 
 use chunkproto::{ChunkId, Fence};
 
-use crate::{BodyId, BucketName, ObjectKey, PartNumber, UploadId};
+use crate::{BodyId, BucketName, ObjectKey, PartNumber, UploadId, VersionId};
 
 /// The result of a metadata operation.
 pub type MetaResult<T> = Result<T, MetaError>;
@@ -28,6 +28,15 @@ pub enum MetaError {
     /// No current version of that key. The client's business.
     #[error("there is no object '{0}'")]
     NoSuchKey(ObjectKey),
+    /// No such version of that key. The client's business.
+    #[error("there is no version {1} of '{0}'")]
+    NoSuchVersion(ObjectKey, VersionId),
+    /// No such user. The client's business.
+    #[error("there is no such user")]
+    NoSuchUser,
+    /// An access key or an email belongs to another user. The operator's business.
+    #[error("'{0}' belongs to another user")]
+    NameTaken(String),
     /// No such upload, or it was completed or aborted. The client's business.
     #[error("there is no multipart upload {0}")]
     NoSuchUpload(UploadId),

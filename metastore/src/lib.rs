@@ -1,6 +1,9 @@
 //! Sextant's metadata: the [`Metastore`] trait as a contract, the model it speaks, and its
 //! implementations: [`RocksMetastore`] on disk and [`MemoryMetastore`] for tests and simulation.
 
+mod acl;
+mod attributes;
+mod bucket_settings;
 mod completion;
 mod condition;
 mod error;
@@ -15,7 +18,16 @@ mod placement;
 mod rocks;
 mod succession;
 mod upkeep;
+mod users;
+mod version_succession;
+mod versions;
 
+pub use acl::{Acl, Grant, Grantee, Permission};
+pub use attributes::{Encryption, EncryptionKind, LockMode, ObjectAttributes, Retention};
+pub use bucket_settings::{
+    BucketDocument, BucketSettings, DefaultEncryption, LockSettings, Ownership, PublicAccessBlock,
+    RetentionPeriod, Versioning,
+};
 pub use error::{MetaError, MetaResult};
 pub use listing::{
     BucketPage, ListEntry, ListPage, ListQuery, ListedObject, ListedUpload, PartPage, UploadEntry,
@@ -23,8 +35,8 @@ pub use listing::{
 };
 pub use memory::MemoryMetastore;
 pub use metastore::{
-    CommitObject, CompleteUpload, Completed, DeleteOutcome, GcEntry, GcItem, Metastore, NodeRow,
-    RepairRow, WriteCondition,
+    CommitObject, CompleteUpload, Completed, DeleteOutcome, Expected, GcEntry, GcItem, Metastore,
+    NodeRow, RepairRow, WriteCondition,
 };
 pub use model::{
     Bucket, ChecksumAlgorithm, ChecksumKind, ChunkLayout, ChunkOwner, ChunkRef, InlineBody,
@@ -38,4 +50,9 @@ pub use rocks::{OpenError, RocksMetastore, RocksOptions};
 pub use upkeep::{
     JobControl, LeaseAnswer, LeaseRequest, NodeChunk, NodePhase, Placement, RepairCounts,
     RepairEntry, RepairNeed, ReplicaChange, Stray, StrayFate, Upkeep,
+};
+pub use users::{AccessKey, User, UserName};
+pub use versions::{
+    DeleteMarker, DeletedVersion, ListedVersion, StoredVersion, VersionOrder, VersionPage,
+    VersionQuery,
 };

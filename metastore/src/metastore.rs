@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    BodyId, Bucket, BucketId, BucketName, BucketPage, ChunkOwner, ChunkRef, InlineBody, ListPage,
-    ListQuery, ListedObject, MetaResult, ObjectKey, ObjectVersion, Part, PartNumber, PartPage,
-    PartSet, Sequence, Timestamp, Upkeep, Upload, UploadId, UploadPage, UploadQuery,
+    BodyId, Bucket, BucketId, BucketName, BucketPage, ChunkOwner, ChunkRef, DeletedVersion,
+    InlineBody, ListPage, ListQuery, ListedObject, MetaResult, ObjectKey, ObjectVersion, Part,
+    PartNumber, PartPage, PartSet, Sequence, StoredVersion, Timestamp, Upkeep, Upload, UploadId,
+    UploadPage, UploadQuery, User, UserName, VersionId, VersionPage, VersionQuery,
 };
 
 /// What must be true of a key's current version for a write to happen. Checked in the commit (I5).
@@ -27,8 +28,25 @@ pub enum WriteCondition {
     Present,
     /// `If-Match: "etag"`: there is one with this ETag. A missing key is `NoSuchKey`.
     Etag(String),
+    /// `If-None-Match: "etag"`: there is none with this ETag.
+    Unlike(String),
+    /// `If-Match` and `If-None-Match` together.
+    Both(Box<(WriteCondition, WriteCondition)>),
+    /// There is one, and it is as expected. A missing key is `NoSuchKey`.
+    Matching(Expected),
     /// There is one, and it is this very revision; otherwise `Conflict`. For read-modify-write.
     Revision(Sequence),
+}
+
+/// What a delete expects of the version it deletes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// Its ETag.
+    pub etag: Option<String>,
+    /// Its length.
+    pub size_bytes: Option<u64>,
+    /// When it was committed, to the second.
+    pub modified_at: Option<Timestamp>,
 }
 
 /// A new current version of a key.
@@ -38,7 +56,8 @@ pub struct CommitObject {
     pub bucket: BucketId,
     /// The key.
     pub key: ObjectKey,
-    /// The row. Where its `data` equals the replaced row's, the bytes stay (a change of metadata:
+    /// The row; `version` and `order` are given out in the commit, by the bucket's versioning state
+    /// at that moment. Where its `data` equals the replaced row's, the bytes stay (a change of metadata:
     /// guard it by [`WriteCondition::Revision`], or it may bring back bytes that a write in between
     /// has queued for garbage collection).
     /// Data of `Parts` must equal the replaced row's; completing an upload makes new ones.
@@ -71,8 +90,8 @@ pub struct CompleteUpload {
 /// What completing an upload did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Completed {
-    /// The object was committed now.
-    Now,
+    /// The object was committed now, as this version.
+    Now(VersionId),
     /// The same upload had been completed before, to this part set; nothing was changed.
     Before(PartSet),
 }
@@ -82,6 +101,8 @@ pub enum Completed {
 pub enum DeleteOutcome {
     /// The object is gone and its chunks are queued for garbage collection.
     Deleted,
+    /// The bucket keeps versions: a delete marker of this version hides the key.
+    MarkerPlaced(VersionId),
     /// There was none; nothing was changed.
     Absent,
 }
@@ -147,13 +168,20 @@ pub trait Metastore: Upkeep {
     /// `BucketExists` with its owner, whoever that is.
     async fn create_bucket(&self, bucket: Bucket) -> MetaResult<()>;
 
+    /// Writes `bucket` over its row, whose settings' revision must be `seen`. Commits see all of
+    /// the new settings or none.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`; `Conflict` where the revision is another; `OutcomeUnknown`.
+    async fn amend_bucket(&self, bucket: Bucket, seen: Sequence) -> MetaResult<()>;
+
     /// The bucket of that name.
     ///
     /// # Errors
     /// `NoSuchBucket`.
     async fn bucket(&self, name: &BucketName) -> MetaResult<Bucket>;
 
-    /// Deletes a bucket without objects. Uploads under way are aborted, as at `now`, each in a commit
+    /// Deletes a bucket without objects, without versions and delete markers too. Uploads under way are aborted, as at `now`, each in a commit
     /// of its own before the bucket's. No object can slip in between the check and the delete.
     ///
     /// # Errors
@@ -181,14 +209,17 @@ pub trait Metastore: Upkeep {
     async fn inline_body(&self, body: BodyId) -> MetaResult<InlineBody>;
 
     /// Makes a version current: checks the condition, writes the row with its chunk and node rows,
-    /// queues the replaced version's bytes for garbage collection and short chunks for repair.
+    /// and queues short chunks for repair. In a bucket without versioning, or where a `null` version
+    /// is replaced, its bytes are queued for garbage collection; otherwise the version before stays
+    /// as a noncurrent one. Returns the name of the new version.
     ///
     /// # Errors
     /// `NoSuchBucket`; `PreconditionFailed`; `NoSuchKey` for `Etag` and `Present` on a missing key;
     /// `Conflict` for `Revision`, and for data of `Parts` that is not current; `OutcomeUnknown`.
-    async fn commit_object(&self, commit: CommitObject) -> MetaResult<()>;
+    async fn commit_object(&self, commit: CommitObject) -> MetaResult<VersionId>;
 
-    /// Deletes a key's current version and queues its bytes for garbage collection.
+    /// Deletes a key's current version and queues its bytes for garbage collection; in a bucket
+    /// that keeps versions, hides the key behind a delete marker of the bucket's owner instead.
     ///
     /// # Errors
     /// `NoSuchBucket`; as `commit_object` for the condition; `OutcomeUnknown`.
@@ -199,6 +230,56 @@ pub trait Metastore: Upkeep {
         condition: WriteCondition,
         now: Timestamp,
     ) -> MetaResult<DeleteOutcome>;
+
+    /// One version of a key, current or not.
+    ///
+    /// # Errors
+    /// `NoSuchVersion`.
+    async fn object_version(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        version: VersionId,
+    ) -> MetaResult<StoredVersion>;
+
+    /// The latest version of a key, which may be a delete marker; none where it has no version.
+    async fn newest_version(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+    ) -> MetaResult<Option<StoredVersion>>;
+
+    /// Deletes one version for good and queues its bytes for garbage collection. Where it was the
+    /// latest, the one behind it becomes current again, unless that is a delete marker.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`; as `commit_object` for the condition, held against this version;
+    /// `OutcomeUnknown`.
+    async fn delete_version(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        version: VersionId,
+        condition: WriteCondition,
+        now: Timestamp,
+    ) -> MetaResult<DeletedVersion>;
+
+    /// Writes `object` over the row of the version that it names, whose revision must be `seen`.
+    /// Its bytes and its place stay as they are.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`; `NoSuchVersion`; `Conflict` where the revision, the data or the place is
+    /// another; `OutcomeUnknown`.
+    async fn amend_object(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        object: ObjectVersion,
+        seen: Sequence,
+    ) -> MetaResult<()>;
+
+    /// A page of versions and delete markers. Costs what the page costs, as `list_objects`.
+    async fn list_versions(&self, query: VersionQuery) -> MetaResult<VersionPage>;
 
     /// A page of current versions in byte order of their keys. Costs what the page costs, however
     /// many keys lie beside it or inside its common prefixes.
@@ -282,6 +363,27 @@ pub trait Metastore: Upkeep {
 
     /// A page of uploads under way.
     async fn list_uploads(&self, query: UploadQuery) -> MetaResult<UploadPage>;
+
+    /// Writes a user over what stands under its id.
+    ///
+    /// # Errors
+    /// `NameTaken` where an access key or the email is another user's; `OutcomeUnknown`.
+    async fn put_user(&self, user: User) -> MetaResult<()>;
+
+    /// Deletes a user. What it owns stays.
+    ///
+    /// # Errors
+    /// `NoSuchUser`; `OutcomeUnknown`.
+    async fn delete_user(&self, id: &str) -> MetaResult<()>;
+
+    /// The user of that name.
+    ///
+    /// # Errors
+    /// `NoSuchUser`.
+    async fn user(&self, name: UserName<'_>) -> MetaResult<User>;
+
+    /// Users in order of their ids, after `after`.
+    async fn list_users(&self, after: Option<&str>, limit: usize) -> MetaResult<Vec<User>>;
 
     /// Writes what is known of a node.
     async fn put_node(&self, node: NodeRow) -> MetaResult<()>;

@@ -7,7 +7,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use chunkproto::{ChunkId, Crc64, NodeId};
 use serde::{Deserialize, Serialize};
 
-use crate::{BodyId, BucketId, BucketName, ObjectKey, PartNumber, Sequence, UploadId, VersionId};
+use crate::{
+    BodyId, BucketId, BucketName, BucketSettings, ObjectAttributes, ObjectKey, PartNumber,
+    Sequence, UploadId, VersionId, VersionOrder,
+};
 
 /// A moment, in milliseconds since 1970 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -38,6 +41,8 @@ pub struct Bucket {
     pub owner: String,
     /// The location constraint given at creation; empty means the default region.
     pub region: String,
+    /// What can be set on it. Last, because rows of version 1 end before it.
+    pub settings: BucketSettings,
 }
 
 /// One version of an object: all that S3 says of it, and where its bytes are.
@@ -63,6 +68,10 @@ pub struct ObjectVersion {
     pub owner: String,
     /// Where the bytes are.
     pub data: ObjectData,
+    /// Its place among the versions of the key. Rows of version 1 end before it.
+    pub order: VersionOrder,
+    /// Grants, tags, lock, encryption. Rows of version 1 end before them.
+    pub attributes: ObjectAttributes,
 }
 
 /// Where the bytes of an object are.
@@ -182,6 +191,8 @@ pub struct Upload {
     pub user_metadata: Vec<(String, String)>,
     /// Checksum that the parts must carry and the object will have.
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+    /// Attributes of the object to come. Last, because rows of version 1 end before them.
+    pub attributes: ObjectAttributes,
 }
 
 /// A part of an upload, before and after completion.

@@ -9,6 +9,10 @@ use crate::{
 };
 
 /// A row that names chunks.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one lives for the length of a look-up"
+)]
 pub(crate) enum OwnerRow {
     Object(ObjectVersion),
     Part(Part),

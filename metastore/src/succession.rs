@@ -39,6 +39,11 @@ impl ObjectVersion {
         }
     }
 
+    /// Whether the row names any bytes. Two empty objects look alike and share nothing.
+    pub(crate) fn holds_bytes(&self) -> bool {
+        !matches!(&self.data, ObjectData::Chunks(layout) if layout.chunks.is_empty())
+    }
+
     /// What goes when `next` takes this row's place, or nothing does.
     pub(crate) fn unlinked_by(&self, next: Option<&Self>) -> Unlinked {
         match &self.data {

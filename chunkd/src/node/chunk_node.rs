@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use chunkproto::{
-    ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult,
-    ChunkStream, NodeId, OwnerHint,
+    ByteRange, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult, ChunkStream,
+    NodeId, OwnerHint,
 };
 use futures::future::{join_all, try_join_all};
 use futures::stream::StreamExt as _;
@@ -13,14 +13,12 @@ use tokio::time::sleep;
 use super::decisions::Decisions;
 use super::disk::{NodeDisk, Suspicion};
 use super::error::NodeError;
+use super::lookup;
 use super::merge::merged;
 use super::open::{self, DiskChecks, NodeOptions};
-use super::rank::{self, Candidate};
+use super::placement;
 use super::state::NodeState;
-use crate::store::{ChunkStore, OwnedRead, StoreState};
-
-/// What a record may take beside its data and their checksums.
-const RECORD_EXTRA_BYTES: u64 = 64 << 10;
+use crate::store::{ChunkStore, OwnedRead};
 
 /// A chunk server's disks. A clone is another handle to the same node.
 ///
@@ -40,7 +38,7 @@ pub(crate) struct Parts {
     pub disks: Vec<Arc<NodeDisk>>,
     /// How the disks are looked after.
     pub checks: DiskChecks,
-    /// How full a disk may get, in percent.
+    /// How full a disk's filesystem may get, in percent.
     pub full_percent: u8,
     /// Where the chunks being put go.
     pub decisions: Decisions,
@@ -82,9 +80,9 @@ impl ChunkNode {
     /// As [`ChunkStore::put`]; `Full` if no disk has room, `Refused` if no disk takes writes.
     pub async fn put(&self, put: ChunkPut, body: ChunkStream) -> ChunkResult<ChunkReceipt> {
         let decision = self.parts.decisions.join(put.id);
-        let number = decision.disk(self.choose(&put)).await?;
+        let number = decision.disk(self.parts.place(&put)).await?;
         let disk = &self.parts.disks[number];
-        let store = disk.writable().ok_or_else(no_disk_writes)?;
+        let store = disk.writable().ok_or_else(placement::no_disk_writes)?;
         let result = store.put(put, body).await;
         disk.settle(result, Suspicion::Write, self.parts.checks.patience)
             .await
@@ -109,6 +107,7 @@ impl ChunkNode {
         range: Option<ByteRange>,
     ) -> ChunkResult<OwnedRead> {
         let (disk, mut owned) = self
+            .parts
             .find(id, move |store| async move {
                 store.get_with_owner(id, range).await
             })
@@ -139,10 +138,23 @@ impl ChunkNode {
         id: ChunkId,
     ) -> ChunkResult<(ChunkInfo, Option<OwnerHint>)> {
         let (_, found) = self
+            .parts
             .find(
                 id,
                 move |store| async move { store.head_with_owner(id).await },
             )
+            .await?;
+        Ok(found)
+    }
+
+    /// Reads all of a chunk and verifies it, as [`ChunkStore::verify`] does.
+    ///
+    /// # Errors
+    /// As [`ChunkStore::verify`], and `Refused` as in [`get`](Self::get).
+    pub async fn verify(&self, id: ChunkId) -> ChunkResult<ChunkInfo> {
+        let (_, found) = self
+            .parts
+            .find(id, move |store| async move { store.verify(id).await })
             .await?;
         Ok(found)
     }
@@ -153,6 +165,7 @@ impl ChunkNode {
     /// As [`ChunkStore::owner`], and `Refused` as in [`get`](Self::get).
     pub async fn owner(&self, id: ChunkId) -> ChunkResult<OwnerHint> {
         let (_, found) = self
+            .parts
             .find(id, move |store| async move { store.owner(id).await })
             .await?;
         Ok(found)
@@ -169,7 +182,7 @@ impl ChunkNode {
         let patience = self.parts.checks.patience;
         let disks = self.parts.disks.iter().cloned();
         let deletes = disks.map(|disk| async move {
-            let store = disk.writable().ok_or_else(|| may_be_on(&disk))?;
+            let store = disk.writable().ok_or_else(|| lookup::may_be_on(&disk))?;
             let result = store.delete(id).await;
             disk.settle(result, Suspicion::Write, patience).await
         });
@@ -234,114 +247,7 @@ impl ChunkNode {
     /// `Io` where a mark could not be written; the other stores are closed all the same.
     pub async fn close(&self) -> ChunkResult<()> {
         let stores = self.parts.disks.iter().filter_map(|disk| disk.readable());
-        let closed = join_all(stores.map(|store| async move { store.close().await })).await;
+        let closed = join_all(stores.map(async |store: ChunkStore| store.close().await)).await;
         closed.into_iter().collect()
     }
-
-    /// The disk for a new chunk: the one that has it already, else the first in order with room.
-    async fn choose(&self, put: &ChunkPut) -> ChunkResult<usize> {
-        let order = self.order(put.id);
-        if let Some(number) = self.holder(put.id, &order).await {
-            return Ok(number);
-        }
-        let mut any_writes = false;
-        for number in order {
-            let disk = &self.parts.disks[number];
-            let state = disk.store_state();
-            if disk.writable().is_none() {
-                continue;
-            }
-            any_writes = true;
-            if state
-                .is_some_and(|state| has_room(&state, put.length_bytes, self.parts.full_percent))
-            {
-                return Ok(number);
-            }
-        }
-        if any_writes {
-            return Err(ChunkError::Full("no data directory has room".into()));
-        }
-        Err(no_disk_writes())
-    }
-
-    /// The disk that has the chunk already, among those that take writes. With one disk there is
-    /// nothing to choose, and nothing is asked.
-    async fn holder(&self, id: ChunkId, order: &[usize]) -> Option<usize> {
-        if self.parts.disks.len() == 1 {
-            return None;
-        }
-        let patience = self.parts.checks.patience;
-        let asked = order.iter().map(|&number| {
-            let disk = Arc::clone(&self.parts.disks[number]);
-            async move {
-                let found = disk.writable()?.head(id).await;
-                let found = disk.settle(found, Suspicion::Read, patience).await;
-                found.is_ok().then_some(number)
-            }
-        });
-        join_all(asked).await.into_iter().flatten().next()
-    }
-
-    /// Asks one disk after the other until one has the chunk.
-    async fn find<T, Answer: Future<Output = ChunkResult<T>>>(
-        &self,
-        id: ChunkId,
-        ask: impl Fn(ChunkStore) -> Answer,
-    ) -> ChunkResult<(Arc<NodeDisk>, T)> {
-        let patience = self.parts.checks.patience;
-        let mut failure = None;
-        for number in self.order(id) {
-            let disk = &self.parts.disks[number];
-            let answer = match disk.readable() {
-                Some(store) => {
-                    let answer = ask(store).await;
-                    disk.settle(answer, Suspicion::Read, patience).await
-                }
-                None => Err(may_be_on(disk)),
-            };
-            match answer {
-                Ok(found) => return Ok((Arc::clone(disk), found)),
-                Err(ChunkError::NotFound(_)) => {}
-                Err(error @ ChunkError::Invalid(_)) => return Err(error),
-                // What a disk said of the chunk itself weighs more than that another is away.
-                Err(error @ ChunkError::Refused(_)) => failure = failure.or(Some(error)),
-                Err(error) => failure = Some(error),
-            }
-        }
-        Err(failure.unwrap_or(ChunkError::NotFound(id)))
-    }
-
-    /// The numbers of the disks, the one where the chunk belongs first.
-    fn order(&self, id: ChunkId) -> Vec<usize> {
-        let candidates = self.parts.disks.iter().map(|disk| Candidate {
-            id: disk.id(),
-            weight_bytes: disk.weight_bytes(),
-        });
-        rank::order(id, candidates)
-    }
-}
-
-/// Whether a chunk will probably fit. The store has the last word, which also knows the writes under
-/// way; a chunk that it turns away is sent to another node.
-fn has_room(state: &StoreState, length_bytes: u64, full_percent: u8) -> bool {
-    let record_bytes = length_bytes
-        .saturating_add(length_bytes / 1024)
-        .saturating_add(RECORD_EXTRA_BYTES);
-    let used_bytes = state.capacity_bytes.saturating_sub(state.free_bytes);
-    let used_max = state.capacity_bytes / 100 * u64::from(full_percent);
-    state.writable
-        && record_bytes <= state.free_bytes
-        && used_bytes.saturating_add(record_bytes) <= used_max
-}
-
-fn no_disk_writes() -> ChunkError {
-    ChunkError::Refused("no data directory takes writes".into())
-}
-
-fn may_be_on(disk: &NodeDisk) -> ChunkError {
-    ChunkError::Refused(format!(
-        "disk {} at {} is fenced off and may hold the chunk",
-        disk.id(),
-        disk.dir().display()
-    ))
 }

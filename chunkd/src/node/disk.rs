@@ -257,3 +257,63 @@ impl NodeDisk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::super::identity::{Identity, Roster};
+    use super::*;
+    use crate::store::StoreOptions;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// A disk with an identity.
+    fn fresh() -> (TempDir, NodeDisk) {
+        let dir = TempDir::new().unwrap();
+        let store = ChunkStore::open(StoreOptions::new(dir.path())).unwrap();
+        let id = DiskId::generate();
+        Identity::new(id, Roster::default())
+            .write(dir.path())
+            .unwrap();
+        let disk = NodeDisk::serving(id, dir.path().to_owned(), store, None);
+        (dir, disk)
+    }
+
+    async fn fail(disk: &NodeDisk, suspicion: Suspicion) {
+        let failed: ChunkResult<()> = Err(ChunkError::Io("made up".into()));
+        let told = disk.settle(failed, suspicion, PATIENCE).await;
+        assert!(matches!(told, Err(ChunkError::Io(_))));
+    }
+
+    #[tokio::test]
+    async fn a_failed_write_on_a_disk_that_is_well_changes_nothing() {
+        let (_dir, disk) = fresh();
+        fail(&disk, Suspicion::Write).await;
+        assert_eq!(disk.condition(), Condition::Serving);
+    }
+
+    #[tokio::test]
+    async fn many_failed_reads_end_writing() {
+        let (_dir, disk) = fresh();
+        for _ in 1..FAILED_READS_MAX {
+            fail(&disk, Suspicion::Read).await;
+            assert_eq!(disk.condition(), Condition::Serving);
+        }
+        fail(&disk, Suspicion::Read).await;
+        assert!(matches!(disk.condition(), Condition::ReadOnly(_)));
+        assert!(disk.readable().is_some() && disk.writable().is_none());
+        assert_eq!(disk.state().fenced_count, 1);
+    }
+
+    #[tokio::test]
+    async fn a_disk_only_gets_worse() {
+        let (_dir, disk) = fresh();
+        disk.worsen(Condition::Fenced("first".into()));
+        disk.worsen(Condition::ReadOnly("later".into()));
+        disk.worsen(Condition::Fenced("last".into()));
+        disk.look(Suspicion::None, PATIENCE).await;
+        assert_eq!(disk.condition(), Condition::Fenced("first".into()));
+        assert_eq!(disk.state().fenced_count, 1);
+    }
+}

@@ -159,6 +159,13 @@ impl ChunkStore {
         .await
     }
 
+    /// Whether the chunk may be here. False where the index says from memory alone that it is not;
+    /// [`head`](Self::head) knows for certain. Never waits for the disk.
+    #[must_use]
+    pub fn may_hold(&self, id: ChunkId) -> bool {
+        !matches!(self.disk.row_cached(id), Ok(Cached::Absent))
+    }
+
     /// Reads all of a chunk and verifies it. A damaged one goes to quarantine.
     ///
     /// # Errors

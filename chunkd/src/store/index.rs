@@ -11,8 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chunkproto::{ChunkId, ChunkInfo};
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, Direction, ErrorKind, IteratorMode, LogLevel, Options,
-    ReadOptions, ReadTier, WriteBatch, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, DB, Direction, ErrorKind, IteratorMode,
+    LogLevel, Options, ReadOptions, ReadTier, WriteBatch, WriteOptions,
 };
 
 use super::fault::Fault;
@@ -21,6 +21,8 @@ use super::index_rows::{self as rows, CLEAN_KEY, Row, STATE_KEY, State, Totals};
 /// Memory for rows on their way to disk, of which up to two exist. Also bounds what is read again
 /// from the segments after a crash: about 40,000 chunks for each.
 const WRITE_BUFFER_BYTES: usize = 4 << 20;
+/// Length of the parts that a table's index and filter are read in.
+const FILTER_PART_BYTES: usize = 4096;
 /// Open tables; each holds its own index and filter in memory.
 const OPEN_FILES_MAX: i32 = 64;
 /// The log holds the clean mark alone.
@@ -295,6 +297,11 @@ fn options(cache: &IndexCache) -> Options {
     tables.set_block_cache(&cache.0);
     tables.set_bloom_filter(10.0, false);
     tables.set_cache_index_and_filter_blocks(true);
+    // A table's whole filter is longer than what the cache holds in one piece: it would be read anew
+    // for each lookup.
+    tables.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    tables.set_partition_filters(true);
+    tables.set_metadata_block_size(FILTER_PART_BYTES);
     let mut options = Options::default();
     options.create_if_missing(true);
     options.set_block_based_table_factory(&tables);

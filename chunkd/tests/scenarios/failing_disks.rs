@@ -3,12 +3,14 @@
 //! they are skipped.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chunkd::node::{Condition, DiskChecks};
-use chunkd::{ChunkNode, NodeOptions};
+use chunkd::{ChunkNode, NodeOptions, Probe, Step};
 use chunkproto::wire::ListPage;
 use chunkproto::{ChunkError, ChunkId, ChunkResult};
 use tempfile::TempDir;
@@ -42,7 +44,13 @@ impl Fixture {
     }
 
     async fn with(home: TempDir, a: PathBuf, b: PathBuf) -> Self {
+        Self::with_probe(home, a, b, Probe::default()).await
+    }
+
+    async fn with_probe(home: TempDir, a: PathBuf, b: PathBuf, probe: Probe) -> Self {
         let mut options = NodeOptions::new([&a, &b]);
+        options.store.probe = probe;
+        options.store.segment_bytes = 1 << 20;
         options.checks = DiskChecks {
             period: Duration::MAX, // the scenarios look themselves
             patience: Duration::from_secs(60),
@@ -161,6 +169,31 @@ async fn a_disk_that_takes_no_writes_is_fenced_at_the_first_one_and_still_read()
 }
 
 #[tokio::test]
+async fn a_failed_sync_fences_its_disk_alone() {
+    let fail_next = Arc::new(AtomicBool::new(false));
+    let fails = Arc::clone(&fail_next);
+    let probe = Probe::new(move |step| {
+        if step == Step::SyncGroup && fails.swap(false, Ordering::SeqCst) {
+            return Err(io::Error::other("made up"));
+        }
+        Ok(())
+    });
+    let home = TempDir::new().unwrap();
+    let [a, b] = ["a", "b"].map(|name| home.path().join(name));
+    let fixture = Fixture::with_probe(home, a, b, probe).await;
+    fail_next.store(true, Ordering::SeqCst);
+    let error = fixture.put_until_failure(4 * KIB).await;
+    assert!(matches!(error, ChunkError::Io(_)), "{error}");
+
+    let fenced = fixture.node.state().fenced_disks();
+    assert!(fenced.len() == 1 && fenced[0].readable && fenced[0].reason.contains("made up"));
+    assert_eq!(fixture.good_reads().await, fixture.chunks.len());
+    fixture.assert_serves().await;
+    let deleted = fixture.node.delete(fixture.chunks[0].0).await;
+    assert!(matches!(deleted, Err(ChunkError::Refused(_))));
+}
+
+#[tokio::test]
 async fn a_disk_that_hangs_is_fenced_until_it_answers() {
     let fixture = Fixture::new().await;
     let identity = fixture.b.join("disk.json");
@@ -196,14 +229,15 @@ async fn a_disk_that_hangs_is_fenced_until_it_answers() {
 async fn fenced_disks_show_in_health_metrics_and_listings() {
     let home = TempDir::new().unwrap();
     let (a, b) = (home.path().join("a"), home.path().join("b"));
-    let server = Server::with(|options| options.dirs = vec![a.clone(), b.clone()]).await;
+    let gone = home.path().join("gone");
+    let server = Server::of(home, NodeOptions::new([&a, &b])).await;
     let ask = async |path: &str| {
         let request = reqwest::Client::new().get(format!("{}{path}", server.url));
         let request = request.header("authorization", secret().to_authorization());
         request.send().await.unwrap()
     };
     assert_eq!(ask("/health").await.text().await.unwrap(), "ok\n");
-    fs::rename(&b, home.path().join("gone")).unwrap();
+    fs::rename(&b, &gone).unwrap();
     server.store.check_disks().await;
 
     let health = ask("/health").await.text().await.unwrap();
@@ -225,7 +259,7 @@ async fn fenced_disks_show_in_health_metrics_and_listings() {
     let chunk = ask(&format!("/v1/chunks/{}", ChunkId::generate())).await;
     assert_eq!(chunk.status(), 503);
 
-    fs::rename(&a, home.path().join("gone as well")).unwrap();
+    fs::rename(&a, gone.join("as well")).unwrap();
     server.store.check_disks().await;
     let ready = ask("/ready").await;
     assert_eq!(ready.status(), 503);

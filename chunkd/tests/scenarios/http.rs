@@ -268,7 +268,7 @@ async fn store_errors_keep_their_kind_over_the_wire() {
         ChunkError::BadBody(_)
     ));
 
-    let full = Server::with(|options| options.store.full_percent = 0).await;
+    let full = Server::with(|options| options.full_percent = 0).await;
     for length in [10, 100 * KIB, 8 * MIB] {
         let response = put_request(&full, id, &data(length, 1))
             .send()
@@ -368,8 +368,8 @@ async fn a_chunk_is_copied_from_node_to_node() {
 #[tokio::test]
 async fn a_copy_of_a_rotten_chunk_keeps_nothing() {
     let (from, to) = (
-        Server::with(|options| options.store.segment_max_bytes = 0).await,
-        Server::with(|options| options.store.segment_max_bytes = 0).await,
+        Server::with(|options| options.segment_max_bytes = 0).await,
+        Server::with(|options| options.segment_max_bytes = 0).await,
     );
     let (id, data) = (ChunkId::generate(), data(2 * MIB, 1));
     put(&from.store, id, &data).await.unwrap();
@@ -420,7 +420,7 @@ async fn a_copy_whose_bytes_are_not_what_the_source_declared_keeps_nothing() {
 
 #[tokio::test]
 async fn rot_in_mid_stream_cuts_the_connection_and_is_never_a_short_success() {
-    let server = Server::with(|options| options.store.segment_max_bytes = 0).await;
+    let server = Server::with(|options| options.segment_max_bytes = 0).await;
     let (id, data) = (ChunkId::generate(), data(2 * MIB, 1));
     put(&server.store, id, &data).await.unwrap();
     rot_last_byte(&server, id, data.len());

@@ -3,7 +3,7 @@
 //!
 //! The killed process is this program again, as [`works_until_it_is_killed`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::env;
 use std::fs;
 use std::io::{self, Write as _};
@@ -11,6 +11,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, abort};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use chunkd::{ChunkStore, Probe, Step, StoreOptions};
 use chunkproto::{ChunkId, ChunkInfo};
@@ -24,8 +25,11 @@ const STEP: &str = "SEXTANT_KILL_STEP";
 const AFTER: &str = "SEXTANT_KILL_AFTER";
 const SEGMENT_BYTES: u32 = 256 << 10;
 const LENGTHS: [usize; 7] = [1, 100, 4 * KIB, 20 * KIB, 40 * KIB, 60 * KIB, 70 * KIB];
-/// Rounds after which every step should have come.
-const ROUNDS_MAX: usize = 400;
+/// By then every step should have come, on a busy machine too.
+const WORKS_AT_MOST: Duration = Duration::from_secs(60);
+/// Chunks that are left, the newest; so each segment holds some for a while, and some are moved.
+const KEPT_EVERY: usize = 6;
+const KEPT_MAX: usize = 60;
 /// How many steps of a kind are let pass, one kill after the other on the same directory.
 const PASSES: [usize; 4] = [0, 1, 5, 17];
 
@@ -163,13 +167,23 @@ async fn works_until_it_is_killed() {
     });
     let store = open(Path::new(&env::var(DIR).unwrap()), probe);
     let mut dice = Dice::new((number(STEP) * 1000 + after) as u64 + 1);
-    let mut held = Vec::new();
-    for _ in 0..ROUNDS_MAX {
+    let (mut held, mut kept) = (Vec::new(), VecDeque::new());
+    let end = Instant::now() + WORKS_AT_MOST;
+    while Instant::now() < end {
         let new: Vec<_> = (0..=dice.below(12))
             .map(|_| (ChunkId::generate(), dice.one_of(&LENGTHS), dice.roll()))
             .collect();
         join_all(new.iter().map(|new| put_aloud(&store, *new))).await;
-        held.extend(new.iter().map(|(id, ..)| *id));
+        for (id, ..) in new {
+            if dice.below(KEPT_EVERY) == 0 {
+                kept.push_back(id);
+            } else {
+                held.push(id);
+            }
+        }
+        if kept.len() > KEPT_MAX {
+            held.extend(kept.pop_front());
+        }
         let doomed: Vec<_> = (0..held.len() * 2 / 3)
             .map(|_| held.swap_remove(dice.below(held.len())))
             .collect();

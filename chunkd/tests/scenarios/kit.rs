@@ -223,10 +223,15 @@ impl Server {
         Self::with(|_| {}).await
     }
 
-    pub async fn with(settings: impl FnOnce(&mut NodeOptions)) -> Self {
+    pub async fn with(settings: impl FnOnce(&mut StoreOptions)) -> Self {
         let dir = TempDir::new().unwrap();
         let mut options = NodeOptions::new([dir.path()]);
-        settings(&mut options);
+        settings(&mut options.store);
+        Self::of(dir, options).await
+    }
+
+    /// Serves the node of these options, whose directories are in `dir`.
+    pub async fn of(dir: TempDir, options: NodeOptions) -> Self {
         let store = ChunkNode::open(options).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

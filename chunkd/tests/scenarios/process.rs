@@ -83,3 +83,30 @@ async fn help_names_every_setting_and_a_missing_secret_is_explained() {
         "{words}"
     );
 }
+
+#[tokio::test]
+async fn a_process_that_misses_a_disk_serves_and_says_what_to_do() {
+    let (dir, second) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let both = || {
+        let mut command = chunkd(&dir);
+        command.arg("--data").arg(second.path().join("disk"));
+        command
+    };
+    let mut child = both().stderr(Stdio::null()).spawn().unwrap();
+    let address = address_of(&mut child).await;
+    let health = reqwest::get(format!("{address}/health")).await.unwrap();
+    assert_eq!(health.text().await.unwrap(), "ok\n");
+    child.kill().await.unwrap();
+    let moved = second.path().join("moved");
+    std::fs::rename(second.path().join("disk"), moved).unwrap();
+
+    let mut child = both().stderr(Stdio::piped()).spawn().unwrap();
+    let address = address_of(&mut child).await;
+    let health = reqwest::get(format!("{address}/health")).await.unwrap();
+    let health = health.text().await.unwrap();
+    assert!(health.contains("the directory is missing"), "{health}");
+    child.kill().await.unwrap();
+    let said = child.wait_with_output().await.unwrap().stderr;
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(said.contains("--forget-disk"), "{said}");
+}

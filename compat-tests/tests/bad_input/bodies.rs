@@ -50,7 +50,7 @@ async fn a_wrong_checksum_in_a_header_is_refused_and_nothing_is_kept() {
     }
     let request = put(server.endpoint(), "/bucket/k").body("x");
     let answer = request.header("x-amz-checksum-crc32", "AAAA").send().await;
-    answer.assert_error(400, "InvalidRequest");
+    answer.assert_error(400, "BadDigest");
     assert_nothing_changed(&server).await;
 }
 

@@ -131,7 +131,7 @@ impl Copies {
     /// Copies the chunk at the job's rate, and sees that the copy has length and checksum of the row.
     ///
     /// # Errors
-    /// See [`CopyFailure`].
+    /// A source that cannot be read, or a target that refuses, each told apart.
     pub async fn copy(
         &self,
         chunk: &ChunkRef,

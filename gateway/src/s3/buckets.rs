@@ -1,6 +1,9 @@
 //! The bucket operations: list, create, head, delete, location.
 
-use metastore::{Bucket, BucketId, BucketName, MetaError, Timestamp};
+use metastore::{
+    Bucket, BucketId, BucketName, BucketPage, BucketSettings, LockSettings, MetaError, Ownership,
+    Timestamp, Versioning,
+};
 use s3s::dto::{
     BucketLocationConstraint, CreateBucketInput, CreateBucketOutput, DeleteBucketInput,
     DeleteBucketOutput, GetBucketLocationInput, GetBucketLocationOutput, HeadBucketInput,
@@ -8,12 +11,16 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
-use super::auth::{Identity, owner};
+use super::access::Caller;
+use super::attributes::refuse_blocked;
+use super::bucket_access::{parse_ownership, shared_list};
 use super::service::S3Gateway;
 use super::{errors, headers};
 
 /// Most buckets in one page of ListBuckets.
 const BUCKETS_MAX: i32 = 10_000;
+/// Buckets looked at in one step of a listing.
+const BUCKETS_BATCH: usize = 1000;
 /// The region whose buckets have no location constraint, and where creating one's own bucket again
 /// succeeds. Source: S3 API reference, CreateBucket.
 const CLASSIC_REGION: &str = "us-east-1";
@@ -24,7 +31,7 @@ impl S3Gateway {
         &self,
         request: S3Request<ListBucketsInput>,
     ) -> S3Result<S3Response<ListBucketsOutput>> {
-        let caller = Identity::of(&request).canonical_id;
+        let caller = Caller::of(&request);
         let input = request.input;
         let limit = input.max_buckets.unwrap_or(BUCKETS_MAX);
         if !(1..=BUCKETS_MAX).contains(&limit) {
@@ -36,21 +43,61 @@ impl S3Gateway {
         let prefix = input.prefix.unwrap_or_default();
         let after = input.continuation_token.as_deref();
         let limit = usize::try_from(limit).unwrap_or_default();
-        let page = self
-            .metastore
-            .list_buckets(&prefix, after, limit)
-            .await
-            .map_err(errors::from_metadata)?;
+        let page = self.own_buckets(&caller, &prefix, after, limit).await?;
         let continuation_token = match page.buckets.last() {
             Some(last) if page.truncated => Some(last.name.as_str().to_owned()),
             _ => None,
         };
+        let owner = match caller.id() {
+            Some(id) => Some(self.directory.owner(id).await?),
+            None => None,
+        };
         Ok(S3Response::new(ListBucketsOutput {
             buckets: Some(page.buckets.iter().map(listed).collect()),
             continuation_token,
-            owner: Some(owner(&caller)),
+            owner,
             prefix: (!prefix.is_empty()).then_some(prefix),
         }))
+    }
+
+    /// A page of the caller's buckets; the root user sees all.
+    async fn own_buckets(
+        &self,
+        caller: &Caller,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> S3Result<BucketPage> {
+        let mut after = after.map(str::to_owned);
+        let mut own = Vec::new();
+        loop {
+            let page = self
+                .metastore
+                .list_buckets(prefix, after.as_deref(), BUCKETS_BATCH)
+                .await
+                .map_err(errors::from_metadata)?;
+            after = page
+                .buckets
+                .last()
+                .map(|last| last.name.as_str().to_owned());
+            for bucket in page.buckets {
+                if *caller == Caller::Root || caller.is(&bucket.owner) {
+                    if own.len() == limit {
+                        return Ok(BucketPage {
+                            buckets: own,
+                            truncated: true,
+                        });
+                    }
+                    own.push(bucket);
+                }
+            }
+            if !page.truncated {
+                return Ok(BucketPage {
+                    buckets: own,
+                    truncated: false,
+                });
+            }
+        }
     }
 
     /// `PUT /bucket`.
@@ -59,11 +106,12 @@ impl S3Gateway {
         request: S3Request<CreateBucketInput>,
     ) -> S3Result<S3Response<CreateBucketOutput>> {
         headers::refuse_not_built(&request.headers)?;
-        let caller = Identity::of(&request).canonical_id;
+        let caller = Caller::of(&request);
+        let owner = caller
+            .id()
+            .ok_or_else(|| s3_error!(AccessDenied))?
+            .to_owned();
         let input = request.input;
-        if input.object_lock_enabled_for_bucket == Some(true) {
-            return Err(s3_error!(NotImplemented, "Object lock is not implemented."));
-        }
         let name = BucketName::parse(&input.bucket).map_err(errors::from_name)?;
         let constraint = input
             .create_bucket_configuration
@@ -77,16 +125,36 @@ impl S3Gateway {
             return Err(s3_error!(InvalidLocationConstraint));
         }
         let location = format!("/{name}");
-        let bucket = Bucket {
+        let mut bucket = Bucket {
             id: BucketId::generate(),
             name,
             created_at: Timestamp::now(),
-            owner: caller.clone(),
+            owner: owner.clone(),
             region: self.settings.region.clone(),
+            settings: BucketSettings::default(),
         };
+        if input.object_lock_enabled_for_bucket == Some(true) {
+            bucket.settings.lock = Some(LockSettings::default());
+            bucket.settings.versioning = Versioning::Enabled;
+        }
+        if let Some(ownership) = &input.object_ownership {
+            bucket.settings.ownership = Some(parse_ownership(ownership.as_str())?);
+        }
+        if bucket.settings.ownership == Some(Ownership::BucketOwnerEnforced)
+            && opens(&request.headers)
+        {
+            return Err(shared_list());
+        }
+        bucket.settings.acl = self.new_acl(&bucket, &owner, &request.headers).await?;
+        refuse_blocked(&bucket, bucket.settings.acl.as_ref())?;
+        let asked_acl = bucket.settings.acl.clone().unwrap_or_default();
         match self.metastore.create_bucket(bucket).await {
             Ok(()) => {}
-            Err(MetaError::BucketExists { owner, .. }) if owner == caller => {
+            Err(MetaError::BucketExists { owner: other, .. }) if other == owner => {
+                let standing = self.bucket(&input.bucket).await?;
+                if standing.settings.acl.unwrap_or_default() != asked_acl {
+                    return Err(s3_error!(BucketAlreadyExists));
+                }
                 if self.settings.region != CLASSIC_REGION {
                     return Err(s3_error!(BucketAlreadyOwnedByYou));
                 }
@@ -139,6 +207,13 @@ impl S3Gateway {
             location_constraint: constraint,
         }))
     }
+}
+
+/// Whether a new bucket is to be open to others.
+fn opens(headers: &http::HeaderMap) -> bool {
+    headers.get("x-amz-acl").is_some_and(|acl| {
+        acl.as_bytes().starts_with(b"public") || acl.as_bytes().starts_with(b"authenticated")
+    })
 }
 
 fn listed(bucket: &Bucket) -> s3s::dto::Bucket {

@@ -8,7 +8,7 @@ use md5::{Digest as _, Md5};
 use metastore::{
     Bucket, ChecksumAlgorithm, ChecksumKind, CompleteUpload, Completed, MetaError, ObjectChecksum,
     ObjectData, ObjectKey, ObjectVersion, Part, PartNumber, Sequence, Timestamp, Upload, UploadId,
-    VersionId,
+    VersionId, VersionOrder,
 };
 use s3s::dto::{
     ChecksumType, CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedPart,
@@ -17,6 +17,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::body_check::BodyCheck;
 use super::checksums::{self, kind_name, of_parts, parse_kind, set_checksum};
+use super::put::written_version;
 use super::service::S3Gateway;
 use super::xml_text::xml_text;
 use super::{conditions, errors, headers};
@@ -45,7 +46,7 @@ impl S3Gateway {
         let key = ObjectKey::parse(input.key.as_str()).map_err(errors::from_name)?;
         let id = UploadId::parse(&input.upload_id).map_err(errors::from_name)?;
         let condition =
-            conditions::write_condition(input.if_match.as_ref(), input.if_none_match.as_ref())?;
+            conditions::write_condition(input.if_match.as_ref(), input.if_none_match.as_ref());
         let bucket = self.bucket(&input.bucket).await?;
         let upload = match self.metastore.upload(bucket.id, &key, id).await {
             Ok(upload) => upload,
@@ -80,7 +81,7 @@ impl S3Gateway {
             condition,
         };
         let object = match self.metastore.complete_upload(complete).await {
-            Ok(Completed::Now) => object,
+            Ok(Completed::Now(version)) => ObjectVersion { version, ..object },
             Ok(Completed::Before(_)) => self.completed_before(&bucket, &key, id).await?,
             Err(MetaError::OutcomeUnknown(detail)) => self
                 .completed_before(&bucket, &key, id)
@@ -220,6 +221,8 @@ fn assemble(
         user_metadata: upload.user_metadata.clone(),
         owner: upload.owner.clone(),
         data: ObjectData::Parts(upload.id),
+        order: VersionOrder::FIRST,
+        attributes: upload.attributes.clone(),
     })
 }
 
@@ -305,6 +308,7 @@ fn answer(
         key: Some(xml_text(key)),
         location: Some(location),
         e_tag: Some(headers::to_etag(&object.etag)),
+        version_id: written_version(object.version),
         ..CompleteMultipartUploadOutput::default()
     };
     if let Some(checksum) = &object.checksum {

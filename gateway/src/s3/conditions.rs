@@ -115,30 +115,23 @@ fn not_modified(object: &ObjectVersion) -> S3Error {
     error
 }
 
-/// The precondition of a write.
-///
-/// # Errors
-/// `NotImplemented` for `If-None-Match` with anything but `*`, and for both headers at once, as on
-/// AWS.
+/// The precondition of a write. AWS takes one of the two, and `If-None-Match` only with `*`; here
+/// both may stand together, with an ETag too.
 pub fn write_condition(
     if_match: Option<&ETagCondition>,
     if_none_match: Option<&ETagCondition>,
-) -> S3Result<WriteCondition> {
-    match (if_match, if_none_match) {
-        (None, None) => Ok(WriteCondition::Always),
-        (None, Some(ETagCondition::Any)) => Ok(WriteCondition::Absent),
-        (Some(ETagCondition::Any), None) => Ok(WriteCondition::Present),
-        (Some(ETagCondition::ETag(etag)), None) => {
-            Ok(WriteCondition::Etag(etag.value().to_owned()))
-        }
-        (None, Some(_)) => Err(s3_error!(
-            NotImplemented,
-            "A header you provided implies functionality that is not implemented: If-None-Match takes only '*' on writes."
-        )),
-        (Some(_), Some(_)) => Err(s3_error!(
-            NotImplemented,
-            "A header you provided implies functionality that is not implemented: If-Match and If-None-Match together."
-        )),
+) -> WriteCondition {
+    let wanted = if_match.map(|condition| match condition {
+        ETagCondition::Any => WriteCondition::Present,
+        ETagCondition::ETag(etag) => WriteCondition::Etag(etag.value().to_owned()),
+    });
+    let unwanted = if_none_match.map(|condition| match condition {
+        ETagCondition::Any => WriteCondition::Absent,
+        ETagCondition::ETag(etag) => WriteCondition::Unlike(etag.value().to_owned()),
+    });
+    match (wanted, unwanted) {
+        (Some(wanted), Some(unwanted)) => WriteCondition::Both(Box::new((wanted, unwanted))),
+        (wanted, unwanted) => wanted.or(unwanted).unwrap_or(WriteCondition::Always),
     }
 }
 
@@ -164,6 +157,8 @@ mod tests {
                 scheme: Scheme::Replicated,
                 chunks: vec![],
             }),
+            order: metastore::VersionOrder::FIRST,
+            attributes: metastore::ObjectAttributes::default(),
         }
     }
 

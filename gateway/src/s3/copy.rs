@@ -3,8 +3,8 @@
 use chunkproto::ByteRange;
 use http::HeaderMap;
 use metastore::{
-    Bucket, CommitObject, MetaError, ObjectKey, ObjectVersion, Sequence, SystemHeaders, Timestamp,
-    VersionId, WriteCondition,
+    Bucket, CommitObject, MetaError, ObjectAttributes, ObjectKey, ObjectVersion, Sequence,
+    SystemHeaders, Timestamp, VersionId, VersionOrder, Versioning, WriteCondition,
 };
 use s3s::dto::{
     ChecksumType, CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, Metadata,
@@ -12,12 +12,13 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
-use super::auth::Identity;
+use super::access::{Asked, Caller};
 use super::body_check::BodyCheck;
 use super::checksums::{kind_name, parse_algorithm, set_checksum};
 use super::conditions::{self, ReadConditions};
+use super::put::written_version;
 use super::range::Selection;
-use super::service::S3Gateway;
+use super::service::{S3Gateway, shown_version};
 use super::{errors, headers};
 
 /// Times that a copy of an object onto itself looks again after another write got in between.
@@ -29,6 +30,14 @@ struct Description {
     user_metadata: Vec<(String, String)>,
 }
 
+/// What a copy's row says beside its bytes.
+struct NewRow {
+    description: Description,
+    owner: String,
+    attributes: ObjectAttributes,
+    condition: WriteCondition,
+}
+
 impl S3Gateway {
     /// `PUT /bucket/key` with `x-amz-copy-source`.
     pub(super) async fn copy_object(
@@ -36,11 +45,15 @@ impl S3Gateway {
         request: S3Request<CopyObjectInput>,
     ) -> S3Result<S3Response<CopyObjectOutput>> {
         headers::refuse_not_built(&request.headers)?;
-        let owner = Identity::of(&request).canonical_id;
+        let caller = Caller::of(&request);
+        let asked = Asked {
+            headers: &request.headers,
+            uri: &request.uri,
+        };
         let input = &request.input;
         let key = ObjectKey::parse(input.key.as_str()).map_err(errors::from_name)?;
         let condition =
-            conditions::write_condition(input.if_match.as_ref(), input.if_none_match.as_ref())?;
+            conditions::write_condition(input.if_match.as_ref(), input.if_none_match.as_ref());
         let replace = replaces_metadata(input.metadata_directive.as_ref())?;
         let onto_itself = is_onto_itself(input);
         if onto_itself && !replace && !changes_something(&request.headers) {
@@ -51,21 +64,46 @@ impl S3Gateway {
         }
         let bucket = self.bucket(&input.bucket).await?;
         // A new checksum needs the bytes to be read.
-        let row_alone = onto_itself && input.checksum_algorithm.is_none();
-        let object = if row_alone && condition == WriteCondition::Always {
-            self.rewrite_row(&request, &bucket, &key, replace).await?
+        let row_alone = onto_itself
+            && input.checksum_algorithm.is_none()
+            && bucket.settings.versioning == Versioning::Off;
+        let (source, source_version) = self.copy_source(&caller, &input.copy_source, asked).await?;
+        let (owner, mut attributes) = self
+            .new_attributes(&caller, &bucket, &request.headers)
+            .await?;
+        if !replaces_tags(&request.headers)? {
+            attributes.tags.clone_from(&source.attributes.tags);
+        }
+        let (object, version) = if row_alone && condition == WriteCondition::Always {
+            let object = self
+                .rewrite_row(&request, &bucket, &key, replace, attributes)
+                .await?;
+            (object, VersionId::Null)
         } else {
-            let source = self.copy_source(&input.copy_source).await?;
             self.check_copy(input, &source)?;
             let description = describe(&request.headers, input.metadata.clone(), &source, replace)?;
-            self.copy_bytes(input, source, &bucket, key, description, owner, condition)
-                .await?
+            let new = NewRow {
+                description,
+                owner,
+                attributes,
+                condition,
+            };
+            self.copy_bytes(input, source, &bucket, key, new).await?
         };
-        Ok(answer(&object))
+        let mut answer = answer(&object);
+        answer.output.version_id = written_version(version);
+        answer.output.copy_source_version_id = source_version;
+        Ok(answer)
     }
 
-    /// The object that `x-amz-copy-source` names.
-    pub(super) async fn copy_source(&self, source: &CopySource) -> S3Result<ObjectVersion> {
+    /// The object that `x-amz-copy-source` names, if the caller may read it, and its version as the
+    /// answer shows it.
+    pub(super) async fn copy_source(
+        &self,
+        caller: &Caller,
+        source: &CopySource,
+        asked: Asked<'_>,
+    ) -> S3Result<(ObjectVersion, Option<String>)> {
         let CopySource::Bucket {
             bucket,
             key,
@@ -79,7 +117,17 @@ impl S3Gateway {
         };
         let bucket = self.bucket(bucket).await?;
         let key = ObjectKey::parse(key.as_ref()).map_err(errors::from_name)?;
-        self.object(&bucket, &key, version_id.as_deref()).await
+        let action = match version_id {
+            Some(_) => "s3:GetObjectVersion",
+            None => "s3:GetObject",
+        };
+        let version = version_id.as_deref();
+        self.gate
+            .authorize(caller, &bucket, action, Some((&key, version)), asked)
+            .await?;
+        let object = self.object(&bucket, &key, version).await?;
+        let shown = shown_version(&bucket, object.version);
+        Ok((object, shown))
     }
 
     /// The bytes of an object as the body of a write.
@@ -113,48 +161,46 @@ impl S3Gateway {
         bucket: &Bucket,
         key: &ObjectKey,
         replace: bool,
+        attributes: ObjectAttributes,
     ) -> S3Result<ObjectVersion> {
         let input = &request.input;
         for _ in 0..SELF_COPY_ATTEMPTS {
-            let source = self.copy_source(&input.copy_source).await?;
+            let source = self.object(bucket, key, None).await?;
             self.check_copy(input, &source)?;
             let description = describe(&request.headers, input.metadata.clone(), &source, replace)?;
-            let condition = WriteCondition::Revision(source.sequence);
+            let seen = source.sequence;
             let object = ObjectVersion {
                 sequence: Sequence::generate(),
                 modified_at: Timestamp::now(),
                 headers: description.headers,
                 user_metadata: description.user_metadata,
+                attributes: ObjectAttributes {
+                    encryption: source.attributes.encryption.clone(),
+                    ..attributes.clone()
+                },
                 ..source
             };
-            let commit = CommitObject {
-                bucket: bucket.id,
-                key: key.clone(),
-                object: object.clone(),
-                inline_body: None,
-                condition,
-                replicas_wanted: self.writer.replicas_wanted(),
-            };
-            match self.try_commit(commit).await {
+            match self
+                .metastore
+                .amend_object(bucket.id, key, object.clone(), seen)
+                .await
+            {
                 Ok(()) => return Ok(object),
-                Err(MetaError::Conflict) => {}
+                Err(MetaError::Conflict | MetaError::NoSuchVersion(..)) => {}
                 Err(error) => return Err(errors::from_metadata(error)),
             }
         }
         Err(s3_error!(ConditionalRequestConflict))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one new row")]
     async fn copy_bytes(
         &self,
         input: &CopyObjectInput,
         source: ObjectVersion,
         bucket: &Bucket,
         key: ObjectKey,
-        description: Description,
-        owner: String,
-        condition: WriteCondition,
-    ) -> S3Result<ObjectVersion> {
+        new: NewRow,
+    ) -> S3Result<(ObjectVersion, VersionId)> {
         let algorithm = match &input.checksum_algorithm {
             Some(algorithm) => Some(parse_algorithm(algorithm.as_str())?),
             None => source.checksum.as_ref().map(|checksum| checksum.algorithm),
@@ -176,23 +222,25 @@ impl S3Gateway {
             size_bytes: source.size_bytes,
             etag: checked.etag,
             checksum: Some(checked.checksum),
-            headers: description.headers,
-            user_metadata: description.user_metadata,
-            owner,
+            headers: new.description.headers,
+            user_metadata: new.description.user_metadata,
+            owner: new.owner,
             data: stored.data,
+            order: VersionOrder::FIRST,
+            attributes: new.attributes,
         };
         let replicas_wanted = self.writer.replicas_wanted();
         let (bucket, row) = (bucket.id, object.clone());
-        self.commit_new(CommitObject {
+        let commit = CommitObject {
             bucket,
             key,
             object: row,
             inline_body: stored.inline_body,
-            condition,
+            condition: new.condition,
             replicas_wanted,
-        })
-        .await?;
-        Ok(object)
+        };
+        let version = self.commit_new(commit).await?;
+        Ok((object, version))
     }
 }
 
@@ -204,10 +252,22 @@ fn replaces_metadata(directive: Option<&MetadataDirective>) -> S3Result<bool> {
     }
 }
 
+/// Whether the copy's tags come from the request.
+fn replaces_tags(headers: &HeaderMap) -> S3Result<bool> {
+    match headers
+        .get("x-amz-tagging-directive")
+        .map(|value| value.as_bytes())
+    {
+        None | Some(b"" | b"COPY") => Ok(false),
+        Some(b"REPLACE") => Ok(true),
+        Some(_) => Err(s3_error!(InvalidArgument, "Unknown tagging directive.")),
+    }
+}
+
 fn is_onto_itself(input: &CopyObjectInput) -> bool {
     matches!(
         &input.copy_source,
-        CopySource::Bucket { bucket, key, .. }
+        CopySource::Bucket { bucket, key, version_id: None }
             if **bucket == *input.bucket && **key == *input.key
     )
 }

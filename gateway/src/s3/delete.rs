@@ -1,20 +1,48 @@
-//! DeleteObject and DeleteObjects: one commit for each key; the bytes are collected later.
+//! DeleteObject and DeleteObjects: one commit for each key; the bytes are collected later. A version
+//! that is locked stays; whether it is, and its deletion, are one compare-and-set.
 
-use metastore::{Bucket, ObjectKey, Timestamp, WriteCondition};
+use http::HeaderMap;
+use metastore::{
+    Bucket, DeleteOutcome, DeletedVersion, Expected, MetaError, ObjectKey, StoredVersion,
+    Timestamp, VersionId, WriteCondition,
+};
 use s3s::dto::{
     DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject,
     ETagCondition, Error, ObjectIdentifier,
 };
 use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
+use time::OffsetDateTime;
 
+use super::access::{Asked, Caller};
 use super::body_check::BodyCheck;
 use super::digested_body::RawBodyTally;
-use super::service::{S3Gateway, names_the_null_version};
+use super::object_lock::refuse_locked;
+use super::service::{S3Gateway, parse_version};
 use super::xml_text::xml_text;
 use super::{conditions, errors};
 
 /// Most keys in one DeleteObjects.
 const KEYS_MAX: usize = 1000;
+/// Times that a delete of a version looks again after its row was changed.
+const ATTEMPTS_MAX: usize = 8;
+
+/// Permission to delete what is under governance.
+const BYPASS: &str = "s3:BypassGovernanceRetention";
+
+/// What a delete did, as answers show it.
+#[derive(Default)]
+struct Done {
+    version: Option<String>,
+    is_marker: Option<bool>,
+}
+
+/// One key to delete.
+struct Deletion {
+    key: ObjectKey,
+    version: Option<VersionId>,
+    condition: WriteCondition,
+    bypass: bool,
+}
 
 impl S3Gateway {
     /// `DELETE /bucket/key`. Deleting what is not there succeeds, as on S3.
@@ -22,18 +50,30 @@ impl S3Gateway {
         &self,
         request: S3Request<DeleteObjectInput>,
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
+        let caller = Caller::of(&request);
+        let asked = Asked {
+            headers: &request.headers,
+            uri: &request.uri,
+        };
         let input = request.input;
-        if input.if_match_last_modified_time.is_some() || input.if_match_size.is_some() {
-            return Err(s3_error!(
-                NotImplemented,
-                "Deletes conditional on time or size are not implemented."
-            ));
-        }
-        let condition = conditions::write_condition(input.if_match.as_ref(), None)?;
+        let expected = expected(
+            input.if_match.as_ref(),
+            input.if_match_size,
+            input.if_match_last_modified_time,
+        )?;
         let bucket = self.bucket(&input.bucket).await?;
-        self.delete_key(&bucket, input.key, input.version_id.as_deref(), condition)
-            .await?;
-        Ok(S3Response::new(DeleteObjectOutput::default()))
+        let deletion = Deletion {
+            key: ObjectKey::parse(input.key).map_err(errors::from_name)?,
+            version: parse_version(input.version_id.as_deref())?,
+            condition: expected,
+            bypass: asks_bypass(&request.headers),
+        };
+        let done = self.delete_key(&caller, &bucket, deletion, asked).await?;
+        Ok(S3Response::new(DeleteObjectOutput {
+            version_id: done.version,
+            delete_marker: done.is_marker,
+            ..DeleteObjectOutput::default()
+        }))
     }
 
     /// `POST /bucket?delete`. Each key is deleted by itself; failures are listed, not raised.
@@ -47,6 +87,11 @@ impl S3Gateway {
         {
             tally.verify(&check)?;
         }
+        let caller = Caller::of(&request);
+        let asked = Asked {
+            headers: &request.headers,
+            uri: &request.uri,
+        };
         let input = request.input;
         if input.delete.objects.is_empty() || input.delete.objects.len() > KEYS_MAX {
             return Err(s3_error!(MalformedXML));
@@ -58,13 +103,17 @@ impl S3Gateway {
         let mut failed = Vec::new();
         for object in input.delete.objects {
             let (key, version_id) = (object.key.clone(), object.version_id.clone());
-            match self.delete_listed(&bucket, object).await {
-                Ok(()) if quiet => {}
-                Ok(()) => deleted.push(DeletedObject {
-                    key: Some(xml_text(key)),
-                    version_id,
-                    ..DeletedObject::default()
-                }),
+            match self.delete_listed(&caller, &bucket, object, asked).await {
+                Ok(_) if quiet => {}
+                Ok(done) => {
+                    let is_marker = done.is_marker.unwrap_or(false);
+                    deleted.push(DeletedObject {
+                        key: Some(xml_text(key)),
+                        delete_marker: done.is_marker.filter(|is_marker| *is_marker),
+                        delete_marker_version_id: done.version.filter(|_| is_marker),
+                        version_id,
+                    });
+                }
                 Err(error) => failed.push(listed_error(key, version_id, &error)),
             }
         }
@@ -75,37 +124,143 @@ impl S3Gateway {
         }))
     }
 
-    async fn delete_listed(&self, bucket: &Bucket, object: ObjectIdentifier) -> S3Result<()> {
-        if object.last_modified_time.is_some() || object.size.is_some() {
-            return Err(s3_error!(
-                NotImplemented,
-                "Deletes conditional on time or size are not implemented."
-            ));
-        }
+    async fn delete_listed(
+        &self,
+        caller: &Caller,
+        bucket: &Bucket,
+        object: ObjectIdentifier,
+        asked: Asked<'_>,
+    ) -> S3Result<Done> {
         let if_match = object.e_tag.map(ETagCondition::ETag);
-        let condition = conditions::write_condition(if_match.as_ref(), None)?;
-        self.delete_key(bucket, object.key, object.version_id.as_deref(), condition)
-            .await
+        let deletion = Deletion {
+            key: ObjectKey::parse(object.key).map_err(errors::from_name)?,
+            version: parse_version(object.version_id.as_deref())?,
+            condition: expected(if_match.as_ref(), object.size, object.last_modified_time)?,
+            bypass: asks_bypass(asked.headers),
+        };
+        let action = match deletion.version {
+            Some(_) => "s3:DeleteObjectVersion",
+            None => "s3:DeleteObject",
+        };
+        let version = deletion.version.map(|version| version.to_string());
+        let on = Some((&deletion.key, version.as_deref()));
+        self.gate
+            .authorize(caller, bucket, action, on, asked)
+            .await?;
+        self.delete_key(caller, bucket, deletion, asked).await
     }
 
     async fn delete_key(
         &self,
+        caller: &Caller,
         bucket: &Bucket,
-        key: String,
-        version: Option<&str>,
-        condition: WriteCondition,
-    ) -> S3Result<()> {
-        let key = ObjectKey::parse(key).map_err(errors::from_name)?;
-        if !names_the_null_version(version)? {
-            // No such version exists; deleting it changes nothing and succeeds.
-            return Ok(());
+        deletion: Deletion,
+        asked: Asked<'_>,
+    ) -> S3Result<Done> {
+        if deletion.version.is_some() {
+            let may_bypass = deletion.bypass
+                && self
+                    .gate
+                    .authorize(caller, bucket, BYPASS, Some((&deletion.key, None)), asked)
+                    .await
+                    .is_ok();
+            return self.delete_version(bucket, deletion, may_bypass).await;
         }
-        self.metastore
-            .delete_object(bucket.id, &key, condition, Timestamp::now())
+        let outcome = self
+            .metastore
+            .delete_object(
+                bucket.id,
+                &deletion.key,
+                deletion.condition,
+                Timestamp::now(),
+            )
             .await
-            .map(drop)
-            .map_err(errors::from_metadata)
+            .map_err(errors::from_metadata)?;
+        Ok(match outcome {
+            DeleteOutcome::MarkerPlaced(version) => Done {
+                version: Some(version.to_string()),
+                is_marker: Some(true),
+            },
+            DeleteOutcome::Deleted | DeleteOutcome::Absent => Done::default(),
+        })
     }
+
+    async fn delete_version(
+        &self,
+        bucket: &Bucket,
+        deletion: Deletion,
+        may_bypass: bool,
+    ) -> S3Result<Done> {
+        let Some(version) = deletion.version else {
+            return Ok(Done::default());
+        };
+        let key = &deletion.key;
+        for _ in 0..ATTEMPTS_MAX {
+            let condition = match self.metastore.object_version(bucket.id, key, version).await {
+                Ok(StoredVersion::Object(object)) => {
+                    deletion
+                        .condition
+                        .check(key, Some(&object))
+                        .map_err(errors::from_metadata)?;
+                    refuse_locked(&object, may_bypass, Timestamp::now())?;
+                    WriteCondition::Revision(object.sequence)
+                }
+                Ok(StoredVersion::DeleteMarker(_)) => WriteCondition::Always,
+                Err(MetaError::NoSuchVersion(..)) => return Ok(done(version, false)),
+                Err(error) => return Err(errors::from_metadata(error)),
+            };
+            let deleted = self
+                .metastore
+                .delete_version(bucket.id, key, version, condition, Timestamp::now())
+                .await;
+            match deleted {
+                Ok(deleted) => {
+                    return Ok(done(version, deleted == DeletedVersion::DeleteMarker));
+                }
+                Err(MetaError::Conflict) => {}
+                Err(error) => return Err(errors::from_metadata(error)),
+            }
+        }
+        Err(s3_error!(ConditionalRequestConflict))
+    }
+}
+
+fn done(version: VersionId, is_marker: bool) -> Done {
+    Done {
+        version: Some(version.to_string()),
+        is_marker: is_marker.then_some(true),
+    }
+}
+
+/// What the request expects of what it deletes.
+fn expected(
+    if_match: Option<&ETagCondition>,
+    size: Option<i64>,
+    modified_at: Option<s3s::dto::Timestamp>,
+) -> S3Result<WriteCondition> {
+    let (None, None) = (size, &modified_at) else {
+        let etag = match if_match {
+            Some(ETagCondition::ETag(etag)) => Some(etag.value().to_owned()),
+            Some(ETagCondition::Any) | None => None,
+        };
+        let milliseconds = |moment: s3s::dto::Timestamp| {
+            let nanoseconds = OffsetDateTime::from(moment).unix_timestamp_nanos();
+            Timestamp(u64::try_from(nanoseconds / 1_000_000).unwrap_or_default())
+        };
+        return Ok(WriteCondition::Matching(Expected {
+            etag,
+            // A negative size is nobody's.
+            size_bytes: size.map(|size| u64::try_from(size).unwrap_or(u64::MAX)),
+            modified_at: modified_at.map(milliseconds),
+        }));
+    };
+    Ok(conditions::write_condition(if_match, None))
+}
+
+fn asks_bypass(headers: &HeaderMap) -> bool {
+    headers
+        .get("x-amz-bypass-governance-retention")
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
 }
 
 fn listed_error(key: String, version_id: Option<String>, error: &S3Error) -> Error {

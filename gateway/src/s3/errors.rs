@@ -29,6 +29,13 @@ pub fn from_name(error: InvalidName) -> S3Error {
     S3Error::new(code)
 }
 
+/// An error of S3 that s3s has no code for.
+pub fn custom(status: StatusCode, code: &'static str, message: &str) -> S3Error {
+    let mut error = S3Error::with_message(S3ErrorCode::Custom(code.into()), message.to_owned());
+    error.set_status_code(status);
+    error
+}
+
 /// A failed metadata operation.
 pub fn from_metadata(error: MetaError) -> S3Error {
     match error {
@@ -36,10 +43,12 @@ pub fn from_metadata(error: MetaError) -> S3Error {
         MetaError::BucketExists { .. } => s3_error!(BucketAlreadyExists),
         MetaError::BucketNotEmpty => s3_error!(BucketNotEmpty),
         MetaError::NoSuchKey(_) => s3_error!(NoSuchKey),
+        MetaError::NoSuchVersion(..) => s3_error!(NoSuchVersion),
         MetaError::NoSuchUpload(_) => s3_error!(NoSuchUpload),
         MetaError::InvalidPart(_) => s3_error!(InvalidPart),
         MetaError::PreconditionFailed => s3_error!(PreconditionFailed),
         MetaError::Conflict | MetaError::NoSuchBody(_) => s3_error!(ConditionalRequestConflict),
+        MetaError::NoSuchUser | MetaError::NameTaken(_) => s3_error!(InvalidArgument),
         MetaError::Unavailable(_) => {
             warn!(%error, "the metadata store is unavailable");
             s3_error!(ServiceUnavailable)

@@ -4,16 +4,18 @@ use http::HeaderValue;
 use metastore::{ObjectData, ObjectKey, ObjectVersion, PartEntry};
 use s3s::dto::{
     ChecksumMode, ChecksumType, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput,
-    Range, StorageClass, StreamingBlob,
+    ObjectLockMode, Range, StorageClass, StreamingBlob,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
+use super::attributes::lock_mode_name;
 use super::bodies::unless_replaced;
 use super::checksums::{kind_name, set_checksum};
 use super::conditions::{self, ReadConditions};
 use super::headers::DEFAULT_CONTENT_TYPE;
+use super::object_settings::hold_status;
 use super::range::Selection;
-use super::service::S3Gateway;
+use super::service::{S3Gateway, shown_version};
 use super::{errors, headers};
 
 /// Times that a read looks again after the object was replaced between row and bytes.
@@ -33,6 +35,8 @@ struct Wanted {
 
 /// An object that a read found, and which of its bytes it wants.
 struct Found {
+    /// Its version as the answer shows it.
+    version: Option<String>,
     object: ObjectVersion,
     selection: Selection,
     /// For a read by part number of a multipart object.
@@ -66,6 +70,7 @@ macro_rules! wanted {
 macro_rules! description {
     ($output:ident, $found:expr, $with_checksum:expr) => {{
         let Found {
+            version,
             object,
             selection,
             parts_count,
@@ -89,6 +94,19 @@ macro_rules! description {
             expires: object.headers.expires,
             storage_class: object.headers.storage_class.map(StorageClass::from),
             website_redirect_location: object.headers.website_redirect,
+            version_id: version,
+            tag_count: i32::try_from(object.attributes.tags.len())
+                .ok()
+                .filter(|count| *count > 0),
+            object_lock_mode: object
+                .attributes
+                .retention
+                .map(|retention| ObjectLockMode::from_static(lock_mode_name(retention.mode))),
+            object_lock_retain_until_date: object
+                .attributes
+                .retention
+                .map(|retention| headers::to_precise_timestamp(retention.until)),
+            object_lock_legal_hold_status: object.attributes.legal_hold.map(hold_status),
             ..$output::default()
         };
         // Checksums of the object are no use with a range of it.
@@ -180,6 +198,7 @@ impl S3Gateway {
             }
         };
         Ok(Some(Found {
+            version: shown_version(&bucket, object.version),
             object,
             selection,
             parts_count,

@@ -30,27 +30,15 @@ const STORAGE_CLASSES: [&str; 8] = [
 
 /// Request headers that ask for something that is not built. Ignoring them would store an object
 /// other than the client believes.
-const NOT_BUILT: [&str; 16] = [
-    "x-amz-grant-full-control",
-    "x-amz-grant-read",
-    "x-amz-grant-read-acp",
-    "x-amz-grant-write",
-    "x-amz-grant-write-acp",
-    "x-amz-object-lock-legal-hold",
-    "x-amz-object-lock-mode",
-    "x-amz-object-lock-retain-until-date",
+const NOT_BUILT: [&str; 7] = [
     "x-amz-server-side-encryption",
     "x-amz-server-side-encryption-aws-kms-key-id",
     "x-amz-server-side-encryption-context",
     "x-amz-server-side-encryption-customer-algorithm",
     "x-amz-server-side-encryption-customer-key",
     "x-amz-copy-source-server-side-encryption-customer-algorithm",
-    "x-amz-tagging",
     "x-amz-write-offset-bytes",
 ];
-
-/// Canned ACLs that say what is so anyway: the owner, and nobody else, has access.
-const OWNER_ONLY_ACLS: [&str; 3] = ["private", "bucket-owner-read", "bucket-owner-full-control"];
 
 /// Refuses a request that asks for what is not built.
 ///
@@ -65,17 +53,7 @@ pub fn refuse_not_built(headers: &HeaderMap) -> S3Result<()> {
             ));
         }
     }
-    match headers
-        .get("x-amz-acl")
-        .map(|value| value.to_str().unwrap_or("?"))
-    {
-        None | Some("") => Ok(()),
-        Some(acl) if OWNER_ONLY_ACLS.contains(&acl) => Ok(()),
-        Some(_) => Err(s3_error!(
-            NotImplemented,
-            "Only the canned ACL 'private' is implemented."
-        )),
-    }
+    Ok(())
 }
 
 /// The system headers of a new object. Empty ones count as absent.
@@ -204,15 +182,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_built_is_refused_and_private_is_not() {
+    fn what_is_not_built_is_refused() {
+        let append = headers(&[("x-amz-write-offset-bytes", "0")]);
+        let error = refuse_not_built(&append).unwrap_err();
+        assert_eq!(error.code().as_str(), "NotImplemented");
         assert!(refuse_not_built(&headers(&[("x-amz-acl", "private")])).is_ok());
-        for (name, value) in [
-            ("x-amz-acl", "public-read"),
-            ("x-amz-server-side-encryption", "AES256"),
-        ] {
-            let error = refuse_not_built(&headers(&[(name, value)])).unwrap_err();
-            assert_eq!(error.code().as_str(), "NotImplemented");
-        }
     }
 
     #[test]

@@ -1,16 +1,17 @@
 //! ListObjects (both versions): a page of keys and common prefixes, and the cursor to the next.
 
+use std::collections::HashMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use metastore::{ListEntry, ListPage, ListQuery, ListedObject};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::dto::{
     ChecksumAlgorithm, ChecksumType, CommonPrefix, EncodingType, ListObjectsInput,
-    ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, Object, ObjectStorageClass,
+    ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, Object, ObjectStorageClass, Owner,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
-use super::auth::owner;
 use super::checksums::{kind_name, name};
 use super::service::S3Gateway;
 use super::xml_text::xml_text;
@@ -109,8 +110,11 @@ impl S3Gateway {
         } else {
             None
         };
-        let with_owner = input.fetch_owner.unwrap_or(false);
-        let (contents, common_prefixes) = split(page, encoding, with_owner);
+        let owners = match input.fetch_owner.unwrap_or(false) {
+            true => self.owners_in(&page).await?,
+            false => HashMap::new(),
+        };
+        let (contents, common_prefixes) = split(page, encoding, &owners);
         let key_count = i32::try_from(contents.len() + common_prefixes.len()).ok();
         Ok(S3Response::new(ListObjectsV2Output {
             name: Some(input.bucket),
@@ -159,7 +163,8 @@ impl S3Gateway {
         let next_marker = next
             .filter(|_| delimiter.is_some())
             .map(|name| encoding.encode(&name));
-        let (contents, common_prefixes) = split(page, encoding, true);
+        let owners = self.owners_in(&page).await?;
+        let (contents, common_prefixes) = split(page, encoding, &owners);
         Ok(S3Response::new(ListObjectsOutput {
             name: Some(input.bucket),
             // Clients do not decode the prefix in this version, and AWS does not encode it.
@@ -174,6 +179,14 @@ impl S3Gateway {
             common_prefixes: (!common_prefixes.is_empty()).then_some(common_prefixes),
             ..ListObjectsOutput::default()
         }))
+    }
+
+    async fn owners_in(&self, page: &ListPage<ListedObject>) -> S3Result<HashMap<String, Owner>> {
+        let ids = page.entries.iter().filter_map(|entry| match entry {
+            ListEntry::Item(object) => Some(object.owner.as_str()),
+            ListEntry::CommonPrefix(_) => None,
+        });
+        self.directory.owners(ids).await
     }
 
     /// A page of a bucket's current objects.
@@ -229,13 +242,13 @@ fn cursor_of(token: &str) -> S3Result<String> {
 fn split(
     page: ListPage<ListedObject>,
     encoding: NameEncoding,
-    with_owner: bool,
+    owners: &HashMap<String, Owner>,
 ) -> (Vec<Object>, Vec<CommonPrefix>) {
     let mut contents = Vec::new();
     let mut prefixes = Vec::new();
     for entry in page.entries {
         match entry {
-            ListEntry::Item(object) => contents.push(listed(&object, encoding, with_owner)),
+            ListEntry::Item(object) => contents.push(listed(&object, encoding, owners)),
             ListEntry::CommonPrefix(prefix) => prefixes.push(common_prefix(&prefix, encoding)),
         }
     }
@@ -249,14 +262,18 @@ pub fn common_prefix(prefix: &str, encoding: NameEncoding) -> CommonPrefix {
     }
 }
 
-fn listed(object: &ListedObject, encoding: NameEncoding, with_owner: bool) -> Object {
+fn listed(
+    object: &ListedObject,
+    encoding: NameEncoding,
+    owners: &HashMap<String, Owner>,
+) -> Object {
     let storage_class = object.storage_class.clone().map(ObjectStorageClass::from);
     Object {
         key: Some(encoding.encode(object.key.as_str())),
         size: i64::try_from(object.size_bytes).ok(),
         e_tag: Some(headers::to_etag(&object.etag)),
         last_modified: Some(headers::to_precise_timestamp(object.modified_at)),
-        owner: with_owner.then(|| owner(&object.owner)),
+        owner: owners.get(&object.owner).cloned(),
         checksum_algorithm: object
             .checksum
             .map(|(algorithm, _)| vec![ChecksumAlgorithm::from_static(name(algorithm))]),

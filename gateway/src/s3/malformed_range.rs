@@ -2,6 +2,7 @@
 //! refuses it. It may stand under the signature, so it can be taken away only after the signature
 //! check: this route catches such requests there and serves them anew without the header.
 
+use super::access::Verified;
 use http::header::{AUTHORIZATION, RANGE};
 use http::{Extensions, HeaderMap, Method, Request, Uri};
 use s3s::dto::Range;
@@ -30,7 +31,7 @@ pub struct MalformedRange {
 }
 
 impl MalformedRange {
-    /// A route into `authenticated`, a service without a signature check.
+    /// A route into `authenticated`, a service whose gate takes [`Verified`] for the signature.
     pub fn new(authenticated: S3Service) -> Self {
         Self { authenticated }
     }
@@ -53,10 +54,10 @@ impl S3Route for MalformedRange {
     }
 
     async fn check_access(&self, request: &mut S3Request<Body>) -> S3Result<()> {
-        match request.credentials {
-            Some(_) => Ok(()),
-            None => Err(s3_error!(AccessDenied)),
-        }
+        // The operation that it turns out to be is decided on when it is served anew.
+        let credentials = request.credentials.take();
+        request.extensions.insert(Verified(credentials));
+        Ok(())
     }
 
     async fn call(&self, request: S3Request<Body>) -> S3Result<S3Response<Body>> {

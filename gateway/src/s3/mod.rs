@@ -1,22 +1,31 @@
 //! What S3 operations do. One file per family; this file is the index: it implements `s3s::S3` and
 //! sends each operation to its file. Operations that are not here answer `NotImplemented`.
 
-mod auth;
+mod access;
+mod attributes;
 mod bodies;
 mod body_check;
+mod bucket_access;
+mod bucket_documents;
+mod bucket_settings;
 mod buckets;
 mod checksums;
 mod complete;
 mod conditions;
 mod copy;
+mod cors;
 mod delete;
 mod digested_body;
 mod errors;
+mod form;
 mod get;
 mod headers;
 mod list;
 mod malformed_range;
 mod multipart;
+mod object_attributes;
+mod object_lock;
+mod object_settings;
 mod part;
 mod put;
 mod range;
@@ -26,21 +35,46 @@ mod versions;
 mod virtual_host;
 mod xml_text;
 
-pub use auth::{Identity, RootKeys};
+pub use access::{Directory, RootKeys};
 pub use server::S3Server;
 pub use service::{S3Gateway, S3Settings};
 
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
     CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CreateBucketInput,
-    CreateBucketOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput, DeleteBucketInput,
-    DeleteBucketOutput, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput,
-    DeleteObjectsOutput, GetBucketLocationInput, GetBucketLocationOutput, GetObjectInput,
-    GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput,
-    ListBucketsInput, ListBucketsOutput, ListMultipartUploadsInput, ListMultipartUploadsOutput,
-    ListObjectVersionsInput, ListObjectVersionsOutput, ListObjectsInput, ListObjectsOutput,
-    ListObjectsV2Input, ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutObjectInput,
-    PutObjectOutput, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
+    CreateBucketOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput,
+    DeleteBucketCorsInput, DeleteBucketCorsOutput, DeleteBucketInput, DeleteBucketOutput,
+    DeleteBucketOwnershipControlsInput, DeleteBucketOwnershipControlsOutput,
+    DeleteBucketPolicyInput, DeleteBucketPolicyOutput, DeleteBucketTaggingInput,
+    DeleteBucketTaggingOutput, DeleteBucketWebsiteInput, DeleteBucketWebsiteOutput,
+    DeleteObjectInput, DeleteObjectOutput, DeleteObjectTaggingInput, DeleteObjectTaggingOutput,
+    DeleteObjectsInput, DeleteObjectsOutput, DeletePublicAccessBlockInput,
+    DeletePublicAccessBlockOutput, GetBucketAclInput, GetBucketAclOutput, GetBucketCorsInput,
+    GetBucketCorsOutput, GetBucketLocationInput, GetBucketLocationOutput, GetBucketLoggingInput,
+    GetBucketLoggingOutput, GetBucketOwnershipControlsInput, GetBucketOwnershipControlsOutput,
+    GetBucketPolicyInput, GetBucketPolicyOutput, GetBucketPolicyStatusInput,
+    GetBucketPolicyStatusOutput, GetBucketRequestPaymentInput, GetBucketRequestPaymentOutput,
+    GetBucketTaggingInput, GetBucketTaggingOutput, GetBucketVersioningInput,
+    GetBucketVersioningOutput, GetBucketWebsiteInput, GetBucketWebsiteOutput, GetObjectAclInput,
+    GetObjectAclOutput, GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectInput,
+    GetObjectLegalHoldInput, GetObjectLegalHoldOutput, GetObjectLockConfigurationInput,
+    GetObjectLockConfigurationOutput, GetObjectOutput, GetObjectRetentionInput,
+    GetObjectRetentionOutput, GetObjectTaggingInput, GetObjectTaggingOutput,
+    GetPublicAccessBlockInput, GetPublicAccessBlockOutput, HeadBucketInput, HeadBucketOutput,
+    HeadObjectInput, HeadObjectOutput, ListBucketsInput, ListBucketsOutput,
+    ListMultipartUploadsInput, ListMultipartUploadsOutput, ListObjectVersionsInput,
+    ListObjectVersionsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
+    ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutBucketAclInput, PutBucketAclOutput,
+    PutBucketCorsInput, PutBucketCorsOutput, PutBucketLoggingInput, PutBucketLoggingOutput,
+    PutBucketOwnershipControlsInput, PutBucketOwnershipControlsOutput, PutBucketPolicyInput,
+    PutBucketPolicyOutput, PutBucketRequestPaymentInput, PutBucketRequestPaymentOutput,
+    PutBucketTaggingInput, PutBucketTaggingOutput, PutBucketVersioningInput,
+    PutBucketVersioningOutput, PutBucketWebsiteInput, PutBucketWebsiteOutput, PutObjectAclInput,
+    PutObjectAclOutput, PutObjectInput, PutObjectLegalHoldInput, PutObjectLegalHoldOutput,
+    PutObjectLockConfigurationInput, PutObjectLockConfigurationOutput, PutObjectOutput,
+    PutObjectRetentionInput, PutObjectRetentionOutput, PutObjectTaggingInput,
+    PutObjectTaggingOutput, PutPublicAccessBlockInput, PutPublicAccessBlockOutput,
+    UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3, S3Request, S3Response, S3Result};
 
@@ -83,4 +117,43 @@ operations! {
     abort_multipart_upload: AbortMultipartUploadInput => AbortMultipartUploadOutput,
     list_parts: ListPartsInput => ListPartsOutput,
     list_multipart_uploads: ListMultipartUploadsInput => ListMultipartUploadsOutput,
+    get_bucket_acl: GetBucketAclInput => GetBucketAclOutput,
+    put_bucket_acl: PutBucketAclInput => PutBucketAclOutput,
+    get_bucket_policy: GetBucketPolicyInput => GetBucketPolicyOutput,
+    put_bucket_policy: PutBucketPolicyInput => PutBucketPolicyOutput,
+    delete_bucket_policy: DeleteBucketPolicyInput => DeleteBucketPolicyOutput,
+    get_bucket_policy_status: GetBucketPolicyStatusInput => GetBucketPolicyStatusOutput,
+    get_public_access_block: GetPublicAccessBlockInput => GetPublicAccessBlockOutput,
+    put_public_access_block: PutPublicAccessBlockInput => PutPublicAccessBlockOutput,
+    delete_public_access_block: DeletePublicAccessBlockInput => DeletePublicAccessBlockOutput,
+    get_bucket_ownership_controls: GetBucketOwnershipControlsInput => GetBucketOwnershipControlsOutput,
+    put_bucket_ownership_controls: PutBucketOwnershipControlsInput => PutBucketOwnershipControlsOutput,
+    delete_bucket_ownership_controls: DeleteBucketOwnershipControlsInput => DeleteBucketOwnershipControlsOutput,
+    get_bucket_versioning: GetBucketVersioningInput => GetBucketVersioningOutput,
+    put_bucket_versioning: PutBucketVersioningInput => PutBucketVersioningOutput,
+    get_object_lock_configuration: GetObjectLockConfigurationInput => GetObjectLockConfigurationOutput,
+    put_object_lock_configuration: PutObjectLockConfigurationInput => PutObjectLockConfigurationOutput,
+    get_object_acl: GetObjectAclInput => GetObjectAclOutput,
+    put_object_acl: PutObjectAclInput => PutObjectAclOutput,
+    get_object_tagging: GetObjectTaggingInput => GetObjectTaggingOutput,
+    put_object_tagging: PutObjectTaggingInput => PutObjectTaggingOutput,
+    delete_object_tagging: DeleteObjectTaggingInput => DeleteObjectTaggingOutput,
+    get_object_retention: GetObjectRetentionInput => GetObjectRetentionOutput,
+    put_object_retention: PutObjectRetentionInput => PutObjectRetentionOutput,
+    get_object_legal_hold: GetObjectLegalHoldInput => GetObjectLegalHoldOutput,
+    put_object_legal_hold: PutObjectLegalHoldInput => PutObjectLegalHoldOutput,
+    get_bucket_tagging: GetBucketTaggingInput => GetBucketTaggingOutput,
+    put_bucket_tagging: PutBucketTaggingInput => PutBucketTaggingOutput,
+    delete_bucket_tagging: DeleteBucketTaggingInput => DeleteBucketTaggingOutput,
+    get_bucket_cors: GetBucketCorsInput => GetBucketCorsOutput,
+    put_bucket_cors: PutBucketCorsInput => PutBucketCorsOutput,
+    delete_bucket_cors: DeleteBucketCorsInput => DeleteBucketCorsOutput,
+    get_bucket_website: GetBucketWebsiteInput => GetBucketWebsiteOutput,
+    put_bucket_website: PutBucketWebsiteInput => PutBucketWebsiteOutput,
+    delete_bucket_website: DeleteBucketWebsiteInput => DeleteBucketWebsiteOutput,
+    get_bucket_logging: GetBucketLoggingInput => GetBucketLoggingOutput,
+    put_bucket_logging: PutBucketLoggingInput => PutBucketLoggingOutput,
+    get_bucket_request_payment: GetBucketRequestPaymentInput => GetBucketRequestPaymentOutput,
+    put_bucket_request_payment: PutBucketRequestPaymentInput => PutBucketRequestPaymentOutput,
+    get_object_attributes: GetObjectAttributesInput => GetObjectAttributesOutput,
 }

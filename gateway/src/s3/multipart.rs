@@ -1,16 +1,19 @@
 //! The frame of a multipart upload: begin, abort, list its parts, list a bucket's uploads.
 
+use std::collections::HashMap;
+
 use metastore::{
     ListEntry, ObjectKey, Part, PartNumber, Timestamp, Upload, UploadId, UploadPage, UploadQuery,
 };
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, ChecksumAlgorithm, ChecksumType,
     CreateMultipartUploadInput, CreateMultipartUploadOutput, Initiator, ListMultipartUploadsInput,
-    ListMultipartUploadsOutput, ListPartsInput, ListPartsOutput, MultipartUpload, StorageClass,
+    ListMultipartUploadsOutput, ListPartsInput, ListPartsOutput, MultipartUpload, Owner,
+    StorageClass,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
-use super::auth::{Identity, owner};
+use super::access::Caller;
 use super::checksums::{
     self, kind_name, multipart_kind, parse_algorithm, parse_kind, set_checksum,
 };
@@ -26,7 +29,7 @@ impl S3Gateway {
         request: S3Request<CreateMultipartUploadInput>,
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
         headers::refuse_not_built(&request.headers)?;
-        let owner = Identity::of(&request).canonical_id;
+        let caller = Caller::of(&request);
         let input = request.input;
         let key = ObjectKey::parse(input.key.as_str()).map_err(errors::from_name)?;
         let algorithm = input
@@ -46,6 +49,9 @@ impl S3Gateway {
             }
         };
         let bucket = self.bucket(&input.bucket).await?;
+        let (owner, attributes) = self
+            .new_attributes(&caller, &bucket, &request.headers)
+            .await?;
         let upload = Upload {
             id: UploadId::generate(),
             initiated_at: Timestamp::now(),
@@ -53,6 +59,7 @@ impl S3Gateway {
             headers: headers::system_headers(&request.headers)?,
             user_metadata: headers::user_metadata(input.metadata)?,
             checksum,
+            attributes,
         };
         let id = upload.id;
         self.metastore
@@ -115,6 +122,7 @@ impl S3Gateway {
             Some(last) if page.truncated => Some(i32::from(last.number.get())),
             _ => None,
         };
+        let owner = self.directory.owner(&upload.owner).await?;
         Ok(S3Response::new(ListPartsOutput {
             bucket: Some(input.bucket),
             key: Some(xml_text(input.key)),
@@ -124,8 +132,8 @@ impl S3Gateway {
             max_parts: Some(limit),
             is_truncated: Some(page.truncated),
             parts: Some(page.parts.iter().map(listed_part).collect()),
-            owner: Some(owner(&upload.owner)),
-            initiator: Some(initiator(&upload.owner)),
+            initiator: Some(initiator(&owner)),
+            owner: Some(owner),
             storage_class: Some(storage_class(&upload)),
             checksum_algorithm: upload
                 .checksum
@@ -167,12 +175,22 @@ impl S3Gateway {
             .map_err(errors::from_metadata)?;
 
         let (next_key, next_upload) = next_markers(&page, encoding);
+        let ids = page.entries.iter().filter_map(|entry| match entry {
+            ListEntry::Item(listed) => Some(listed.upload.owner.as_str()),
+            ListEntry::CommonPrefix(_) => None,
+        });
+        let owners = self.directory.owners(ids).await?;
         let mut uploads = Vec::new();
         let mut prefixes = Vec::new();
         for entry in page.entries {
             match entry {
                 ListEntry::Item(listed) => {
-                    uploads.push(listed_upload(&listed.key, &listed.upload, encoding));
+                    uploads.push(listed_upload(
+                        &listed.key,
+                        &listed.upload,
+                        &owners,
+                        encoding,
+                    ));
                 }
                 ListEntry::CommonPrefix(prefix) => prefixes.push(common_prefix(&prefix, encoding)),
             }
@@ -222,13 +240,19 @@ fn listed_part(part: &Part) -> s3s::dto::Part {
     listed
 }
 
-fn listed_upload(key: &ObjectKey, upload: &Upload, encoding: NameEncoding) -> MultipartUpload {
+fn listed_upload(
+    key: &ObjectKey,
+    upload: &Upload,
+    owners: &HashMap<String, Owner>,
+    encoding: NameEncoding,
+) -> MultipartUpload {
+    let owner = owners.get(&upload.owner).cloned();
     MultipartUpload {
         key: Some(encoding.encode(key.as_str())),
         upload_id: Some(upload.id.to_string()),
         initiated: Some(headers::to_precise_timestamp(upload.initiated_at)),
-        owner: Some(owner(&upload.owner)),
-        initiator: Some(initiator(&upload.owner)),
+        initiator: owner.as_ref().map(initiator),
+        owner,
         storage_class: Some(storage_class(upload)),
         checksum_algorithm: upload
             .checksum
@@ -239,11 +263,10 @@ fn listed_upload(key: &ObjectKey, upload: &Upload, encoding: NameEncoding) -> Mu
     }
 }
 
-fn initiator(canonical_id: &str) -> Initiator {
-    let owner = owner(canonical_id);
+fn initiator(owner: &Owner) -> Initiator {
     Initiator {
-        id: owner.id,
-        display_name: owner.display_name,
+        id: owner.id.clone(),
+        display_name: owner.display_name.clone(),
     }
 }
 

@@ -10,6 +10,7 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
 
+use super::access::{Asked, Caller};
 use super::body_check::BodyCheck;
 use super::checksums::{name, set_checksum};
 use super::conditions::ReadConditions;
@@ -82,6 +83,7 @@ impl S3Gateway {
         request: S3Request<UploadPartCopyInput>,
     ) -> S3Result<S3Response<UploadPartCopyOutput>> {
         headers::refuse_not_built(&request.headers)?;
+        let caller = Caller::of(&request);
         let input = request.input;
         let target = self
             .target(
@@ -91,7 +93,11 @@ impl S3Gateway {
                 input.part_number,
             )
             .await?;
-        let source = self.copy_source(&input.copy_source).await?;
+        let asked = Asked {
+            headers: &request.headers,
+            uri: &request.uri,
+        };
+        let (source, source_version) = self.copy_source(&caller, &input.copy_source, asked).await?;
         ReadConditions {
             if_match: input.copy_source_if_match,
             if_none_match: input.copy_source_if_none_match,
@@ -125,6 +131,7 @@ impl S3Gateway {
         }
         Ok(S3Response::new(UploadPartCopyOutput {
             copy_part_result: Some(result),
+            copy_source_version_id: source_version,
             ..UploadPartCopyOutput::default()
         }))
     }

@@ -3,13 +3,13 @@
 
 use metastore::{
     Bucket, CommitObject, MetaError, MetaResult, ObjectData, ObjectKey, ObjectVersion, Sequence,
-    Timestamp, VersionId, WriteCondition,
+    Timestamp, VersionId, VersionOrder, WriteCondition,
 };
 use s3s::dto::{ChecksumType, PutObjectInput, PutObjectOutput, StreamingBlob};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 use tracing::warn;
 
-use super::auth::Identity;
+use super::access::Caller;
 use super::body_check::BodyCheck;
 use super::checksums::{kind_name, set_checksum};
 use super::service::S3Gateway;
@@ -22,17 +22,20 @@ impl S3Gateway {
         request: S3Request<PutObjectInput>,
     ) -> S3Result<S3Response<PutObjectOutput>> {
         headers::refuse_not_built(&request.headers)?;
-        let owner = Identity::of(&request).canonical_id;
+        let caller = Caller::of(&request);
         let input = request.input;
         let key = ObjectKey::parse(input.key).map_err(errors::from_name)?;
         let system_headers = headers::system_headers(&request.headers)?;
         let user_metadata = headers::user_metadata(input.metadata)?;
         let condition =
-            conditions::write_condition(input.if_match.as_ref(), input.if_none_match.as_ref())?;
+            conditions::write_condition(input.if_match.as_ref(), input.if_none_match.as_ref());
         let check = BodyCheck::declared_in(&request.headers)?;
         let body_bytes = declared_length(input.content_length)?;
         self.check_size(body_bytes)?;
         let bucket = self.bucket(&input.bucket).await?;
+        let (owner, attributes) = self
+            .new_attributes(&caller, &bucket, &request.headers)
+            .await?;
         self.expect_condition(&bucket, &key, &condition).await?;
 
         let sequence = Sequence::generate();
@@ -66,6 +69,8 @@ impl S3Gateway {
             user_metadata,
             owner,
             data: stored.data,
+            order: VersionOrder::FIRST,
+            attributes,
         };
         let mut output = PutObjectOutput {
             e_tag: Some(headers::to_etag(&object.etag)),
@@ -74,16 +79,16 @@ impl S3Gateway {
         };
         set_checksum!(output, &checked.checksum);
         let replicas_wanted = self.writer.replicas_wanted();
-        let bucket = bucket.id;
-        self.commit_new(CommitObject {
-            bucket,
+        let commit = CommitObject {
+            bucket: bucket.id,
             key,
             object,
             inline_body: stored.inline_body,
             condition,
             replicas_wanted,
-        })
-        .await?;
+        };
+        let version = self.commit_new(commit).await?;
+        output.version_id = written_version(version);
         Ok(S3Response::new(output))
     }
 
@@ -109,10 +114,10 @@ impl S3Gateway {
     }
 
     /// Commits a version with new bytes. Where it is refused for certain, its chunks are given up.
-    pub(super) async fn commit_new(&self, commit: CommitObject) -> S3Result<()> {
+    pub(super) async fn commit_new(&self, commit: CommitObject) -> S3Result<VersionId> {
         let data = commit.object.data.clone();
         match self.try_commit(commit).await {
-            Ok(()) => Ok(()),
+            Ok(version) => Ok(version),
             Err(error) => {
                 if is_refusal(&error) {
                     self.discard(data).await;
@@ -124,13 +129,13 @@ impl S3Gateway {
 
     /// Commits a version. An unknown outcome is read back: the client hears of success only if the
     /// very revision stands there.
-    pub(super) async fn try_commit(&self, commit: CommitObject) -> MetaResult<()> {
+    pub(super) async fn try_commit(&self, commit: CommitObject) -> MetaResult<VersionId> {
         let (bucket, key, sequence) = (commit.bucket, commit.key.clone(), commit.object.sequence);
         match self.metastore.commit_object(commit).await {
             Err(MetaError::OutcomeUnknown(detail)) => {
                 warn!(%key, detail, "reading back a commit whose outcome is unknown");
                 match self.metastore.object(bucket, &key).await {
-                    Ok(current) if current.sequence == sequence => Ok(()),
+                    Ok(current) if current.sequence == sequence => Ok(current.version),
                     _ => Err(MetaError::OutcomeUnknown(detail)),
                 }
             }
@@ -154,6 +159,11 @@ impl S3Gateway {
             warn!(%error, "chunks of a failed write stay behind");
         }
     }
+}
+
+/// The id of a version just written, as answers show it: the `null` version is not named.
+pub(super) fn written_version(version: VersionId) -> Option<String> {
+    (version != VersionId::Null).then(|| version.to_string())
 }
 
 /// Whether an error proves that nothing was committed (I10).

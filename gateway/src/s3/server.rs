@@ -11,7 +11,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, HttpResponse};
 use tracing::{debug, error};
 
-use super::auth::{RootKeys, SignedOnly};
+use super::cors::CrossOrigin;
 use super::digested_body::{DigestedBody, RawBodyTally};
 use super::malformed_range::MalformedRange;
 use super::service::S3Gateway;
@@ -29,36 +29,36 @@ const SIGNED_CHUNK_MAX_BYTES: usize = 16 * 1024 * 1024;
 #[derive(Clone)]
 pub struct S3Server {
     service: S3Service,
+    gateway: S3Gateway,
     hosts: VirtualHosts,
     sigv2_headers: bool,
 }
 
 impl S3Server {
-    /// A server of `gateway` for the root user's keys, with bucket names as subdomains of
+    /// A server of `gateway`, with bucket names as subdomains of
     /// `domains`; `sigv2_headers` admits `Authorization` headers of Signature Version 2.
     #[must_use]
-    pub fn new(
-        gateway: S3Gateway,
-        keys: RootKeys,
-        domains: Vec<String>,
-        sigv2_headers: bool,
-    ) -> Self {
+    pub fn new(gateway: S3Gateway, domains: Vec<String>, sigv2_headers: bool) -> Self {
         let hosts = VirtualHosts::new(domains);
         let config = Arc::new(StaticConfigProvider::new(Arc::new(config())));
 
+        let (directory, gate) = (gateway.directory.clone(), gateway.gate.clone());
         // Serves requests that were authenticated already, for MalformedRange.
         let mut inner = S3ServiceBuilder::new(gateway.clone());
         inner.set_config(config.clone());
         inner.set_host(hosts.clone());
+        inner.set_auth(directory.clone());
+        inner.set_access(gate.clone());
 
-        let mut builder = S3ServiceBuilder::new(gateway);
+        let mut builder = S3ServiceBuilder::new(gateway.clone());
         builder.set_config(config);
         builder.set_host(hosts.clone());
-        builder.set_auth(keys);
-        builder.set_access(SignedOnly);
+        builder.set_auth(directory);
+        builder.set_access(gate);
         builder.set_route(MalformedRange::new(inner.build()));
         Self {
             service: builder.build(),
+            gateway,
             hosts,
             sigv2_headers,
         }
@@ -82,6 +82,22 @@ impl S3Server {
             let (status, code, message) = refusal;
             return envelope.error(status, code, &message).map(Body::from);
         }
+        let bucket = bucket_in(&self.hosts, request.uri(), request.headers());
+        if request.method() == Method::OPTIONS {
+            let preflight = self.gateway.preflight(bucket.as_deref(), request.headers());
+            return match preflight.await {
+                Ok(headers) => {
+                    let mut response = Response::new(Body::empty());
+                    response.headers_mut().extend(headers);
+                    envelope.put_headers(&mut response);
+                    response
+                }
+                Err((status, code, message)) => {
+                    envelope.error(status, code, message).map(Body::from)
+                }
+            };
+        }
+        let cross_origin = CrossOrigin::of(request.method(), request.headers());
         let is_head = request.method() == Method::HEAD;
         let mut response = match self.service.call(request).await {
             Ok(response) => response,
@@ -97,6 +113,12 @@ impl S3Server {
                     .map(Body::from)
             }
         };
+        if let Some(named) = cross_origin {
+            let allowed = self.gateway.cross_origin_headers(bucket.as_deref(), &named);
+            response
+                .headers_mut()
+                .extend(allowed.await.unwrap_or_default());
+        }
         envelope.put_headers(&mut response);
         if is_head {
             mark_partial(&mut response);
@@ -126,14 +148,6 @@ impl S3Server {
                     refusal.to_string(),
                 ));
             }
-        }
-        if *method == Method::POST && is_form(headers) {
-            let message = "Uploads by POST form are not implemented.";
-            return Err((
-                StatusCode::NOT_IMPLEMENTED,
-                "NotImplemented",
-                message.to_owned(),
-            ));
         }
         if !self.sigv2_headers && is_signed_by_sigv2_header(headers) {
             let message = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
@@ -180,19 +194,6 @@ fn is_signed_by_sigv2_header(headers: &HeaderMap) -> bool {
         .is_some_and(|value| value.as_bytes().starts_with(b"AWS "))
 }
 
-/// Whether the body is an HTML form.
-fn is_form(headers: &HeaderMap) -> bool {
-    headers
-        .get(http::header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| {
-            value
-                .trim_start()
-                .to_ascii_lowercase()
-                .starts_with("multipart/")
-        })
-}
-
 /// Whether the request's path names an object, in path style or under a virtual host. Decodes and
 /// splits the path as s3s does, so that both mean the same request.
 fn names_object(hosts: &VirtualHosts, uri: &Uri, headers: &HeaderMap) -> bool {
@@ -206,6 +207,19 @@ fn names_object(hosts: &VirtualHosts, uri: &Uri, headers: &HeaderMap) -> bool {
         Some(_) => !path.is_empty(),
         None => path.split_once('/').is_some_and(|(_, key)| !key.is_empty()),
     }
+}
+
+/// The bucket that a request names, in its path or by a virtual host.
+fn bucket_in(hosts: &VirtualHosts, uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    let host = headers
+        .get(http::header::HOST)
+        .and_then(|host| host.to_str().ok());
+    if let Some(bucket) = host.and_then(|host| hosts.bucket_in(host)) {
+        return Some(bucket.to_owned());
+    }
+    let path = percent_decode_str(uri.path()).decode_utf8_lossy();
+    let first = path.strip_prefix('/')?.split('/').next()?;
+    (!first.is_empty()).then(|| first.to_owned())
 }
 
 /// A HEAD for a range is answered as the GET would be; s3s leaves it at 200.

@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
-use metastore::{Bucket, BucketName, Metastore, ObjectKey, ObjectVersion};
-use s3s::{S3Error, S3Result, s3_error};
+use http::{HeaderMap, HeaderValue};
+use metastore::{
+    Bucket, BucketName, DeleteMarker, MetaError, Metastore, ObjectKey, ObjectVersion,
+    StoredVersion, VersionId, Versioning,
+};
+use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
+use super::access::{Directory, Gate};
 use super::errors;
 use crate::chunks::{BodyReader, BodyWriter};
 
@@ -26,6 +31,8 @@ pub struct S3Gateway {
     pub(super) writer: BodyWriter,
     pub(super) reader: BodyReader,
     pub(super) settings: Arc<S3Settings>,
+    pub(super) directory: Directory,
+    pub(super) gate: Gate,
 }
 
 impl S3Gateway {
@@ -36,8 +43,11 @@ impl S3Gateway {
         writer: BodyWriter,
         reader: BodyReader,
         settings: S3Settings,
+        directory: Directory,
     ) -> Self {
         Self {
+            gate: Gate::new(Arc::clone(&metastore), directory.clone()),
+            directory,
             metastore,
             writer,
             reader,
@@ -54,20 +64,43 @@ impl S3Gateway {
             .map_err(errors::from_metadata)
     }
 
-    /// The current version of a key; `version` is the `versionId` that the client asked for.
+    /// The current version of a key, or the one that the client named.
+    ///
+    /// # Errors
+    /// `NoSuchKey`, `NoSuchVersion`, `MethodNotAllowed` for a delete marker that is named; where a
+    /// delete marker is met, the answer's headers say so.
     pub(super) async fn object(
         &self,
         bucket: &Bucket,
         key: &ObjectKey,
         version: Option<&str>,
     ) -> S3Result<ObjectVersion> {
-        if !names_the_null_version(version)? {
-            return Err(s3_error!(NoSuchVersion));
+        let Some(version) = parse_version(version)? else {
+            return match self.metastore.object(bucket.id, key).await {
+                Err(MetaError::NoSuchKey(_)) => Err(self.missing(bucket, key).await?),
+                found => found.map_err(errors::from_metadata),
+            };
+        };
+        let found = self.metastore.object_version(bucket.id, key, version).await;
+        match found.map_err(errors::from_metadata)? {
+            StoredVersion::Object(object) => Ok(object),
+            StoredVersion::DeleteMarker(marker) => {
+                Err(at_marker(s3_error!(MethodNotAllowed), &marker))
+            }
         }
-        self.metastore
-            .object(bucket.id, key)
-            .await
-            .map_err(errors::from_metadata)
+    }
+
+    /// The error for a key without current version.
+    async fn missing(&self, bucket: &Bucket, key: &ObjectKey) -> S3Result<S3Error> {
+        let error = s3_error!(NoSuchKey);
+        if bucket.settings.versioning == Versioning::Off {
+            return Ok(error);
+        }
+        let newest = self.metastore.newest_version(bucket.id, key).await;
+        Ok(match newest.map_err(errors::from_metadata)? {
+            Some(StoredVersion::DeleteMarker(marker)) => at_marker(error, &marker),
+            _ => error,
+        })
     }
 
     /// Refuses a body that is longer than the operator allows, before any of it is read.
@@ -79,15 +112,33 @@ impl S3Gateway {
     }
 }
 
-/// Whether a `versionId` means the version that an unversioned key has. An id of a well-formed
-/// other version is not an error here: there is no such version.
-pub(super) fn names_the_null_version(version: Option<&str>) -> S3Result<bool> {
+/// The version that a client names by `versionId`, if it does.
+///
+/// # Errors
+/// `InvalidArgument` for a text that is no version id.
+pub(super) fn parse_version(version: Option<&str>) -> S3Result<Option<VersionId>> {
+    let invalid = |text| Err(S3Error::with_message(S3ErrorCode::InvalidArgument, text));
     match version {
-        None | Some("null") => Ok(true),
-        Some("") => Err(S3Error::with_message(
-            s3s::S3ErrorCode::InvalidArgument,
-            "Version id cannot be the empty string",
-        )),
-        Some(_) => Ok(false),
+        None => Ok(None),
+        Some("") => invalid("Version id cannot be the empty string"),
+        Some(text) => match VersionId::parse(text) {
+            None => invalid("Invalid version id specified"),
+            version => Ok(version),
+        },
     }
+}
+
+/// A version's id as answers show it: only buckets that keep versions name them.
+pub(super) fn shown_version(bucket: &Bucket, version: VersionId) -> Option<String> {
+    (bucket.settings.versioning != Versioning::Off).then(|| version.to_string())
+}
+
+fn at_marker(mut error: S3Error, marker: &DeleteMarker) -> S3Error {
+    let mut headers = HeaderMap::new();
+    headers.insert("x-amz-delete-marker", HeaderValue::from_static("true"));
+    if let Ok(version) = HeaderValue::from_str(&marker.version.to_string()) {
+        headers.insert("x-amz-version-id", version);
+    }
+    error.set_headers(headers);
+    error
 }

@@ -1,19 +1,20 @@
-//! ListObjectVersions. Buckets have no versioning yet, so each key shows its one version, `null`.
+//! ListObjectVersions: versions and delete markers, the newest of each key first.
 
-use metastore::{ListEntry, ListedObject};
-use s3s::dto::{
-    ChecksumAlgorithm, ChecksumType, ListObjectVersionsInput, ListObjectVersionsOutput,
-    ObjectVersion, ObjectVersionStorageClass,
+use std::collections::HashMap;
+
+use metastore::{
+    DeleteMarker, ListEntry, ListedVersion, ObjectVersion, StoredVersion, VersionPage, VersionQuery,
 };
-use s3s::{S3Request, S3Response, S3Result};
+use s3s::dto::{
+    ChecksumAlgorithm, ChecksumType, DeleteMarkerEntry, ListObjectVersionsInput,
+    ListObjectVersionsOutput, ObjectVersionStorageClass, Owner,
+};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
 
-use super::auth::owner;
 use super::checksums::{kind_name, name};
-use super::headers;
-use super::list::{ENTRIES_MAX, NameEncoding, common_prefix, given, last_name, page_limit};
-use super::service::S3Gateway;
-
-const NULL_VERSION: &str = "null";
+use super::list::{ENTRIES_MAX, NameEncoding, common_prefix, given, page_limit};
+use super::service::{S3Gateway, parse_version};
+use super::{errors, headers};
 
 impl S3Gateway {
     /// `GET /bucket?versions`.
@@ -25,33 +26,39 @@ impl S3Gateway {
         let encoding = NameEncoding::parse(input.encoding_type.as_ref())?;
         let limit = page_limit(input.max_keys, ENTRIES_MAX)?;
         let (prefix, delimiter) = (given(input.prefix), given(input.delimiter));
-        let after = given(input.key_marker.clone());
-        let page = self
-            .list(
-                &input.bucket,
-                prefix.clone(),
-                delimiter.clone(),
-                after,
-                limit,
-            )
-            .await?;
-
-        let next = if page.truncated {
-            last_name(&page)
-        } else {
-            None
+        let key_marker = given(input.key_marker.clone());
+        let version_marker = parse_version(given(input.version_id_marker.clone()).as_deref())?;
+        if key_marker.is_none() && version_marker.is_some() {
+            return Err(s3_error!(
+                InvalidArgument,
+                "A version-id marker cannot be specified without a key marker."
+            ));
+        }
+        let bucket = self.bucket(&input.bucket).await?;
+        let query = VersionQuery {
+            bucket: bucket.id,
+            prefix: prefix.clone().unwrap_or_default(),
+            delimiter: delimiter.clone(),
+            after: key_marker.map(|key| (key, version_marker)),
+            limit: usize::try_from(limit).unwrap_or_default(),
         };
-        let ends_in_version = matches!(page.entries.last(), Some(ListEntry::Item(_)));
-        let next_version = next
-            .as_ref()
-            .filter(|_| ends_in_version)
-            .map(|_| NULL_VERSION.to_owned());
-        let mut versions = Vec::new();
-        let mut prefixes = Vec::new();
+        let page = self.metastore.list_versions(query).await;
+        let page = page.map_err(errors::from_metadata)?;
+        let owners = self.directory.owners(owners_in(&page)).await?;
+        let (next_key_marker, next_version) = next_markers(&page, encoding);
+        let is_truncated = page.truncated;
+        let (mut versions, mut markers, mut prefixes) = (Vec::new(), Vec::new(), Vec::new());
         for entry in page.entries {
             match entry {
-                ListEntry::Item(object) => versions.push(listed(&object, encoding)),
                 ListEntry::CommonPrefix(prefix) => prefixes.push(common_prefix(&prefix, encoding)),
+                ListEntry::Item(listed) => match &listed.version {
+                    StoredVersion::Object(object) => {
+                        versions.push(shown_object(&listed, object, &owners, encoding));
+                    }
+                    StoredVersion::DeleteMarker(marker) => {
+                        markers.push(shown_marker(&listed, marker, &owners, encoding));
+                    }
+                },
             }
         }
         Ok(S3Response::new(ListObjectVersionsOutput {
@@ -61,38 +68,77 @@ impl S3Gateway {
             key_marker: Some(encoding.encode(&input.key_marker.unwrap_or_default())),
             version_id_marker: input.version_id_marker,
             max_keys: Some(limit),
-            is_truncated: Some(next.is_some()),
-            next_key_marker: next.map(|name| encoding.encode(&name)),
+            is_truncated: Some(is_truncated),
+            next_key_marker,
             next_version_id_marker: next_version,
             encoding_type: input.encoding_type,
-            versions: Some(versions),
+            versions: (!versions.is_empty()).then_some(versions),
+            delete_markers: (!markers.is_empty()).then_some(markers),
             common_prefixes: (!prefixes.is_empty()).then_some(prefixes),
             ..ListObjectVersionsOutput::default()
         }))
     }
 }
 
-fn listed(object: &ListedObject, encoding: NameEncoding) -> ObjectVersion {
-    let storage_class = object
-        .storage_class
-        .clone()
-        .map(ObjectVersionStorageClass::from);
+fn owners_in(page: &VersionPage) -> impl Iterator<Item = &str> {
+    page.entries.iter().filter_map(|entry| match entry {
+        ListEntry::Item(listed) => Some(match &listed.version {
+            StoredVersion::Object(object) => object.owner.as_str(),
+            StoredVersion::DeleteMarker(marker) => marker.owner.as_str(),
+        }),
+        ListEntry::CommonPrefix(_) => None,
+    })
+}
+
+fn next_markers(page: &VersionPage, encoding: NameEncoding) -> (Option<String>, Option<String>) {
+    match page.entries.last() {
+        Some(ListEntry::Item(last)) if page.truncated => (
+            Some(encoding.encode(last.key.as_str())),
+            Some(last.version.version().to_string()),
+        ),
+        Some(ListEntry::CommonPrefix(prefix)) if page.truncated => {
+            (Some(encoding.encode(prefix)), None)
+        }
+        _ => (None, None),
+    }
+}
+
+fn shown_marker(
+    listed: &ListedVersion,
+    marker: &DeleteMarker,
+    owners: &HashMap<String, Owner>,
+    encoding: NameEncoding,
+) -> DeleteMarkerEntry {
+    DeleteMarkerEntry {
+        key: Some(encoding.encode(listed.key.as_str())),
+        version_id: Some(marker.version.to_string()),
+        is_latest: Some(listed.is_latest()),
+        last_modified: Some(headers::to_precise_timestamp(marker.modified_at)),
+        owner: owners.get(&marker.owner).cloned(),
+    }
+}
+
+fn shown_object(
+    listed: &ListedVersion,
+    object: &ObjectVersion,
+    owners: &HashMap<String, Owner>,
+    encoding: NameEncoding,
+) -> s3s::dto::ObjectVersion {
+    let class = object.headers.storage_class.clone();
     let standard = ObjectVersionStorageClass::from_static(ObjectVersionStorageClass::STANDARD);
-    ObjectVersion {
-        key: Some(encoding.encode(object.key.as_str())),
-        version_id: Some(NULL_VERSION.to_owned()),
-        is_latest: Some(true),
+    let checksum = object.checksum.as_ref();
+    s3s::dto::ObjectVersion {
+        key: Some(encoding.encode(listed.key.as_str())),
+        version_id: Some(object.version.to_string()),
+        is_latest: Some(listed.is_latest()),
         size: i64::try_from(object.size_bytes).ok(),
         e_tag: Some(headers::to_etag(&object.etag)),
         last_modified: Some(headers::to_precise_timestamp(object.modified_at)),
-        owner: Some(owner(&object.owner)),
-        checksum_algorithm: object
-            .checksum
-            .map(|(algorithm, _)| vec![ChecksumAlgorithm::from_static(name(algorithm))]),
-        checksum_type: object
-            .checksum
-            .map(|(_, kind)| ChecksumType::from_static(kind_name(kind))),
-        storage_class: Some(storage_class.unwrap_or(standard)),
-        ..ObjectVersion::default()
+        owner: owners.get(&object.owner).cloned(),
+        checksum_algorithm: checksum
+            .map(|checksum| vec![ChecksumAlgorithm::from_static(name(checksum.algorithm))]),
+        checksum_type: checksum.map(|checksum| ChecksumType::from_static(kind_name(checksum.kind))),
+        storage_class: Some(class.map_or(standard, ObjectVersionStorageClass::from)),
+        ..s3s::dto::ObjectVersion::default()
     }
 }

@@ -69,6 +69,7 @@ impl World {
             created_at: Timestamp(1),
             owner: "alice".into(),
             region: String::new(),
+            settings: metastore::BucketSettings::default(),
         };
         metastore.create_bucket(row).await.unwrap();
         Self {
@@ -117,6 +118,8 @@ impl World {
             user_metadata: Vec::new(),
             owner: "alice".into(),
             data: ObjectData::Chunks(written.unwrap().layout),
+            order: metastore::VersionOrder::FIRST,
+            attributes: metastore::ObjectAttributes::default(),
         };
         let commit = CommitObject {
             bucket: self.bucket,

@@ -74,21 +74,21 @@ impl State {
 }
 
 /// The common prefix of a key that begins with `prefix`, if it has one.
-fn folded<'k>(key: &'k str, prefix: &str, delimiter: Option<&str>) -> Option<&'k str> {
+pub(super) fn folded<'k>(key: &'k str, prefix: &str, delimiter: Option<&str>) -> Option<&'k str> {
     let delimiter = delimiter.filter(|text| !text.is_empty())?;
     let at = key[prefix.len()..].find(delimiter)?;
     Some(&key[..prefix.len() + at + delimiter.len()])
 }
 
 /// Adds a common prefix unless it stands there already; keys come in order, so it would be last.
-fn push_prefix<T>(entries: &mut Vec<ListEntry<T>>, prefix: &str) {
+pub(super) fn push_prefix<T>(entries: &mut Vec<ListEntry<T>>, prefix: &str) {
     let stands = matches!(entries.last(), Some(ListEntry::CommonPrefix(last)) if last == prefix);
     if !stands {
         entries.push(ListEntry::CommonPrefix(prefix.to_owned()));
     }
 }
 
-fn cut<T>(mut entries: Vec<ListEntry<T>>, limit: usize) -> ListPage<T> {
+pub(super) fn cut<T>(mut entries: Vec<ListEntry<T>>, limit: usize) -> ListPage<T> {
     let truncated = limit > 0 && entries.len() > limit;
     entries.truncate(limit);
     ListPage { entries, truncated }

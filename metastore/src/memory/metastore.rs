@@ -9,9 +9,10 @@ use uuid::Uuid;
 use super::state::State;
 use crate::{
     BodyId, Bucket, BucketId, BucketName, BucketPage, ChunkOwner, ChunkRef, CommitObject,
-    CompleteUpload, Completed, DeleteOutcome, GcEntry, InlineBody, ListPage, ListQuery,
-    ListedObject, MetaError, MetaResult, Metastore, NodeRow, ObjectKey, ObjectVersion, Part,
-    PartNumber, PartPage, PartSet, RepairRow, Timestamp, Upload, UploadId, UploadPage, UploadQuery,
+    CompleteUpload, Completed, DeleteOutcome, DeletedVersion, GcEntry, InlineBody, ListPage,
+    ListQuery, ListedObject, MetaError, MetaResult, Metastore, NodeRow, ObjectKey, ObjectVersion,
+    Part, PartNumber, PartPage, PartSet, RepairRow, Sequence, StoredVersion, Timestamp, Upload,
+    UploadId, UploadPage, UploadQuery, User, UserName, VersionId, VersionPage, VersionQuery,
     WriteCondition,
 };
 
@@ -40,6 +41,10 @@ impl Metastore for MemoryMetastore {
         self.state().create_bucket(bucket)
     }
 
+    async fn amend_bucket(&self, bucket: Bucket, seen: Sequence) -> MetaResult<()> {
+        self.state().amend_bucket(bucket, seen)
+    }
+
     async fn bucket(&self, name: &BucketName) -> MetaResult<Bucket> {
         self.state().bucket(name)
     }
@@ -66,7 +71,7 @@ impl Metastore for MemoryMetastore {
         found.ok_or(MetaError::NoSuchBody(body))
     }
 
-    async fn commit_object(&self, commit: CommitObject) -> MetaResult<()> {
+    async fn commit_object(&self, commit: CommitObject) -> MetaResult<VersionId> {
         self.state().commit_object(commit)
     }
 
@@ -78,6 +83,49 @@ impl Metastore for MemoryMetastore {
         now: Timestamp,
     ) -> MetaResult<DeleteOutcome> {
         self.state().delete_object(bucket, key, &condition, now)
+    }
+
+    async fn object_version(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        version: VersionId,
+    ) -> MetaResult<StoredVersion> {
+        self.state().object_version(bucket, key, version)
+    }
+
+    async fn newest_version(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+    ) -> MetaResult<Option<StoredVersion>> {
+        Ok(self.state().newest_version(bucket, key))
+    }
+
+    async fn delete_version(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        version: VersionId,
+        condition: WriteCondition,
+        now: Timestamp,
+    ) -> MetaResult<DeletedVersion> {
+        self.state()
+            .delete_version(bucket, key, version, &condition, now)
+    }
+
+    async fn amend_object(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        object: ObjectVersion,
+        seen: Sequence,
+    ) -> MetaResult<()> {
+        self.state().amend_object(bucket, key, object, seen)
+    }
+
+    async fn list_versions(&self, query: VersionQuery) -> MetaResult<VersionPage> {
+        Ok(self.state().list_versions(&query))
     }
 
     async fn list_objects(&self, query: ListQuery) -> MetaResult<ListPage<ListedObject>> {
@@ -147,6 +195,22 @@ impl Metastore for MemoryMetastore {
 
     async fn list_uploads(&self, query: UploadQuery) -> MetaResult<UploadPage> {
         Ok(self.state().list_uploads(&query))
+    }
+
+    async fn put_user(&self, user: User) -> MetaResult<()> {
+        self.state().put_user(user)
+    }
+
+    async fn delete_user(&self, id: &str) -> MetaResult<()> {
+        self.state().delete_user(id)
+    }
+
+    async fn user(&self, name: UserName<'_>) -> MetaResult<User> {
+        self.state().user(name)
+    }
+
+    async fn list_users(&self, after: Option<&str>, limit: usize) -> MetaResult<Vec<User>> {
+        Ok(self.state().list_users(after, limit))
     }
 
     async fn put_node(&self, node: NodeRow) -> MetaResult<()> {

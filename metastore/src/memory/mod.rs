@@ -3,7 +3,8 @@
 //! cost as much as its bucket holds.
 //!
 //! `metastore` hands every method of the trait to the [`State`](state::State); `objects`,
-//! `multipart`, `listing`, `cluster`, `placement` and `strays` are what the state can do; `upkeep` is what jobs do.
+//! `versions`, `multipart`, `listing`, `users`, `cluster`, `placement` and `strays` are what the state can
+//! do; `upkeep` is what jobs do.
 
 mod cluster;
 mod listing;
@@ -14,5 +15,7 @@ mod placement;
 mod state;
 mod strays;
 mod upkeep;
+mod users;
+mod versions;
 
 pub use metastore::MemoryMetastore;

@@ -86,7 +86,7 @@ impl State {
             bucket,
             key,
             upload,
-            object,
+            mut object,
             parts,
             condition,
         } = complete;
@@ -97,6 +97,8 @@ impl State {
         }
         let Choice { chosen, left_out } = Choice::of(&parts, self.parts_of(upload))?;
         condition.check(&key, self.current.get(&(bucket, key.clone())))?;
+        let (entry, _) = self.entry(bucket, &key)?;
+        (object.version, object.order) = (entry.version, entry.order);
         for part in left_out {
             self.parts.remove(&(upload, part.number));
             self.unlink(part.layout.chunks, object.modified_at);
@@ -110,8 +112,8 @@ impl State {
         };
         self.part_sets.insert(upload, part_set);
         self.uploads.remove(&(bucket, key.clone(), upload));
-        self.make_current(bucket, key, object);
-        Ok(Completed::Now)
+        self.make_current(bucket, key, object, &entry);
+        Ok(Completed::Now(entry.version))
     }
 
     fn completed_before(

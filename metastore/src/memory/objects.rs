@@ -2,9 +2,11 @@
 
 use super::state::State;
 use crate::succession::Unlinked;
+use crate::version_succession::{Displaced, Entry};
 use crate::{
     Bucket, BucketId, BucketName, ChunkOwner, CommitObject, DeleteOutcome, GcItem, MetaError,
-    MetaResult, ObjectData, ObjectKey, ObjectVersion, Timestamp, UploadId, WriteCondition,
+    MetaResult, ObjectData, ObjectKey, ObjectVersion, Sequence, StoredVersion, Timestamp, UploadId,
+    VersionId, Versioning, WriteCondition,
 };
 
 impl State {
@@ -29,7 +31,8 @@ impl State {
 
     pub(super) fn delete_bucket(&mut self, name: &BucketName, now: Timestamp) -> MetaResult<()> {
         let id = self.bucket(name)?.id;
-        let has_objects = self.current.keys().any(|(bucket, _)| *bucket == id);
+        let has_objects = self.current.keys().any(|(bucket, _)| *bucket == id)
+            || self.noncurrent.keys().any(|(bucket, ..)| *bucket == id);
         if has_objects {
             return Err(MetaError::BucketNotEmpty);
         }
@@ -47,7 +50,19 @@ impl State {
         found.ok_or_else(|| MetaError::NoSuchKey(key.clone()))
     }
 
-    pub(super) fn commit_object(&mut self, commit: CommitObject) -> MetaResult<()> {
+    pub(super) fn amend_bucket(&mut self, bucket: Bucket, seen: Sequence) -> MetaResult<()> {
+        let current = self.bucket(&bucket.name)?;
+        if current.id != bucket.id {
+            return Err(MetaError::NoSuchBucket);
+        }
+        if current.settings.revision != seen {
+            return Err(MetaError::Conflict);
+        }
+        self.buckets.insert(bucket.name.clone(), bucket);
+        Ok(())
+    }
+
+    pub(super) fn commit_object(&mut self, commit: CommitObject) -> MetaResult<VersionId> {
         let brings_its_bytes = commit.brings_its_bytes();
         let CommitObject {
             bucket,
@@ -57,14 +72,16 @@ impl State {
             condition,
             replicas_wanted,
         } = commit;
-        self.expect_bucket(bucket)?;
-        let current = self.current.get(&(bucket, key.clone())).cloned();
-        condition.check(&key, current.as_ref())?;
-        if let Some(current) = &current {
+        let (entry, _) = self.entry(bucket, &key)?;
+        let current = self.current.get(&(bucket, key.clone()));
+        condition.check(&key, current)?;
+        (object.version, object.order) = (entry.version, entry.order);
+        if let Some(current) = current {
             object.keep_places(current);
         }
         let same_bytes = current.is_some_and(|current| current.data == object.data);
-        if !same_bytes && !brings_its_bytes {
+        let shared = same_bytes && object.holds_bytes() && entry.displaced == Displaced::Kept;
+        if shared || (!same_bytes && !brings_its_bytes) {
             return Err(MetaError::Conflict);
         }
         if !same_bytes {
@@ -78,8 +95,8 @@ impl State {
                 self.bodies.insert(*id, body);
             }
         }
-        self.make_current(bucket, key, object);
-        Ok(())
+        self.make_current(bucket, key, object, &entry);
+        Ok(entry.version)
     }
 
     pub(super) fn delete_object(
@@ -89,23 +106,35 @@ impl State {
         condition: &WriteCondition,
         now: Timestamp,
     ) -> MetaResult<DeleteOutcome> {
-        self.expect_bucket(bucket)?;
-        condition.check(key, self.current.get(&(bucket, key.clone())))?;
-        let Some(deleted) = self.current.remove(&(bucket, key.clone())) else {
-            return Ok(DeleteOutcome::Absent);
-        };
-        self.collect(deleted.unlinked_by(None), now);
-        Ok(DeleteOutcome::Deleted)
-    }
-
-    /// Makes `object` current and queues the bytes that only the version before it named.
-    pub(super) fn make_current(&mut self, bucket: BucketId, key: ObjectKey, object: ObjectVersion) {
-        if let Some(replaced) = self.current.insert((bucket, key), object.clone()) {
-            self.collect(replaced.unlinked_by(Some(&object)), object.modified_at);
+        let (entry, row) = self.entry(bucket, key)?;
+        let current = self.current.get(&(bucket, key.clone()));
+        condition.check(key, current)?;
+        let was_there = current.is_some();
+        self.carry_out(bucket, key, &entry, None, now);
+        match (row.settings.versioning, was_there) {
+            (Versioning::Off, true) => Ok(DeleteOutcome::Deleted),
+            (Versioning::Off, false) => Ok(DeleteOutcome::Absent),
+            _ => {
+                let marker = StoredVersion::marker(&entry, now, row.owner);
+                self.put_noncurrent(bucket, key, marker, now);
+                Ok(DeleteOutcome::MarkerPlaced(entry.version))
+            }
         }
     }
 
-    fn collect(&mut self, unlinked: Unlinked, unlinked_at: Timestamp) {
+    /// Makes `object` current in the place of what stood there.
+    pub(super) fn make_current(
+        &mut self,
+        bucket: BucketId,
+        key: ObjectKey,
+        object: ObjectVersion,
+        entry: &Entry,
+    ) {
+        self.carry_out(bucket, &key, entry, Some(&object), object.modified_at);
+        self.current.insert((bucket, key), object);
+    }
+
+    pub(super) fn collect(&mut self, unlinked: Unlinked, unlinked_at: Timestamp) {
         match unlinked {
             Unlinked::Nothing => {}
             Unlinked::Chunks(chunks) => self.unlink(chunks, unlinked_at),

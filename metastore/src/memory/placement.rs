@@ -42,7 +42,7 @@ impl State {
         self.node_chunks.extend(added);
         match (owner, row) {
             (ChunkOwner::Object { bucket, key, .. }, OwnerRow::Object(object)) => {
-                self.current.insert((bucket, key), object);
+                self.put_version_row(bucket, &key, object);
             }
             (ChunkOwner::Part { upload, number }, OwnerRow::Part(part)) => {
                 self.parts.insert((upload, number), part);
@@ -62,9 +62,8 @@ impl State {
                 key,
                 version,
             } => {
-                let current = self.current.get(&(*bucket, key.clone()))?;
-                let is_it = current.version == *version;
-                is_it.then(|| OwnerRow::Object(current.clone()))
+                let found = self.object_version(*bucket, key, *version).ok()?;
+                found.object().cloned().map(OwnerRow::Object)
             }
             ChunkOwner::Part { upload, number } => {
                 let part = self.parts.get(&(*upload, *number))?;

@@ -1,15 +1,17 @@
 //! The tables, and the rows that name chunks beside whatever row holds them.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chunkproto::{ChunkId, JobName, NodeId};
 use uuid::Uuid;
 
 use crate::lease::LeaseRow;
+use crate::versions::Noncurrent;
 use crate::{
     BodyId, Bucket, BucketId, BucketName, ChunkOwner, ChunkRef, GcItem, InlineBody, JobControl,
     MetaError, MetaResult, NodePhase, NodeRow, ObjectKey, ObjectVersion, Part, PartNumber, PartSet,
-    RepairNeed, RepairRow, Stray, Timestamp, Upload, UploadId,
+    RepairNeed, RepairRow, Stray, Timestamp, Upload, UploadId, User, VersionOrder,
 };
 
 /// Everything that is stored.
@@ -17,6 +19,8 @@ use crate::{
 pub(super) struct State {
     pub(super) buckets: BTreeMap<BucketName, Bucket>,
     pub(super) current: BTreeMap<(BucketId, ObjectKey), ObjectVersion>,
+    pub(super) noncurrent: BTreeMap<(BucketId, ObjectKey, Reverse<VersionOrder>), Noncurrent>,
+    pub(super) users: BTreeMap<String, User>,
     pub(super) uploads: BTreeMap<(BucketId, ObjectKey, UploadId), Upload>,
     pub(super) parts: BTreeMap<(UploadId, PartNumber), Part>,
     pub(super) part_sets: BTreeMap<UploadId, PartSet>,
@@ -36,13 +40,9 @@ pub(super) struct State {
 impl State {
     /// # Errors
     /// `NoSuchBucket`.
-    pub(super) fn expect_bucket(&self, bucket: BucketId) -> MetaResult<()> {
-        let lives = self.buckets.values().any(|row| row.id == bucket);
-        if lives {
-            Ok(())
-        } else {
-            Err(MetaError::NoSuchBucket)
-        }
+    pub(super) fn expect_bucket(&self, bucket: BucketId) -> MetaResult<Bucket> {
+        let row = self.buckets.values().find(|row| row.id == bucket);
+        row.cloned().ok_or(MetaError::NoSuchBucket)
     }
 
     /// Names `chunks` as `owner`'s, places them on their nodes, and queues short ones for repair.

@@ -4,10 +4,10 @@ use super::batch::Batch;
 use super::engine::Engine;
 use super::keys;
 use super::read::{Looked, Reader, Store};
-use super::tables::{BUCKET_IDS, BUCKETS, CURRENT};
+use super::tables::{BUCKET_IDS, BUCKETS, CURRENT, NONCURRENT};
 use crate::{
-    Bucket, BucketId, BucketName, BucketPage, MetaError, MetaResult, Timestamp, UploadEntry,
-    UploadQuery,
+    Bucket, BucketId, BucketName, BucketPage, MetaError, MetaResult, Sequence, Timestamp,
+    UploadEntry, UploadQuery,
 };
 
 /// Uploads aborted between two looks at what is left, when a bucket is deleted.
@@ -26,6 +26,22 @@ impl Engine {
         let mut batch = Batch::default();
         batch.put(BUCKETS, keys::bucket_name(&bucket.name), bucket);
         batch.put(BUCKET_IDS, keys::id(bucket.id.0), &bucket.name);
+        self.commit(batch, held).await
+    }
+
+    pub(super) async fn amend_bucket(&self, bucket: Bucket, seen: Sequence) -> MetaResult<()> {
+        // Alone with the bucket: a commit sees the settings before or after, not both.
+        let held = vec![
+            self.locks.name(&bucket.name).await,
+            self.locks.bucket_ends(bucket.id).await,
+        ];
+        let current = self.get(BUCKETS, keys::bucket_name(&bucket.name)).await?;
+        let current = current.filter(|current| current.id == bucket.id);
+        if current.ok_or(MetaError::NoSuchBucket)?.settings.revision != seen {
+            return Err(MetaError::Conflict);
+        }
+        let mut batch = Batch::default();
+        batch.put(BUCKETS, keys::bucket_name(&bucket.name), &bucket);
         self.commit(batch, held).await
     }
 
@@ -80,18 +96,19 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// `NoSuchBucket`.
-    pub(super) fn expect_bucket(&self, bucket: BucketId) -> Looked<()> {
-        match self.get(BUCKET_IDS, &keys::id(bucket.0))? {
-            Some(_) => Ok(()),
-            None => Err(MetaError::NoSuchBucket.into()),
-        }
+    pub(super) fn expect_bucket(&self, bucket: BucketId) -> Looked<Bucket> {
+        let name = self.get(BUCKET_IDS, &keys::id(bucket.0))?;
+        let name = name.ok_or(MetaError::NoSuchBucket)?;
+        let row = self.get(BUCKETS, &keys::bucket_name(&name))?;
+        Ok(row.ok_or(MetaError::NoSuchBucket)?)
     }
 }
 
 impl Store {
     fn has_objects(&self, bucket: BucketId) -> MetaResult<bool> {
         let (start, end) = (keys::id(bucket.0), keys::past(bucket.0.as_bytes()));
-        self.has_any(CURRENT, start, end)
+        Ok(self.has_any(CURRENT, start.clone(), end.clone())?
+            || self.has_any(NONCURRENT, start, end)?)
     }
 
     pub(super) fn list_buckets(

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::tables::Table;
 use crate::{
     BucketId, BucketName, GcEntry, MetaError, MetaResult, PartNumber, Timestamp, UploadId,
+    VersionOrder,
 };
 
 /// What a NUL in a text becomes where something follows the text.
@@ -84,6 +85,29 @@ pub(super) fn key_of_upload<R>(table: Table<R>, row: &[u8]) -> MetaResult<String
         }
     }
     text(table, key)
+}
+
+/// What the keys of all versions of an object key begin with, apart from the current one.
+pub(super) fn versions_of(bucket: BucketId, key: &str) -> Vec<u8> {
+    let mut bytes = upload_bound(bucket, key.as_bytes());
+    bytes.extend(END_OF_TEXT);
+    bytes
+}
+
+/// Key of a version that is not current; a later one sorts first.
+pub(super) fn noncurrent(bucket: BucketId, key: &str, order: VersionOrder) -> Vec<u8> {
+    let mut bytes = versions_of(bucket, key);
+    bytes.extend((!order.0.as_u128()).to_be_bytes());
+    bytes
+}
+
+/// The object key in a key that [`noncurrent`] made.
+///
+/// # Errors
+/// `Corrupt` for bytes that it did not make.
+pub(super) fn key_of_noncurrent<R>(table: Table<R>, row: &[u8]) -> MetaResult<String> {
+    // The same shape: a place takes as many bytes as an upload id.
+    key_of_upload(table, row)
 }
 
 /// Key of a part.
@@ -196,7 +220,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::rocks::tables::{CURRENT, GC, NODE_CHUNKS, UPLOADS};
+    use crate::rocks::tables::{CURRENT, GC, NODE_CHUNKS, NONCURRENT, UPLOADS};
 
     const ANY_KEY: &str = "[ab\u{0}\u{1}\u{ff}\u{10ffff}]{1,5}";
 
@@ -232,6 +256,18 @@ mod tests {
             let bucket = BucketId(Uuid::from_u128(7));
             let is_before = upload(bucket, &row.0, UploadId(row.1)) < upload_bound(bucket, &bound);
             prop_assert_eq!(is_before, row.0.as_bytes() < bound.as_slice());
+        }
+
+        #[test]
+        fn versions_are_ordered_by_bucket_and_key_and_the_newest_is_first(
+            a in (any_id(), ANY_KEY, any_id()), b in (any_id(), ANY_KEY, any_id()),
+        ) {
+            let row = |(bucket, key, order): &(Uuid, String, Uuid)| {
+                noncurrent(BucketId(*bucket), key, VersionOrder(*order))
+            };
+            let expected = (a.0, &a.1).cmp(&(b.0, &b.1)).then(b.2.cmp(&a.2));
+            prop_assert_eq!(row(&a).cmp(&row(&b)), expected);
+            prop_assert_eq!(key_of_noncurrent(NONCURRENT, &row(&a)).unwrap(), a.1);
         }
 
         #[test]

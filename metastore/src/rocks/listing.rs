@@ -142,6 +142,7 @@ mod tests {
                 headers: SystemHeaders::default(),
                 user_metadata: Vec::new(),
                 checksum: None,
+                attributes: crate::ObjectAttributes::default(),
             };
             batch.put(UPLOADS, keys::upload(bucket, &key, upload.id), &upload);
         }

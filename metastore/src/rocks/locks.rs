@@ -32,6 +32,7 @@ pub(super) struct Locks {
     uploads: Striped,
     keys: Striped,
     parts: Striped,
+    users: Arc<RwLock<()>>,
 }
 
 /// A lock that is held until this is dropped, wherever that happens.
@@ -52,6 +53,7 @@ impl Locks {
             uploads: Striped::new(UPLOAD_STRIPES),
             keys: Striped::new(KEY_STRIPES),
             parts: Striped::new(KEY_STRIPES),
+            users: Arc::default(),
         }
     }
 
@@ -93,6 +95,11 @@ impl Locks {
     /// Held to change the current version of a key.
     pub(super) async fn key(&self, bucket: BucketId, key: &ObjectKey) -> Guard {
         self.keys.exclusive(&(bucket, key)).await
+    }
+
+    /// Held to change users: their names must stay unique.
+    pub(super) async fn users(&self) -> Guard {
+        Guard::Exclusive(Arc::clone(&self.users).write_owned().await)
     }
 
     /// Held to replace a part.

@@ -14,9 +14,10 @@ use super::read::Store;
 use super::tables::{BODIES, BUCKETS, CHUNKS, CURRENT, PART_SETS, PARTS, UPLOADS};
 use crate::{
     BodyId, Bucket, BucketId, BucketName, BucketPage, ChunkOwner, ChunkRef, CommitObject,
-    CompleteUpload, Completed, DeleteOutcome, GcEntry, InlineBody, ListPage, ListQuery,
-    ListedObject, MetaError, MetaResult, Metastore, NodeRow, ObjectKey, ObjectVersion, Part,
-    PartNumber, PartPage, PartSet, RepairRow, Timestamp, Upload, UploadId, UploadPage, UploadQuery,
+    CompleteUpload, Completed, DeleteOutcome, DeletedVersion, GcEntry, InlineBody, ListPage,
+    ListQuery, ListedObject, MetaError, MetaResult, Metastore, NodeRow, ObjectKey, ObjectVersion,
+    Part, PartNumber, PartPage, PartSet, RepairRow, Sequence, StoredVersion, Timestamp, Upload,
+    UploadId, UploadPage, UploadQuery, User, UserName, VersionId, VersionPage, VersionQuery,
     WriteCondition,
 };
 
@@ -67,6 +68,10 @@ impl Metastore for RocksMetastore {
         self.engine.create_bucket(&bucket).await
     }
 
+    async fn amend_bucket(&self, bucket: Bucket, seen: Sequence) -> MetaResult<()> {
+        self.engine.amend_bucket(bucket, seen).await
+    }
+
     async fn bucket(&self, name: &BucketName) -> MetaResult<Bucket> {
         self.engine
             .get(BUCKETS, keys::bucket_name(name))
@@ -105,7 +110,7 @@ impl Metastore for RocksMetastore {
             .ok_or(MetaError::NoSuchBody(body))
     }
 
-    async fn commit_object(&self, commit: CommitObject) -> MetaResult<()> {
+    async fn commit_object(&self, commit: CommitObject) -> MetaResult<VersionId> {
         self.engine.commit_object(commit).await
     }
 
@@ -117,6 +122,52 @@ impl Metastore for RocksMetastore {
         now: Timestamp,
     ) -> MetaResult<DeleteOutcome> {
         self.engine.delete_object(bucket, key, condition, now).await
+    }
+
+    async fn object_version(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        version: VersionId,
+    ) -> MetaResult<StoredVersion> {
+        self.engine.object_version(bucket, key, version).await
+    }
+
+    async fn newest_version(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+    ) -> MetaResult<Option<StoredVersion>> {
+        self.engine.newest_version(bucket, key).await
+    }
+
+    async fn delete_version(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        version: VersionId,
+        condition: WriteCondition,
+        now: Timestamp,
+    ) -> MetaResult<DeletedVersion> {
+        self.engine
+            .delete_version(bucket, key, version, condition, now)
+            .await
+    }
+
+    async fn amend_object(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        object: ObjectVersion,
+        seen: Sequence,
+    ) -> MetaResult<()> {
+        self.engine.amend_object(bucket, key, object, seen).await
+    }
+
+    async fn list_versions(&self, query: VersionQuery) -> MetaResult<VersionPage> {
+        self.engine
+            .blocking(move |store| store.list_versions(&query))
+            .await
     }
 
     async fn list_objects(&self, query: ListQuery) -> MetaResult<ListPage<ListedObject>> {
@@ -198,6 +249,25 @@ impl Metastore for RocksMetastore {
     async fn list_uploads(&self, query: UploadQuery) -> MetaResult<UploadPage> {
         self.engine
             .blocking(move |store| store.list_uploads(&query))
+            .await
+    }
+
+    async fn put_user(&self, user: User) -> MetaResult<()> {
+        self.engine.put_user(user).await
+    }
+
+    async fn delete_user(&self, id: &str) -> MetaResult<()> {
+        self.engine.delete_user(id).await
+    }
+
+    async fn user(&self, name: UserName<'_>) -> MetaResult<User> {
+        self.engine.user(name).await
+    }
+
+    async fn list_users(&self, after: Option<&str>, limit: usize) -> MetaResult<Vec<User>> {
+        let after = after.map(str::to_owned);
+        self.engine
+            .blocking(move |store| store.list_users(after.as_deref(), limit))
             .await
     }
 

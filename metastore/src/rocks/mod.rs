@@ -13,6 +13,8 @@
 //! | `batch` | the rows of a commit, and the one place where they are written and synced |
 //! | `committer` | the thread that writes: merges commits that meet into one sync |
 //! | `buckets`, `objects`, `multipart`, `parts`, `listing`, `cluster`, `gc` | the operations |
+//! | `versions`, `version_listing` | versions that are not current |
+//! | `users` | who may sign requests |
 //! | `upkeep` | what jobs do: every method of [`Upkeep`](crate::Upkeep) |
 //! | `leases` | the leases of jobs, their fences, and what the operator says of them |
 //! | `placement`, `repairs`, `strays` | where chunks are, those with too few replicas, those too many |
@@ -43,6 +45,9 @@ mod rows;
 mod strays;
 mod tables;
 mod upkeep;
+mod users;
+mod version_listing;
+mod versions;
 
 pub use metastore::RocksMetastore;
 pub use open::OpenError;

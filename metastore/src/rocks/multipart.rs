@@ -8,13 +8,13 @@ use super::tables::{PART_SETS, PARTS, UPLOADS};
 use crate::completion::Choice;
 use crate::{
     BucketId, CompleteUpload, Completed, GcItem, MetaError, MetaResult, ObjectData, ObjectKey,
-    PartNumber, PartSet, Timestamp, Upload, UploadId,
+    PartNumber, PartSet, Timestamp, Upload, UploadId, VersionId,
 };
 
 /// What completing an upload comes to.
 enum Completion {
     /// This is to be committed.
-    Commit(Batch),
+    Commit(Batch, VersionId),
     /// It was committed before.
     Before(PartSet),
 }
@@ -49,9 +49,9 @@ impl Engine {
         // A walk over parts, so it may wait from the beginning.
         let completion = self.blocking(move |store| store.completion(&complete));
         match completion.await? {
-            Completion::Commit(batch) => {
+            Completion::Commit(batch, version) => {
                 self.commit(batch, held).await?;
-                Ok(Completed::Now)
+                Ok(Completed::Now(version))
             }
             Completion::Before(set) => Ok(Completed::Before(set)),
         }
@@ -93,8 +93,12 @@ impl Store {
         }
         let parts = self.parts_of(*upload, usize::from(PartNumber::MAX))?;
         let Choice { chosen, left_out } = Choice::of(&complete.parts, parts)?;
-        let current = self.on_disk().current(*bucket, key)?;
-        complete.condition.check(key, current.as_ref())?;
+        let displacement = self.on_disk().displacement(*bucket, key)?;
+        complete
+            .condition
+            .check(key, displacement.current.as_ref())?;
+        let mut object = object.clone();
+        (object.version, object.order) = (displacement.entry.version, displacement.entry.order);
 
         let mut batch = Batch::default();
         for part in left_out {
@@ -109,9 +113,9 @@ impl Store {
             parts: chosen,
         };
         batch.put(PART_SETS, keys::id(upload.0), &part_set);
-        batch.make_current(*bucket, key, object, current.as_ref());
+        batch.make_current(*bucket, key, &object, displacement);
         batch.delete(UPLOADS, upload_key);
-        Ok(Completion::Commit(batch))
+        Ok(Completion::Commit(batch, object.version))
     }
 
     /// The part set of an upload that was completed before, where its object is still current.

@@ -1,24 +1,27 @@
-//! Current versions: committed, replaced, deleted.
+//! Current versions: committed, replaced, deleted. What becomes of older ones stands in `versions`.
 
 use super::batch::Batch;
 use super::engine::Engine;
 use super::keys;
 use super::read::{Looked, Reader};
 use super::tables::{BODIES, CURRENT, PART_SETS};
+use super::versions::Displacement;
 use crate::succession::Unlinked;
+use crate::version_succession::Displaced;
 use crate::{
     BucketId, ChunkOwner, CommitObject, DeleteOutcome, GcItem, MetaError, MetaResult, ObjectData,
-    ObjectKey, ObjectVersion, Timestamp, WriteCondition,
+    ObjectKey, ObjectVersion, StoredVersion, Timestamp, VersionId, Versioning, WriteCondition,
 };
 
 impl Engine {
-    pub(super) async fn commit_object(&self, commit: CommitObject) -> MetaResult<()> {
+    pub(super) async fn commit_object(&self, commit: CommitObject) -> MetaResult<VersionId> {
         let held = vec![
             self.locks.bucket_stays(commit.bucket).await,
             self.locks.key(commit.bucket, &commit.key).await,
         ];
-        let batch = self.look(move |reader| reader.version(&commit)).await?;
-        self.commit(batch, held).await
+        let (batch, version) = self.look(move |reader| reader.version(&commit)).await?;
+        self.commit(batch, held).await?;
+        Ok(version)
     }
 
     pub(super) async fn delete_object(
@@ -34,34 +37,31 @@ impl Engine {
         ];
         let key = key.clone();
         let deletion = self.look(move |reader| reader.deletion(bucket, &key, &condition, now));
-        match deletion.await? {
-            Some(batch) => {
-                self.commit(batch, held).await?;
-                Ok(DeleteOutcome::Deleted)
-            }
-            None => Ok(DeleteOutcome::Absent),
+        let (batch, outcome) = deletion.await?;
+        if outcome != DeleteOutcome::Absent {
+            self.commit(batch, held).await?;
         }
+        Ok(outcome)
     }
 }
 
 impl Reader<'_> {
-    /// The commit of a new current version.
-    fn version(&self, commit: &CommitObject) -> Looked<Batch> {
-        let CommitObject {
-            bucket,
-            key,
-            object,
-            ..
-        } = commit;
-        self.expect_bucket(*bucket)?;
-        let current = self.current(*bucket, key)?;
-        commit.condition.check(key, current.as_ref())?;
-        let mut object = object.clone();
-        if let Some(current) = &current {
+    /// The commit of a new current version, and its name.
+    fn version(&self, commit: &CommitObject) -> Looked<(Batch, VersionId)> {
+        let (bucket, key) = (commit.bucket, &commit.key);
+        let displacement = self.displacement(bucket, key)?;
+        let current = displacement.current.as_ref();
+        commit.condition.check(key, current)?;
+        let mut object = commit.object.clone();
+        (object.version, object.order) = (displacement.entry.version, displacement.entry.order);
+        if let Some(current) = current {
             object.keep_places(current);
         }
-        let same_bytes = current.as_ref().is_some_and(|row| row.data == object.data);
-        if !same_bytes && !commit.brings_its_bytes() {
+        let same_bytes = current.is_some_and(|row| row.data == object.data);
+        // Two versions never share their bytes: the first to go would take them along.
+        let shared =
+            same_bytes && object.holds_bytes() && displacement.entry.displaced == Displaced::Kept;
+        if shared || (!same_bytes && !commit.brings_its_bytes()) {
             // A change of metadata that lost against a write: its bytes are garbage already.
             return Err(MetaError::Conflict.into());
         }
@@ -69,7 +69,7 @@ impl Reader<'_> {
         let mut batch = Batch::default();
         if !same_bytes {
             let owner = ChunkOwner::Object {
-                bucket: *bucket,
+                bucket,
                 key: key.clone(),
                 version: object.version,
             };
@@ -79,28 +79,37 @@ impl Reader<'_> {
                 batch.put(BODIES, keys::id(id.0), body);
             }
         }
-        batch.make_current(*bucket, key, &object, current.as_ref());
-        Ok(batch)
+        batch.make_current(bucket, key, &object, displacement);
+        Ok((batch, object.version))
     }
 
-    /// The commit that deletes the current version; none if there is none.
+    /// The commit that deletes the current version, or hides it behind a delete marker.
     fn deletion(
         &self,
         bucket: BucketId,
         key: &ObjectKey,
         condition: &WriteCondition,
         now: Timestamp,
-    ) -> Looked<Option<Batch>> {
-        self.expect_bucket(bucket)?;
-        let current = self.current(bucket, key)?;
-        condition.check(key, current.as_ref())?;
-        let Some(current) = current else {
-            return Ok(None);
-        };
+    ) -> Looked<(Batch, DeleteOutcome)> {
+        let displacement = self.displacement(bucket, key)?;
+        condition.check(key, displacement.current.as_ref())?;
         let mut batch = Batch::default();
-        batch.delete(CURRENT, keys::object(bucket, key.as_str().as_bytes()));
-        batch.collect(current.unlinked_by(None), now);
-        Ok(Some(batch))
+        let (was_there, entry) = (displacement.current.is_some(), displacement.entry);
+        let (versioning, owner) = (displacement.versioning, displacement.bucket_owner.clone());
+        if was_there {
+            batch.delete(CURRENT, keys::object(bucket, key.as_str().as_bytes()));
+        }
+        batch.carry_out(bucket, key, displacement, None, now);
+        let outcome = match (versioning, was_there) {
+            (Versioning::Off, true) => DeleteOutcome::Deleted,
+            (Versioning::Off, false) => DeleteOutcome::Absent,
+            _ => {
+                let marker = StoredVersion::marker(&entry, now, owner);
+                batch.put_noncurrent(bucket, key, marker, now);
+                DeleteOutcome::MarkerPlaced(entry.version)
+            }
+        };
+        Ok((batch, outcome))
     }
 
     /// The current version of a key, if it has one.
@@ -114,26 +123,21 @@ impl Reader<'_> {
 }
 
 impl Batch {
-    /// Puts `object` in the place of `current` and queues the bytes that only `current` named.
+    /// Makes `object` current in the place of what stood there.
     pub(super) fn make_current(
         &mut self,
         bucket: BucketId,
         key: &ObjectKey,
         object: &ObjectVersion,
-        current: Option<&ObjectVersion>,
+        displacement: Displacement,
     ) {
-        self.put(
-            CURRENT,
-            keys::object(bucket, key.as_str().as_bytes()),
-            object,
-        );
-        if let Some(current) = current {
-            self.collect(current.unlinked_by(Some(object)), object.modified_at);
-        }
+        let row_key = keys::object(bucket, key.as_str().as_bytes());
+        self.put(CURRENT, row_key, object);
+        self.carry_out(bucket, key, displacement, Some(object), object.modified_at);
     }
 
     /// Queues what a version left behind.
-    fn collect(&mut self, unlinked: Unlinked, unlinked_at: Timestamp) {
+    pub(super) fn collect(&mut self, unlinked: Unlinked, unlinked_at: Timestamp) {
         match unlinked {
             Unlinked::Nothing => {}
             Unlinked::Chunks(chunks) => self.unlink(chunks, unlinked_at),

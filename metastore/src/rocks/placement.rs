@@ -7,7 +7,7 @@ use super::engine::Engine;
 use super::keys;
 use super::locks::Guard;
 use super::read::{Looked, Reader, Store};
-use super::tables::{CHUNKS, CURRENT, NODE_CHUNKS, PARTS};
+use super::tables::{CHUNKS, NODE_CHUNKS, PARTS};
 use crate::placement::OwnerRow;
 use crate::{ChunkOwner, GcItem, MetaError, MetaResult, NodeChunk, Placement, ReplicaChange};
 
@@ -58,7 +58,7 @@ impl Reader<'_> {
             }
             batch.put(NODE_CHUNKS, key, &());
         }
-        batch.put_owner_row(owner, &row);
+        self.put_owner_row(&mut batch, owner, &row)?;
         if !moved.removed.replicas.is_empty() {
             batch.queue(&GcItem::Copies(moved.removed), change.now);
         }
@@ -73,9 +73,8 @@ impl Reader<'_> {
                 key,
                 version,
             } => {
-                let current = self.current(*bucket, key)?;
-                let current = current.filter(|current| current.version == *version);
-                current.map(OwnerRow::Object)
+                let found = self.version_row(*bucket, key, *version)?;
+                found.map(OwnerRow::Object)
             }
             ChunkOwner::Part { upload, number } => self
                 .get(PARTS, &keys::part(*upload, *number))?
@@ -90,20 +89,19 @@ impl Reader<'_> {
         let row = self.owner_row(&owner)?;
         Ok(row.and_then(|row| row.placement(owner, chunk)))
     }
-}
 
-impl Batch {
-    fn put_owner_row(&mut self, owner: &ChunkOwner, row: &OwnerRow) {
+    /// Writes an owner's row back to where it stands.
+    fn put_owner_row(&self, batch: &mut Batch, owner: &ChunkOwner, row: &OwnerRow) -> Looked<()> {
         match (owner, row) {
             (ChunkOwner::Object { bucket, key, .. }, OwnerRow::Object(object)) => {
-                let key = keys::object(*bucket, key.as_str().as_bytes());
-                self.put(CURRENT, key, object);
+                self.put_version_row(batch, *bucket, key, object)?;
             }
             (ChunkOwner::Part { upload, number }, OwnerRow::Part(part)) => {
-                self.put(PARTS, keys::part(*upload, *number), part);
+                batch.put(PARTS, keys::part(*upload, *number), part);
             }
             _ => unreachable!("an owner's row is of its own kind"),
         }
+        Ok(())
     }
 }
 

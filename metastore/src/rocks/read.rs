@@ -83,6 +83,36 @@ impl Reader<'_> {
             Err(error) => Err(read_error(table, error).into()),
         }
     }
+
+    /// Up to `limit` rows of `start..end`, each with its key: for a few rows that stand together.
+    pub(super) fn first<R: DeserializeOwned>(
+        &self,
+        table: Table<R>,
+        start: Vec<u8>,
+        end: Vec<u8>,
+        limit: usize,
+    ) -> Looked<Vec<(Vec<u8>, R)>> {
+        let mut options = ReadOptions::default();
+        options.set_read_tier(self.tier);
+        options.set_iterate_lower_bound(start);
+        options.set_iterate_upper_bound(end);
+        let family = self.store.family(table.name);
+        let mut rows = self.store.db.raw_iterator_cf_opt(family, options);
+        rows.seek_to_first();
+        let mut found = Vec::new();
+        while found.len() < limit
+            && let Some((key, row)) = rows.item()
+        {
+            found.push((key.to_vec(), rows::decode(table, row)?));
+            rows.next();
+        }
+        // An iterator that failed looks as if it had ended.
+        match rows.status() {
+            Ok(()) => Ok(found),
+            Err(error) if error.kind() == ErrorKind::Incomplete => Err(Unseen::OnDisk),
+            Err(error) => Err(read_error(table, error).into()),
+        }
+    }
 }
 
 impl From<MetaError> for Unseen {

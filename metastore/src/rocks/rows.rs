@@ -1,5 +1,6 @@
 //! A row as bytes: a version byte, then the fields in postcard's encoding
-//! (`docs/adr/0002-row-encoding.md`).
+//! (`docs/adr/0002-row-encoding.md`). Rows of version 1 end before the fields that version 2 added
+//! at the end of some types; they are read with those fields' defaults.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -8,7 +9,9 @@ use super::tables::Table;
 use crate::{MetaError, MetaResult};
 
 /// Version of every row's encoding; stands in its first byte.
-const ROW_VERSION: u8 = 1;
+const ROW_VERSION: u8 = 2;
+/// The version before, without the fields that a table's [`added`](Table::added) stands for.
+const FIRST_ROW_VERSION: u8 = 1;
 
 /// The bytes of a row.
 pub(super) fn encode<R: Serialize>(row: &R) -> Vec<u8> {
@@ -26,21 +29,34 @@ pub(super) fn decode<R: DeserializeOwned>(table: Table<R>, bytes: &[u8]) -> Meta
         detail,
     };
     match bytes.split_first() {
-        Some((&ROW_VERSION, fields)) => match postcard::take_from_bytes(fields) {
-            Ok((row, [])) => Ok(row),
-            Ok((_, rest)) => Err(corrupt(format!("{} bytes are left over", rest.len()))),
-            Err(error) => Err(corrupt(error.to_string())),
-        },
+        Some((&ROW_VERSION, fields)) => fields_of(fields).map_err(corrupt),
+        Some((&FIRST_ROW_VERSION, fields)) => {
+            fields_of(&[fields, &(table.added)()].concat()).map_err(corrupt)
+        }
         Some((version, _)) => Err(corrupt(format!("row version {version} is not known"))),
         None => Err(corrupt("the row is empty".into())),
     }
 }
 
+fn fields_of<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, String> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((row, [])) => Ok(row),
+        Ok((_, rest)) => Err(format!("{} bytes are left over", rest.len())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The bytes of fields that a row of version 1 lacks.
+pub(super) fn defaults<F: Serialize + Default>() -> Vec<u8> {
+    postcard::to_stdvec(&F::default())
+        .expect("rows are made of strings, numbers and lists, which postcard can always write")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rocks::tables::{BUCKET_IDS, NODE_CHUNKS};
-    use crate::{BucketName, MetaError};
+    use crate::rocks::tables::{BUCKET_IDS, BUCKETS, NODE_CHUNKS};
+    use crate::{Bucket, BucketId, BucketName, BucketSettings, MetaError, Timestamp};
 
     #[test]
     fn a_row_survives_its_bytes() {
@@ -65,5 +81,21 @@ mod tests {
                 })
             ));
         }
+    }
+
+    #[test]
+    fn a_row_of_the_first_version_is_read_with_defaults() {
+        let bucket = Bucket {
+            id: BucketId::generate(),
+            name: BucketName::parse("photos").unwrap(),
+            created_at: Timestamp(1),
+            owner: "alice".into(),
+            region: String::new(),
+            settings: BucketSettings::default(),
+        };
+        let mut row = encode(&bucket);
+        row.truncate(row.len() - defaults::<BucketSettings>().len());
+        row[0] = FIRST_ROW_VERSION;
+        assert_eq!(decode(BUCKETS, &row).unwrap(), bucket);
     }
 }

@@ -3,23 +3,34 @@
 
 use std::marker::PhantomData;
 
+use super::rows::defaults;
 use crate::lease::LeaseRow;
+use crate::versions::Noncurrent;
 use crate::{
-    Bucket, BucketName, ChunkOwner, GcItem, InlineBody, JobControl, NodePhase, NodeRow,
-    ObjectVersion, Part, PartSet, RepairRow, Stray, Upload,
+    Bucket, BucketName, BucketSettings, ChunkOwner, GcItem, InlineBody, JobControl, NodePhase,
+    NodeRow, ObjectAttributes, ObjectVersion, Part, PartSet, RepairRow, Stray, Upload, User,
+    VersionOrder,
 };
 
 /// A table whose rows are of type `R`.
 pub(super) struct Table<R> {
     /// Name of the column family.
     pub(super) name: &'static str,
+    /// The bytes of the fields that rows of version 1 lack.
+    pub(super) added: fn() -> Vec<u8>,
     row: PhantomData<fn() -> R>,
 }
 
 impl<R> Table<R> {
     const fn named(name: &'static str) -> Self {
+        Self::grown(name, Vec::new)
+    }
+
+    /// A table whose rows got further fields at their end.
+    const fn grown(name: &'static str, added: fn() -> Vec<u8>) -> Self {
         Self {
             name,
+            added,
             row: PhantomData,
         }
     }
@@ -34,13 +45,14 @@ impl<R> Clone for Table<R> {
 impl<R> Copy for Table<R> {}
 
 /// Bucket name → bucket.
-pub(super) const BUCKETS: Table<Bucket> = Table::named("buckets");
+pub(super) const BUCKETS: Table<Bucket> = Table::grown("buckets", defaults::<BucketSettings>);
 /// Bucket id → name. Written and removed with the bucket: a commit asks here whether it lives.
 pub(super) const BUCKET_IDS: Table<BucketName> = Table::named("bucket_ids");
 /// Bucket id ‖ key → current version. Exactly what a listing shows.
-pub(super) const CURRENT: Table<ObjectVersion> = Table::named("current");
+pub(super) const CURRENT: Table<ObjectVersion> =
+    Table::grown("current", defaults::<(VersionOrder, ObjectAttributes)>);
 /// Bucket id ‖ escaped key ‖ end of key ‖ upload id → upload under way.
-pub(super) const UPLOADS: Table<Upload> = Table::named("uploads");
+pub(super) const UPLOADS: Table<Upload> = Table::grown("uploads", defaults::<ObjectAttributes>);
 /// Upload id ‖ part number → part, before and after completion.
 pub(super) const PARTS: Table<Part> = Table::named("parts");
 /// Upload id → the part set of a completed upload, for as long as its object is current.
@@ -58,6 +70,17 @@ pub(super) const REPAIR: Table<RepairRow> = Table::named("repair");
 pub(super) const REPAIR_ORDER: Table<u64> = Table::named("repair_order");
 /// Body id → the bytes of a short object, for as long as it is current.
 pub(super) const BODIES: Table<InlineBody> = Table::named("bodies");
+/// Bucket id ‖ escaped key ‖ end of key ‖ inverted order → a version that is not current, the
+/// newest of a key first. Where a key has no current version, the first one is a delete marker.
+pub(super) const NONCURRENT: Table<Noncurrent> = Table::named("noncurrent");
+/// Bucket id ‖ key → place of the `null` version, while it is not current.
+pub(super) const NULL_VERSIONS: Table<VersionOrder> = Table::named("null_versions");
+/// Canonical id → user.
+pub(super) const USERS: Table<User> = Table::named("users");
+/// Access key → canonical id.
+pub(super) const ACCESS_KEYS: Table<String> = Table::named("access_keys");
+/// Email → canonical id.
+pub(super) const USER_EMAILS: Table<String> = Table::named("user_emails");
 /// Node id → node.
 pub(super) const NODES: Table<NodeRow> = Table::named("nodes");
 /// Node id ‖ chunk id → a chunk that the node holds and that no row places there.
@@ -79,7 +102,7 @@ pub(super) enum Access {
 }
 
 /// Every table with how it is read.
-pub(super) const ALL: [(&str, Access); 17] = [
+pub(super) const ALL: [(&str, Access); 22] = [
     (BUCKETS.name, Access::Range),
     (BUCKET_IDS.name, Access::Point),
     (CURRENT.name, Access::Point),
@@ -95,6 +118,11 @@ pub(super) const ALL: [(&str, Access); 17] = [
     (NODES.name, Access::Range),
     (STRAYS.name, Access::Range),
     (NODE_PHASES.name, Access::Range),
+    (NONCURRENT.name, Access::Point),
+    (NULL_VERSIONS.name, Access::Point),
+    (USERS.name, Access::Point),
+    (ACCESS_KEYS.name, Access::Point),
+    (USER_EMAILS.name, Access::Point),
     (LEASES.name, Access::Range),
     (JOB_CONTROLS.name, Access::Range),
 ];

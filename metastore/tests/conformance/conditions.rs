@@ -30,6 +30,7 @@ async fn commit_if(
             ..unconditional
         })
         .await
+        .map(drop)
 }
 
 async fn conditions_on_a_missing_key(store: Store) {
@@ -76,6 +77,7 @@ async fn a_refused_commit_changes_nothing(store: Store) {
             ..unconditional
         })
         .await
+        .map(drop)
         .unwrap_err();
     assert_eq!(store.object(id, &key("cat")).await.unwrap(), row);
     assert_eq!(garbage(&store).await, []);

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use chunkproto::{ChunkId, Crc64, NodeId};
 use metastore::{
     Bucket, BucketId, BucketName, ChunkLayout, ChunkRef, CommitObject, CompleteUpload, GcEntry,
-    ListEntry, ListPage, ListQuery, ListedObject, MemoryMetastore, Metastore, ObjectData,
-    ObjectKey, ObjectVersion, Part, PartNumber, RocksMetastore, Scheme, Sequence, SystemHeaders,
-    Timestamp, Upload, UploadId, VersionId, WriteCondition,
+    ListEntry, ListPage, ListQuery, ListedObject, MemoryMetastore, Metastore, ObjectAttributes,
+    ObjectData, ObjectKey, ObjectVersion, Part, PartNumber, RocksMetastore, Scheme, Sequence,
+    SystemHeaders, Timestamp, Upload, UploadId, VersionId, VersionOrder, WriteCondition,
 };
 
 /// A store under test.
@@ -44,6 +44,7 @@ pub fn bucket_row(text: &str) -> Bucket {
         created_at: Timestamp(1),
         owner: "alice".into(),
         region: String::new(),
+        settings: metastore::BucketSettings::default(),
     }
 }
 
@@ -90,6 +91,8 @@ pub fn object_at(modified_at: u64, chunks: &[ChunkRef]) -> ObjectVersion {
         user_metadata: vec![("colour".into(), "blue".into())],
         owner: "alice".into(),
         data: ObjectData::Chunks(layout(chunks)),
+        order: VersionOrder::FIRST,
+        attributes: ObjectAttributes::default(),
     }
 }
 
@@ -128,6 +131,7 @@ pub fn upload_row() -> Upload {
         headers: SystemHeaders::default(),
         user_metadata: Vec::new(),
         checksum: None,
+        attributes: ObjectAttributes::default(),
     }
 }
 

@@ -21,6 +21,8 @@ mod repairs;
 mod rocks_only;
 mod strays;
 mod uploads_listing;
+mod users;
+mod versions;
 
 /// Makes each scenario a test per store. A scenario that is not named here is dead code, which
 /// the compiler reports.

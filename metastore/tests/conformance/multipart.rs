@@ -1,6 +1,8 @@
 //! Uploads: begun, completed, completed again, aborted.
 
-use metastore::{Completed, MetaError, ObjectData, PartEntry, Sequence, Timestamp, UploadId};
+use metastore::{
+    Completed, MetaError, ObjectData, PartEntry, Sequence, Timestamp, UploadId, VersionId,
+};
 
 use crate::fixtures::{
     Store, begin, bucket, chunk, completed, completion, garbage, key, number, part_at, put,
@@ -52,7 +54,7 @@ async fn a_completed_upload_is_the_current_object(store: Store) {
     let part = put_part(&store, id, "cat", upload, 1).await;
     let complete = completion(id, "cat", upload, &[&part]);
     let outcome = store.complete_upload(complete.clone()).await.unwrap();
-    assert_eq!(outcome, Completed::Now);
+    assert_eq!(outcome, Completed::Now(VersionId::Null));
     let current = store.object(id, &key("cat")).await.unwrap();
     assert_eq!(current, complete.object);
     assert_eq!(current.data, ObjectData::Parts(upload));

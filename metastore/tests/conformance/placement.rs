@@ -3,7 +3,8 @@
 use chunkproto::{ChunkId, Fence, NodeId};
 use metastore::{
     ChunkOwner, ChunkRef, GcItem, LeaseAnswer, LeaseRequest, MetaError, NodeChunk, ObjectData,
-    ObjectVersion, Placement, ReplicaChange, Timestamp, VersionId, WriteCondition,
+    ObjectVersion, Placement, ReplicaChange, StoredVersion, Timestamp, VersionId, Versioning,
+    WriteCondition,
 };
 use uuid::Uuid;
 
@@ -11,6 +12,7 @@ use crate::fixtures::{
     LATER, Store, begin, bucket, chunk_on, commit, completion, garbage, key, number, object,
     object_at, part_at,
 };
+use crate::versions::set_versioning;
 
 crate::on_every_store! {
     a_chunk_is_found_in_its_object_and_in_its_part,
@@ -22,6 +24,7 @@ crate::on_every_store! {
     whoever_saw_other_replicas_changes_nothing,
     a_node_whose_copy_waits_to_be_deleted_gets_no_replica,
     a_deleted_chunk_gets_no_replica,
+    a_chunk_of_a_noncurrent_version_is_moved_where_it_stands,
     an_overtaken_job_moves_nothing,
     a_change_of_metadata_after_a_move_keeps_the_new_place,
     a_part_that_is_committed_again_after_a_move_keeps_the_new_place,
@@ -50,6 +53,28 @@ fn change(chunk: &ChunkRef, replicas: &[NodeId]) -> ReplicaChange {
         replicas: replicas.to_vec(),
         now: Timestamp(50),
     }
+}
+
+async fn a_chunk_of_a_noncurrent_version_is_moved_where_it_stands(store: Store) {
+    let (id, nodes, chunk) = cat(&store).await;
+    set_versioning(&store, "photos", Versioning::Enabled).await;
+    let newer = object_at(20, &[chunk_on(&nodes[..1])]);
+    store.commit_object(commit(id, "cat", newer)).await.unwrap();
+    let fence = fence(&store).await;
+    let moved = change(&chunk, &nodes[1..]);
+    store.change_replicas(&fence, moved).await.unwrap();
+    let old = store.object_version(id, &key("cat"), VersionId::Null).await;
+    let StoredVersion::Object(old) = old.unwrap() else {
+        panic!("the older version is an object");
+    };
+    let ObjectData::Chunks(layout) = old.data else {
+        panic!("it stands in chunks");
+    };
+    assert_eq!(layout.chunks[0].replicas, nodes[1..]);
+    assert_ne!(
+        store.object(id, &key("cat")).await.unwrap().version,
+        VersionId::Null
+    );
 }
 
 /// Three nodes, and a chunk on the first two of them under `photos/cat`.

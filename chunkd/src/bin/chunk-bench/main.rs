@@ -27,7 +27,7 @@ struct Arguments {
     /// Directory on the disk to be measured; what is written there is removed again
     dir: PathBuf,
     /// How chunks are laid out; both take turns, and the second's ratio to the first is printed
-    #[arg(long, value_enum, default_value_t = LayoutChoice::Files)]
+    #[arg(long, value_enum, default_value_t = LayoutChoice::Segments)]
     layout: LayoutChoice,
     /// How many stores share the directory, chunks spread over them in turn; several numbers are
     /// compared

@@ -18,7 +18,7 @@ use super::super::quarantine;
 use super::super::read::{RecordReader, Wait, first_piece, next_piece};
 use super::committer::{Hold, Work};
 use super::file::SegmentFile;
-use super::group::Entry;
+use super::group::{Entry, Group};
 use super::keeper::Tools;
 use super::record::{RecordHead, SegmentRecord};
 use super::scan::Scan;
@@ -28,6 +28,8 @@ use super::{Location, create};
 /// How much is moved before it is waited for.
 const BATCH_BYTES: u64 = 1 << 20;
 const BATCH_MAX: usize = 128;
+/// What is carried over fills less than this part of the segment.
+const CARRIED_PERCENT_MAX: u64 = 95;
 /// Longest pause between two batches.
 const YIELD_MAX: Duration = Duration::from_millis(100);
 
@@ -66,6 +68,9 @@ impl<'a> Compaction<'a> {
             let row = table.slot(self.slot).row;
             (table.file(self.slot)?, row)
         };
+        if !self.is_worth_it(&file, &row)? {
+            return Ok(false);
+        }
         let mut scan = Scan::new(&file, 0, 0, row.bytes);
         while let Some(scanned) = scan.next()? {
             for entry in &scanned.group.entries {
@@ -79,6 +84,23 @@ impl<'a> Compaction<'a> {
         self.carry_hidden(&file)?;
         drop(file);
         self.free(row)
+    }
+
+    /// Whether what has to be told again leaves a gain. Deletes that are still needed count as
+    /// nothing live in the table, and a segment full of them would be carried over for ever.
+    fn is_worth_it(&self, file: &SegmentFile, row: &SlotRow) -> Result<bool, Fault> {
+        let mut needed_bytes = row.live_bytes;
+        let mut scan = Scan::new(file, 0, 0, row.bytes);
+        while let Some(scanned) = scan.next()? {
+            let needed = scanned.group.entries.iter().filter(|entry| match entry {
+                Entry::Delete {
+                    slot, generation, ..
+                } => self.is_needed(*slot, *generation),
+                Entry::Put { .. } => false,
+            });
+            needed_bytes += Group::entries_bytes(needed.count());
+        }
+        Ok(needed_bytes < u64::from(row.bytes) * CARRIED_PERCENT_MAX / 100)
     }
 
     fn carry(
@@ -120,7 +142,7 @@ impl<'a> Compaction<'a> {
         table.slots.iter().any(|(other, entry)| {
             let named = *other == slot && entry.row.generation == generation;
             // May hold earlier records of any chunk that was moved out.
-            let leftover = entry.row.state == SlotState::Emptying;
+            let leftover = matches!(entry.row.state, SlotState::Emptying | SlotState::Retired);
             *other != self.slot && entry.row.state != SlotState::Free && (named || leftover)
         })
     }

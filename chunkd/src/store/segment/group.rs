@@ -64,6 +64,11 @@ impl Group {
         ENTRIES_AT + entries * ENTRY_BYTES + 4
     }
 
+    /// Length of so many entries.
+    pub fn entries_bytes(entries: usize) -> u64 {
+        (entries * ENTRY_BYTES) as u64
+    }
+
     /// The head's bytes.
     pub fn encode(&self, nonce: Nonce) -> Vec<u8> {
         let count = u32::try_from(self.entries.len()).expect("at most GROUP_ENTRIES_MAX");

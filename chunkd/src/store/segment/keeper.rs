@@ -1,11 +1,12 @@
 //! The thread that keeps segments at hand: makes spare ones before they are needed, compacts those
 //! with little left in them, and frees what is empty.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::busy::BusyIds;
 use super::super::directory::Layout;
@@ -31,6 +32,12 @@ const FREE_KEPT_PERCENT: usize = 2;
 const LIVE_PERCENT: u64 = 50;
 /// The same when there is no room for new chunks.
 const LIVE_PERCENT_WHEN_FULL: u64 = 90;
+/// A segment that could not be freed, or whose deletes are still needed, waits so long while others
+/// have their turn.
+const PUT_OFF_FOR: Duration = Duration::from_secs(60);
+
+/// Segments whose compaction is put off, and since when.
+type PutOff = HashMap<u32, Instant>;
 
 /// The running thread. Dropping it stops it after the record that it is moving.
 pub(crate) struct Keeper {
@@ -80,13 +87,14 @@ impl Drop for Keeper {
 
 fn run(tools: &Tools, stop: &AtomicBool) {
     let mut again = false;
+    let mut put_off = PutOff::new();
     while !stop.load(Ordering::SeqCst) {
         let look_now = again || tools.segments.wait_for_nudge(LOOK_EVERY);
         if !look_now || tools.segments.gate.is_poisoned() {
             again = false;
             continue;
         }
-        again = match look(tools, stop) {
+        again = match look(tools, stop, &mut put_off) {
             Ok(again) => again,
             Err(fault) => {
                 tracing::error!(%fault, dir = %tools.segments.dir.display(), "segments cannot be kept in order");
@@ -97,7 +105,7 @@ fn run(tools: &Tools, stop: &AtomicBool) {
 }
 
 /// Does what is to be done now; true if there is more.
-fn look(tools: &Tools, stop: &AtomicBool) -> Result<bool, Fault> {
+fn look(tools: &Tools, stop: &AtomicBool, put_off: &mut PutOff) -> Result<bool, Fault> {
     let full = match make_spare(tools) {
         Err(Fault::NoRoom { .. }) => true,
         made => {
@@ -105,12 +113,17 @@ fn look(tools: &Tools, stop: &AtomicBool) -> Result<bool, Fault> {
             false
         }
     };
-    let Some(slot) = choose(&tools.segments, full) else {
+    put_off.retain(|_, since| since.elapsed() < PUT_OFF_FOR);
+    let Some(slot) = choose(&tools.segments, full, put_off) else {
         give_back(tools)?;
         return Ok(false);
     };
-    match Compaction::new(tools, slot, full).run(stop) {
-        Ok(freed) => Ok(freed),
+    let freed = Compaction::new(tools, slot, full).run(stop);
+    if !matches!(freed, Ok(true)) {
+        put_off.insert(slot, Instant::now());
+    }
+    match freed {
+        Ok(_) => Ok(true),
         // A later look may find more room.
         Err(Fault::NoRoom { .. }) => Ok(false),
         Err(fault) => Err(fault),
@@ -147,17 +160,20 @@ fn make_spare(tools: &Tools) -> Result<(), Fault> {
 }
 
 /// The segment that gains most from being compacted.
-fn choose(segments: &Segments, full: bool) -> Option<u32> {
+fn choose(segments: &Segments, full: bool, put_off: &PutOff) -> Option<u32> {
     let limit = if full {
         LIVE_PERCENT_WHEN_FULL
     } else {
         LIVE_PERCENT
     };
     let table = segments.lock();
-    let sealed = table.slots.iter().filter(|(_, entry)| {
+    let sealed = table.slots.iter().filter(|(slot, entry)| {
         let row = &entry.row;
         let percent = row.live_bytes * 100 / u64::from(row.bytes);
-        row.state.is_sealed() && entry.outstanding == 0 && percent <= limit
+        row.state.is_sealed()
+            && entry.outstanding == 0
+            && percent <= limit
+            && !put_off.contains_key(slot)
     });
     let least = sealed.min_by_key(|(_, entry)| entry.row.live_bytes);
     least.map(|(slot, _)| *slot)

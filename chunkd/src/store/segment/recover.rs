@@ -220,6 +220,8 @@ impl<'a> Recovery<'a> {
     /// from another segment may stand beside a later record of its chunk.
     fn enter(&mut self, group: &Group, file: &Arc<SegmentFile>) -> Result<(), Fault> {
         let mut index = self.index.change();
+        // A delete that was kept twice may be told twice; the chunk leaves the index once.
+        let mut removed = HashSet::new();
         for entry in &group.entries {
             let Entry::Delete {
                 id,
@@ -235,6 +237,7 @@ impl<'a> Recovery<'a> {
             if let Some(had) = index.get(id)?
                 && had.sequence <= sequence
                 && let Some(location) = had.location
+                && removed.insert(id)
             {
                 index.remove(&had);
                 self.count(&had, false);
@@ -253,8 +256,13 @@ impl<'a> Recovery<'a> {
 
     fn enter_rows(&mut self, rows: Vec<Row>) -> Result<(), Fault> {
         let mut index = self.index.change();
+        // Salvage may find several records of one chunk.
+        let mut seen = HashSet::new();
         for row in rows {
             let id = row.info.id;
+            if !seen.insert(id) {
+                continue;
+            }
             let had = index.get(id)?;
             let later = match had {
                 // The index may be older than the removal of the file.

@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+"""Runs the core selection of ceph/s3-tests against a fresh standalone server and compares the result
+with the lists beside this file.
+
+expected-passes.txt   one test per line; a missing pass fails the run
+known-failures.txt    `test: reason`, one per line; a test in neither list, or one that passes
+                      unexpectedly, fails the run too, so that both lists stay exact
+
+Nothing of the suite is copied here: name a checkout of it. `--update` rewrites the list of passes.
+"""
+
+import argparse
+import configparser
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import xml.etree.ElementTree
+
+HERE = pathlib.Path(__file__).resolve().parent
+PASSES = HERE / "expected-passes.txt"
+FAILURES = HERE / "known-failures.txt"
+FILES = ["s3tests/functional/test_s3.py", "s3tests/functional/test_headers.py"]
+LEFT_OUT = ["fails_on_aws", "fails_on_rgw", "iam_account", "iam_user", "cloud_transition",
+            "cloud_restore", "bucket_logging", "bucket_logging_cleanup", "sns"]
+SELECTION = " and ".join(f"not {marker}" for marker in LEFT_OUT)
+READY_WITHIN_S = 30
+TEST_MAX_S = 300
+
+USERS = {
+    "s3 main": ("testid", "M. Tester", "tester@example.com"),
+    "s3 alt": ("56789abcdef0123456789abcdef0123456789abcdef0123456789abcdef01234", "john.doe",
+               "john.doe@example.com"),
+    "s3 tenant": ("9876543210abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+                  "tenanteduser", "tenanteduser@example.com"),
+    "iam": ("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "youruseridhere",
+            "s3@example.com"),
+    "iam root": ("RGW11111111111111111", "account1", "account1@example.com"),
+    "iam alt root": ("RGW22222222222222222", "account2", "account2@example.com"),
+}
+
+
+def keys(section):
+    """Access key and secret key of a section's user."""
+    word = re.sub("[^A-Z]", "", section.upper())
+    return f"AK{word}0000", f"secret-of-{word.lower()}-0123456789"
+
+
+def write_users(path):
+    lines = []
+    for section, (user_id, name, email) in USERS.items():
+        access, secret = keys(section)
+        fields = {"id": user_id, "display_name": name, "email": email, "access_key": access,
+                  "secret_key": secret}
+        lines.append("[[user]]")
+        lines.extend(f'{field} = "{value}"' for field, value in fields.items())
+    path.write_text("\n".join(lines) + "\n")
+
+
+def write_configuration(path, port):
+    config = configparser.RawConfigParser()
+    config["DEFAULT"] = {"host": "localhost", "port": port, "is_secure": "False",
+                         "ssl_verify": "False"}
+    config["fixtures"] = {"bucket prefix": "compat-{random}-"}
+    for section, (user_id, name, email) in USERS.items():
+        access, secret = keys(section)
+        config[section] = {"user_id": user_id, "display_name": name, "email": email,
+                           "access_key": access, "secret_key": secret}
+    config["s3 main"]["api_name"] = "us-east-1"
+    config["s3 main"]["lc_debug_interval"] = "10"
+    config["s3 tenant"]["tenant"] = "testx"
+    with path.open("w") as file:
+        config.write(file)
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def start_server(gateway, scratch):
+    """A standalone server with the suite's users; returns its process and its port."""
+    port, admin = free_port(), free_port()
+    write_users(scratch / "users.toml")
+    command = [gateway, "standalone", "--data", scratch / "data", "--listen", f"127.0.0.1:{port}",
+               "--admin-listen", f"127.0.0.1:{admin}", "--users-file", scratch / "users.toml",
+               "--sigv2-headers"]
+    log = (scratch / "server.log").open("w")
+    server = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log)
+    deadline = time.monotonic() + READY_WITHIN_S
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{admin}/ready", timeout=1)
+            return server, port
+        except OSError:
+            time.sleep(0.1)
+    server.kill()
+    sys.exit("the server did not become ready:\n" + (scratch / "server.log").read_text())
+
+
+def run_suite(arguments, scratch, port):
+    """Runs the selection; returns the outcome of each test."""
+    write_configuration(scratch / "s3tests.conf", port)
+    report = scratch / "report.xml"
+    command = [arguments.python, "-m", "pytest", *FILES, "-m", SELECTION, "-q", "-n",
+               str(arguments.jobs), "--timeout", str(TEST_MAX_S), f"--junitxml={report}",
+               "-p", "no:cacheprovider", "--tb=short"]
+    if arguments.only:
+        command += ["-k", arguments.only]
+    environment = dict(os.environ, S3TEST_CONF=str(scratch / "s3tests.conf"),
+                       PYTHONDONTWRITEBYTECODE="1")
+    with (scratch / "suite.log").open("w") as log:
+        subprocess.run(command, cwd=arguments.checkout, env=environment, stdout=log, stderr=log)
+    return outcomes(report)
+
+
+def outcomes(report):
+    """Each test's outcome: `passed`, or the first line of what went wrong."""
+    results = {}
+    for case in xml.etree.ElementTree.parse(report).iter("testcase"):
+        name = case.get("name")
+        wrong = [child for child in case if child.tag in ("failure", "error", "skipped")]
+        if wrong:
+            results[name] = " ".join((wrong[0].get("message") or wrong[0].tag).split())[:160]
+        else:
+            results.setdefault(name, "passed")
+    return results
+
+
+def read_list(path):
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def compare(results):
+    """Whether the results are exactly as the lists say; prints what is not."""
+    passes = set(read_list(PASSES))
+    failures = {line.split(":", 1)[0] for line in read_list(FAILURES)}
+    wrong = []
+    for name, outcome in sorted(results.items()):
+        if outcome == "passed" and name not in passes:
+            wrong.append(f"passes and is not in {PASSES.name}: {name}")
+        elif outcome != "passed" and name in passes:
+            wrong.append(f"LOST: {name}: {outcome}")
+        elif outcome != "passed" and name not in failures:
+            wrong.append(f"fails and is not in {FAILURES.name}: {name}: {outcome}")
+    wrong.extend(f"LOST: {name}: did not run" for name in sorted(passes - set(results)))
+    print("\n".join(wrong))
+    return not wrong
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--checkout", required=True, help="a checkout of ceph/s3-tests")
+    parser.add_argument("--gateway", required=True, help="the gateway program")
+    parser.add_argument("--python", default=sys.executable,
+                        help="a Python with the suite's requirements, pytest-xdist, pytest-timeout")
+    parser.add_argument("--jobs", default=4, type=int)
+    parser.add_argument("--only", help="tests to run, as pytest's -k; nothing is compared")
+    parser.add_argument("--update", action="store_true", help="rewrite the list of passes")
+    parser.add_argument("--keep", help="a directory for the logs, which is kept")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = pathlib.Path(arguments.keep or temporary)
+        scratch.mkdir(parents=True, exist_ok=True)
+        server, port = start_server(arguments.gateway, scratch)
+        try:
+            results = run_suite(arguments, scratch, port)
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait(timeout=60)
+    passed = sorted(name for name, outcome in results.items() if outcome == "passed")
+    print(f"{len(passed)} of {len(results)} passed")
+    if arguments.only:
+        for name, outcome in sorted(results.items()):
+            if outcome != "passed":
+                print(f"{name}: {outcome}")
+        sys.exit(len(passed) != len(results))
+    if arguments.update:
+        PASSES.write_text("\n".join(passed) + "\n")
+    sys.exit(not compare(results))
+
+
+if __name__ == "__main__":
+    main()

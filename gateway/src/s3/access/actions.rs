@@ -1,0 +1,153 @@
+//! Which permission an operation needs, and on what. Source: S3 user guide, "Required permissions
+//! for Amazon S3 API operations".
+
+use metastore::Permission;
+
+/// What an operation is done to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// No bucket, or one that is to be made.
+    Service,
+    /// The bucket in the path.
+    Bucket,
+    /// The object in the path, which must be looked up only where a list on it may grant access.
+    Object,
+}
+
+/// The need of one operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// The permission as policies name it.
+    pub action: &'static str,
+    /// On what.
+    pub target: Target,
+}
+
+/// The need of the operation that s3s names `operation`; `versioned` says whether the request names
+/// a version. None for an operation that is unknown here, and so allowed to nobody but root.
+pub fn need(operation: &str, versioned: bool) -> Option<Need> {
+    let either = |plain, of_version| if versioned { of_version } else { plain };
+    let service = |action| need_on(action, Target::Service);
+    let bucket = |action| need_on(action, Target::Bucket);
+    let object = |action| need_on(action, Target::Object);
+    Some(match operation {
+        "ListBuckets" => service("s3:ListAllMyBuckets"),
+        "CreateBucket" => service("s3:CreateBucket"),
+        "DeleteBucket" => bucket("s3:DeleteBucket"),
+        "DeleteObjects" => bucket("s3:DeleteObject"),
+        "HeadBucket" | "ListObjects" | "ListObjectsV2" => bucket("s3:ListBucket"),
+        "ListObjectVersions" => bucket("s3:ListBucketVersions"),
+        "ListMultipartUploads" => bucket("s3:ListBucketMultipartUploads"),
+        "GetBucketLocation" => bucket("s3:GetBucketLocation"),
+        "GetBucketAcl" => bucket("s3:GetBucketAcl"),
+        "PutBucketAcl" => bucket("s3:PutBucketAcl"),
+        "GetBucketVersioning" => bucket("s3:GetBucketVersioning"),
+        "PutBucketVersioning" => bucket("s3:PutBucketVersioning"),
+        "GetBucketPolicy" => bucket("s3:GetBucketPolicy"),
+        "GetBucketPolicyStatus" => bucket("s3:GetBucketPolicyStatus"),
+        "PutBucketPolicy" => bucket("s3:PutBucketPolicy"),
+        "DeleteBucketPolicy" => bucket("s3:DeleteBucketPolicy"),
+        "GetPublicAccessBlock" => bucket("s3:GetBucketPublicAccessBlock"),
+        "PutPublicAccessBlock" | "DeletePublicAccessBlock" => {
+            bucket("s3:PutBucketPublicAccessBlock")
+        }
+        "GetBucketOwnershipControls" => bucket("s3:GetBucketOwnershipControls"),
+        "PutBucketOwnershipControls" | "DeleteBucketOwnershipControls" => {
+            bucket("s3:PutBucketOwnershipControls")
+        }
+        "GetBucketCors" => bucket("s3:GetBucketCORS"),
+        "PutBucketCors" | "DeleteBucketCors" => bucket("s3:PutBucketCORS"),
+        "GetBucketTagging" => bucket("s3:GetBucketTagging"),
+        "PutBucketTagging" | "DeleteBucketTagging" => bucket("s3:PutBucketTagging"),
+        "GetBucketLifecycleConfiguration" => bucket("s3:GetLifecycleConfiguration"),
+        "PutBucketLifecycleConfiguration" | "DeleteBucketLifecycle" => {
+            bucket("s3:PutLifecycleConfiguration")
+        }
+        "GetBucketEncryption" => bucket("s3:GetEncryptionConfiguration"),
+        "PutBucketEncryption" | "DeleteBucketEncryption" => bucket("s3:PutEncryptionConfiguration"),
+        "GetObjectLockConfiguration" => bucket("s3:GetBucketObjectLockConfiguration"),
+        "PutObjectLockConfiguration" => bucket("s3:PutBucketObjectLockConfiguration"),
+        "GetBucketWebsite" => bucket("s3:GetBucketWebsite"),
+        "PutBucketWebsite" => bucket("s3:PutBucketWebsite"),
+        "DeleteBucketWebsite" => bucket("s3:DeleteBucketWebsite"),
+        "GetBucketLogging" => bucket("s3:GetBucketLogging"),
+        "PutBucketLogging" => bucket("s3:PutBucketLogging"),
+        "GetBucketNotificationConfiguration" => bucket("s3:GetBucketNotification"),
+        "PutBucketNotificationConfiguration" => bucket("s3:PutBucketNotification"),
+        "GetBucketRequestPayment" => bucket("s3:GetBucketRequestPayment"),
+        "PutBucketRequestPayment" => bucket("s3:PutBucketRequestPayment"),
+        "GetObject" | "HeadObject" => object(either("s3:GetObject", "s3:GetObjectVersion")),
+        "GetObjectAttributes" => object(either("s3:GetObject", "s3:GetObjectVersion")),
+        "GetObjectTorrent" => object("s3:GetObjectTorrent"),
+        "PutObject"
+        | "PostObject"
+        | "CopyObject"
+        | "CreateMultipartUpload"
+        | "UploadPart"
+        | "UploadPartCopy"
+        | "CompleteMultipartUpload" => object("s3:PutObject"),
+        "AbortMultipartUpload" => object("s3:AbortMultipartUpload"),
+        "ListParts" => object("s3:ListMultipartUploadParts"),
+        "DeleteObject" => object(either("s3:DeleteObject", "s3:DeleteObjectVersion")),
+        "GetObjectAcl" => object(either("s3:GetObjectAcl", "s3:GetObjectVersionAcl")),
+        "PutObjectAcl" => object(either("s3:PutObjectAcl", "s3:PutObjectVersionAcl")),
+        "GetObjectTagging" => object(either("s3:GetObjectTagging", "s3:GetObjectVersionTagging")),
+        "PutObjectTagging" => object(either("s3:PutObjectTagging", "s3:PutObjectVersionTagging")),
+        "DeleteObjectTagging" => object(either(
+            "s3:DeleteObjectTagging",
+            "s3:DeleteObjectVersionTagging",
+        )),
+        "GetObjectRetention" => object("s3:GetObjectRetention"),
+        "PutObjectRetention" => object("s3:PutObjectRetention"),
+        "GetObjectLegalHold" => object("s3:GetObjectLegalHold"),
+        "PutObjectLegalHold" => object("s3:PutObjectLegalHold"),
+        _ => return None,
+    })
+}
+
+const fn need_on(action: &'static str, target: Target) -> Need {
+    Need { action, target }
+}
+
+/// What a list must grant for an action, and which list: the bucket's or the object's.
+pub fn acl_need(action: &str) -> Option<(Target, Permission)> {
+    Some(match action {
+        "s3:ListBucket" | "s3:ListBucketVersions" | "s3:ListBucketMultipartUploads" => {
+            (Target::Bucket, Permission::Read)
+        }
+        "s3:PutObject"
+        | "s3:DeleteObject"
+        | "s3:DeleteObjectVersion"
+        | "s3:AbortMultipartUpload"
+        | "s3:ListMultipartUploadParts" => (Target::Bucket, Permission::Write),
+        "s3:GetBucketAcl" => (Target::Bucket, Permission::ReadAcp),
+        "s3:PutBucketAcl" => (Target::Bucket, Permission::WriteAcp),
+        "s3:GetObject" | "s3:GetObjectVersion" => (Target::Object, Permission::Read),
+        "s3:GetObjectAcl" | "s3:GetObjectVersionAcl" => (Target::Object, Permission::ReadAcp),
+        "s3:PutObjectAcl" | "s3:PutObjectVersionAcl" => (Target::Object, Permission::WriteAcp),
+        _ => return None,
+    })
+}
+
+/// Whether the owner of an object may do this to it, whoever owns the bucket. Writes and deletes
+/// are the bucket's business.
+pub fn is_on_object(action: &str) -> bool {
+    matches!(
+        action,
+        "s3:GetObject"
+            | "s3:GetObjectVersion"
+            | "s3:GetObjectAcl"
+            | "s3:GetObjectVersionAcl"
+            | "s3:PutObjectAcl"
+            | "s3:PutObjectVersionAcl"
+            | "s3:GetObjectTorrent"
+    )
+}
+
+/// Whether this is about the policy itself, which its bucket's owner can never be locked out of.
+pub fn is_on_policy(action: &str) -> bool {
+    matches!(
+        action,
+        "s3:GetBucketPolicy" | "s3:PutBucketPolicy" | "s3:DeleteBucketPolicy"
+    )
+}

@@ -1,0 +1,92 @@
+//! Bucket policies: read from JSON, and held against a request. Deny comes first. Source: IAM user
+//! guide, "Policy evaluation logic".
+
+use serde_json::Value;
+
+use super::caller::Caller;
+use super::context::RequestContext;
+use super::statement::{Effect, Statement};
+
+/// Longest policy that is kept.
+pub const POLICY_MAX_BYTES: usize = 20 * 1024;
+
+const VERSIONS: [&str; 2] = ["2012-10-17", "2008-10-17"];
+
+/// A bucket policy.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Its statements.
+    pub statements: Vec<Statement>,
+}
+
+/// What a policy says of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// A statement denies it.
+    Deny,
+    /// A statement allows it and none denies it.
+    Allow,
+    /// Nothing.
+    Silent,
+}
+
+impl Policy {
+    /// Reads the policy of `bucket`.
+    ///
+    /// # Errors
+    /// What is wrong, in words for the client.
+    pub fn parse(text: &str, bucket: &str) -> Result<Self, String> {
+        if text.len() > POLICY_MAX_BYTES {
+            return Err("the policy is too large".into());
+        }
+        let policy: Value =
+            serde_json::from_str(text).map_err(|_| "Policies must be valid JSON".to_owned())?;
+        let fields = policy.as_object().ok_or("a policy must be an object")?;
+        if let Some(unknown) = fields
+            .keys()
+            .find(|key| !["Version", "Id", "Statement"].contains(&key.as_str()))
+        {
+            return Err(format!("unknown field {unknown}"));
+        }
+        if let Some(version) = fields.get("Version")
+            && !version
+                .as_str()
+                .is_some_and(|text| VERSIONS.contains(&text))
+        {
+            return Err("the policy must contain a valid version string".into());
+        }
+        let statements: Vec<_> = match fields.get("Statement") {
+            Some(Value::Array(statements)) => statements.iter().collect(),
+            Some(statement @ Value::Object(_)) => vec![statement],
+            _ => return Err("a policy needs a statement".into()),
+        };
+        let statements = statements
+            .into_iter()
+            .map(|statement| Statement::parse(statement, bucket))
+            .collect::<Result<Vec<_>, _>>()?;
+        match statements.is_empty() {
+            true => Err("a policy needs a statement".into()),
+            false => Ok(Self { statements }),
+        }
+    }
+
+    /// What the policy says of a request. `resource` is `bucket` or `bucket/key`.
+    pub fn verdict(
+        &self,
+        caller: &Caller,
+        action: &str,
+        resource: &str,
+        context: &RequestContext<'_>,
+    ) -> Verdict {
+        let mut verdict = Verdict::Silent;
+        for statement in &self.statements {
+            if statement.applies(caller, action, resource, context) {
+                match statement.effect {
+                    Effect::Deny => return Verdict::Deny,
+                    Effect::Allow => verdict = Verdict::Allow,
+                }
+            }
+        }
+        verdict
+    }
+}

@@ -1,0 +1,263 @@
+//! The attributes that a write gives its object: owner, grants, tags and lock, from the request's
+//! headers and the bucket's settings.
+
+use http::HeaderMap;
+use metastore::{
+    Acl, Bucket, LockMode, ObjectAttributes, Ownership, Retention, RetentionPeriod, Timestamp,
+};
+use percent_encoding::percent_decode_str;
+use s3s::dto::{Timestamp as DtoTimestamp, TimestampFormat};
+use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
+use time::OffsetDateTime;
+
+use super::access::{AclRequest, Caller, grants_public};
+use super::service::S3Gateway;
+
+/// Most tags on one object, and their longest keys and values, in characters. Source: S3 user
+/// guide, "Categorizing your storage using tags".
+const TAGS_MAX: usize = 10;
+const TAG_KEY_MAX_CHARS: usize = 128;
+const TAG_VALUE_MAX_CHARS: usize = 256;
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Lists that say nothing but what a bucket of enforced ownership does anyway.
+const LISTS_OF_ENFORCED_OWNERSHIP: [&str; 2] = ["private", "bucket-owner-full-control"];
+
+impl S3Gateway {
+    /// Owner and attributes of an object that the caller writes into `bucket`.
+    ///
+    /// # Errors
+    /// `AccessControlListNotSupported`, `AccessDenied` for a public list that is blocked,
+    /// `InvalidTag`, and what is wrong with the lock's headers.
+    pub(super) async fn new_attributes(
+        &self,
+        caller: &Caller,
+        bucket: &Bucket,
+        headers: &HeaderMap,
+    ) -> S3Result<(String, ObjectAttributes)> {
+        let owner = new_owner(caller, bucket, headers);
+        let acl = self.new_acl(bucket, &owner, headers).await?;
+        let tags = match text(headers, "x-amz-tagging") {
+            Some(tags) => parse_tags(tags)?,
+            None => Vec::new(),
+        };
+        let retention = match requested_retention(headers)? {
+            Some(retention) => Some(retention),
+            None => default_retention(bucket, Timestamp::now()),
+        };
+        let legal_hold = requested_hold(headers)?;
+        let asks_for_lock =
+            text(headers, "x-amz-object-lock-mode").is_some() || legal_hold.is_some();
+        if asks_for_lock && bucket.settings.lock.is_none() {
+            return Err(s3_error!(
+                InvalidRequest,
+                "Bucket is missing Object Lock Configuration"
+            ));
+        }
+        let attributes = ObjectAttributes {
+            acl,
+            tags,
+            retention,
+            legal_hold,
+            encryption: None,
+        };
+        Ok((owner, attributes))
+    }
+
+    /// The list that the headers ask for on an object of `owner`.
+    pub(super) async fn new_acl(
+        &self,
+        bucket: &Bucket,
+        owner: &str,
+        headers: &HeaderMap,
+    ) -> S3Result<Option<Acl>> {
+        if bucket.settings.ownership == Some(Ownership::BucketOwnerEnforced) {
+            return refuse_lists(headers).map(|()| None);
+        }
+        let request = AclRequest {
+            directory: &self.directory,
+            owner,
+            bucket_owner: &bucket.owner,
+        };
+        let acl = request.in_headers(headers).await?;
+        refuse_blocked(bucket, acl.as_ref())?;
+        Ok(acl)
+    }
+}
+
+/// Refuses a public list where the bucket blocks them.
+pub fn refuse_blocked(bucket: &Bucket, acl: Option<&Acl>) -> S3Result<()> {
+    let block = bucket.settings.public_access_block.unwrap_or_default();
+    match block.block_public_acls && acl.is_some_and(grants_public) {
+        true => Err(s3_error!(AccessDenied)),
+        false => Ok(()),
+    }
+}
+
+fn refuse_lists(headers: &HeaderMap) -> S3Result<()> {
+    let canned = text(headers, "x-amz-acl");
+    let is_harmless = canned.is_none_or(|acl| LISTS_OF_ENFORCED_OWNERSHIP.contains(&acl));
+    let grants = headers
+        .keys()
+        .any(|name| name.as_str().starts_with("x-amz-grant-"));
+    match is_harmless && !grants {
+        true => Ok(()),
+        false => Err(lists_not_supported()),
+    }
+}
+
+/// The bucket's ownership setting takes no lists.
+pub fn lists_not_supported() -> S3Error {
+    let mut error = S3Error::with_message(
+        S3ErrorCode::Custom("AccessControlListNotSupported".into()),
+        "The bucket does not allow ACLs",
+    );
+    error.set_status_code(http::StatusCode::BAD_REQUEST);
+    error
+}
+
+fn new_owner(caller: &Caller, bucket: &Bucket, headers: &HeaderMap) -> String {
+    let gives_control = text(headers, "x-amz-acl") == Some("bucket-owner-full-control");
+    match bucket.settings.ownership {
+        Some(Ownership::BucketOwnerEnforced) => bucket.owner.clone(),
+        Some(Ownership::BucketOwnerPreferred) if gives_control => bucket.owner.clone(),
+        // What nobody signed for belongs to whoever let nobody write.
+        _ => caller.id().unwrap_or(&bucket.owner).to_owned(),
+    }
+}
+
+/// Reads tags as the header and the form field carry them.
+///
+/// # Errors
+/// `InvalidTag`, also for too many.
+pub fn parse_tags(text: &str) -> S3Result<Vec<(String, String)>> {
+    let decode = |part: &str| {
+        let spaced = part.replace('+', " ");
+        let decoded = percent_decode_str(&spaced).decode_utf8().ok();
+        decoded
+            .map(std::borrow::Cow::into_owned)
+            .ok_or_else(|| s3_error!(InvalidTag))
+    };
+    let mut tags = Vec::new();
+    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        tags.push((decode(key)?, decode(value)?));
+    }
+    check_tags(&tags, TAGS_MAX)?;
+    Ok(tags)
+}
+
+/// Checks the number, the lengths and the difference of tags.
+///
+/// # Errors
+/// `InvalidTag`, also for too many.
+pub fn check_tags(tags: &[(String, String)], most: usize) -> S3Result<()> {
+    if tags.len() > most {
+        return Err(s3_error!(
+            InvalidTag,
+            "Object tags cannot be greater than {most}"
+        ));
+    }
+    for (at, (key, value)) in tags.iter().enumerate() {
+        let fits = (1..=TAG_KEY_MAX_CHARS).contains(&key.chars().count())
+            && value.chars().count() <= TAG_VALUE_MAX_CHARS;
+        if !fits {
+            return Err(s3_error!(InvalidTag));
+        }
+        if tags[..at].iter().any(|(earlier, _)| earlier == key) {
+            return Err(s3_error!(
+                InvalidTag,
+                "Cannot provide multiple Tags with the same key"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Most tags on an object.
+pub const fn object_tags_max() -> usize {
+    TAGS_MAX
+}
+
+fn requested_retention(headers: &HeaderMap) -> S3Result<Option<Retention>> {
+    let mode = text(headers, "x-amz-object-lock-mode");
+    let until = text(headers, "x-amz-object-lock-retain-until-date");
+    match (mode, until) {
+        (None, None) => Ok(None),
+        (Some(mode), Some(until)) => {
+            let until = DtoTimestamp::parse(TimestampFormat::DateTime, until)
+                .map_err(|_| s3_error!(InvalidArgument, "The retain until date is no date"))?;
+            retention(mode, until, Timestamp::now()).map(Some)
+        }
+        _ => Err(s3_error!(
+            InvalidArgument,
+            "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied"
+        )),
+    }
+}
+
+/// A retention that begins at `now`.
+///
+/// # Errors
+/// `InvalidArgument` for one that is over already; `MalformedXML` for an unknown mode.
+pub fn retention(mode: &str, until: DtoTimestamp, now: Timestamp) -> S3Result<Retention> {
+    let mode = lock_mode(mode)?;
+    let milliseconds = OffsetDateTime::from(until).unix_timestamp_nanos() / 1_000_000;
+    let until = Timestamp(u64::try_from(milliseconds).unwrap_or_default());
+    if until <= now {
+        return Err(s3_error!(
+            InvalidArgument,
+            "The retain until date must be in the future!"
+        ));
+    }
+    Ok(Retention { mode, until })
+}
+
+/// The mode of that name.
+///
+/// # Errors
+/// `MalformedXML` for an unknown one.
+pub fn lock_mode(name: &str) -> S3Result<LockMode> {
+    match name {
+        "GOVERNANCE" => Ok(LockMode::Governance),
+        "COMPLIANCE" => Ok(LockMode::Compliance),
+        _ => Err(s3_error!(MalformedXML)),
+    }
+}
+
+/// The name of a mode.
+pub const fn lock_mode_name(mode: LockMode) -> &'static str {
+    match mode {
+        LockMode::Governance => "GOVERNANCE",
+        LockMode::Compliance => "COMPLIANCE",
+    }
+}
+
+fn default_retention(bucket: &Bucket, now: Timestamp) -> Option<Retention> {
+    let (mode, period) = bucket.settings.lock.as_ref()?.default_retention?;
+    let days = match period {
+        RetentionPeriod::Days(days) => u64::from(days),
+        RetentionPeriod::Years(years) => u64::from(years) * 365,
+    };
+    let until = Timestamp(now.0.saturating_add(days.saturating_mul(DAY_MS)));
+    Some(Retention { mode, until })
+}
+
+fn requested_hold(headers: &HeaderMap) -> S3Result<Option<bool>> {
+    match text(headers, "x-amz-object-lock-legal-hold") {
+        None => Ok(None),
+        Some("ON") => Ok(Some(true)),
+        Some("OFF") => Ok(Some(false)),
+        Some(_) => Err(s3_error!(
+            InvalidArgument,
+            "Legal Hold must be either of 'ON' or 'OFF'"
+        )),
+    }
+}
+
+/// A header's text; empty ones count as absent.
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let value = headers.get(name)?.to_str().ok()?;
+    (!value.is_empty()).then_some(value)
+}

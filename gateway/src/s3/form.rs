@@ -1,0 +1,94 @@
+//! Uploads by HTML form: the form's fields stand for the headers that a PUT would have.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use s3s::dto::PostObjectInput;
+use s3s::{S3Result, s3_error};
+
+/// The headers of the PUT that a form stands for.
+///
+/// # Errors
+/// `InvalidArgument` for a field that no header could carry; as for tags.
+pub fn headers_of(input: &PostObjectInput) -> S3Result<HeaderMap> {
+    let text = |value: &Option<String>| value.clone();
+    let fields: [(&'static str, Option<String>); 21] = [
+        ("content-type", text(&input.content_type)),
+        ("content-encoding", text(&input.content_encoding)),
+        ("content-disposition", text(&input.content_disposition)),
+        ("content-language", text(&input.content_language)),
+        ("cache-control", text(&input.cache_control)),
+        ("expires", text(&input.expires)),
+        (
+            "x-amz-acl",
+            input.acl.as_ref().map(|acl| acl.as_str().to_owned()),
+        ),
+        (
+            "x-amz-tagging",
+            input.tagging.as_deref().map(tags_of_field).transpose()?,
+        ),
+        (
+            "x-amz-storage-class",
+            input
+                .storage_class
+                .as_ref()
+                .map(|class| class.as_str().to_owned()),
+        ),
+        (
+            "x-amz-website-redirect-location",
+            text(&input.website_redirect_location),
+        ),
+        (
+            "x-amz-server-side-encryption",
+            input
+                .server_side_encryption
+                .as_ref()
+                .map(|kind| kind.as_str().to_owned()),
+        ),
+        (
+            "x-amz-server-side-encryption-aws-kms-key-id",
+            text(&input.ssekms_key_id),
+        ),
+        (
+            "x-amz-server-side-encryption-customer-algorithm",
+            text(&input.sse_customer_algorithm),
+        ),
+        (
+            "x-amz-server-side-encryption-customer-key",
+            text(&input.sse_customer_key),
+        ),
+        (
+            "x-amz-server-side-encryption-customer-key-md5",
+            text(&input.sse_customer_key_md5),
+        ),
+        ("x-amz-checksum-crc32", text(&input.checksum_crc32)),
+        ("x-amz-checksum-crc32c", text(&input.checksum_crc32c)),
+        ("x-amz-checksum-crc64nvme", text(&input.checksum_crc64nvme)),
+        ("x-amz-checksum-sha1", text(&input.checksum_sha1)),
+        ("x-amz-checksum-sha256", text(&input.checksum_sha256)),
+        ("content-md5", text(&input.content_md5)),
+    ];
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            let value = HeaderValue::from_str(&value)
+                .map_err(|_| s3_error!(InvalidArgument, "The form field {name} is invalid."))?;
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    Ok(headers)
+}
+
+/// The tags of a form's field as the header of a PUT carries them. A field carries a document.
+fn tags_of_field(field: &str) -> S3Result<String> {
+    if !field.trim_start().starts_with('<') {
+        return Ok(field.to_owned());
+    }
+    let tags = super::object_settings::parse_tagging(field)?;
+    let encode = |text: &str| {
+        percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+    };
+    let pairs: Vec<_> = tags
+        .iter()
+        .map(|(key, value)| format!("{}={}", encode(key), encode(value)))
+        .collect();
+    Ok(pairs.join("&"))
+}

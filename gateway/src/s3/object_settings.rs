@@ -1,0 +1,320 @@
+//! What can be set on an object that is there: access control list, tags, retention, legal hold.
+//! Each change is a compare-and-set on the version's row; the bytes stay.
+
+use metastore::{
+    Bucket, MetaError, ObjectAttributes, ObjectKey, ObjectVersion, Ownership, Sequence, Timestamp,
+};
+use s3s::dto::{
+    DeleteObjectTaggingInput, DeleteObjectTaggingOutput, GetObjectAclInput, GetObjectAclOutput,
+    GetObjectLegalHoldInput, GetObjectLegalHoldOutput, GetObjectRetentionInput,
+    GetObjectRetentionOutput, GetObjectTaggingInput, GetObjectTaggingOutput, ObjectLockLegalHold,
+    ObjectLockLegalHoldStatus, ObjectLockRetention, ObjectLockRetentionMode, PutObjectAclInput,
+    PutObjectAclOutput, PutObjectLegalHoldInput, PutObjectLegalHoldOutput, PutObjectRetentionInput,
+    PutObjectRetentionOutput, PutObjectTaggingInput, PutObjectTaggingOutput, Tag, Tagging,
+};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
+
+use super::access::{AclRequest, Asked, Caller, to_dto_grants};
+use super::attributes::{
+    check_tags, lists_not_supported, lock_mode_name, object_tags_max, refuse_blocked, retention,
+};
+use super::object_lock::refuse_weaker;
+use super::service::{S3Gateway, shown_version};
+use super::{errors, headers};
+
+/// Times that a change looks again after another one got in between.
+const ATTEMPTS_MAX: usize = 32;
+
+/// Names a version of an object.
+struct Place<'a> {
+    bucket: &'a str,
+    key: &'a str,
+    version: Option<&'a str>,
+}
+
+macro_rules! place {
+    ($input:expr) => {
+        Place {
+            bucket: &$input.bucket,
+            key: &$input.key,
+            version: $input.version_id.as_deref(),
+        }
+    };
+}
+
+impl S3Gateway {
+    /// `GET /bucket/key?acl`.
+    pub(super) async fn get_object_acl(
+        &self,
+        request: S3Request<GetObjectAclInput>,
+    ) -> S3Result<S3Response<GetObjectAclOutput>> {
+        let (_, object) = self.placed(&place!(request.input)).await?;
+        let owner = self.directory.owner(&object.owner).await?;
+        let acl = object.attributes.acl.as_ref();
+        let grants = to_dto_grants(&self.directory, acl, &owner).await?;
+        Ok(S3Response::new(GetObjectAclOutput {
+            grants: Some(grants),
+            owner: Some(owner),
+            ..GetObjectAclOutput::default()
+        }))
+    }
+
+    /// `PUT /bucket/key?acl`.
+    pub(super) async fn put_object_acl(
+        &self,
+        request: S3Request<PutObjectAclInput>,
+    ) -> S3Result<S3Response<PutObjectAclOutput>> {
+        let place = place!(request.input);
+        let (bucket, object) = self.placed(&place).await?;
+        if bucket.settings.ownership == Some(Ownership::BucketOwnerEnforced) {
+            return Err(lists_not_supported());
+        }
+        let asked = AclRequest {
+            directory: &self.directory,
+            owner: &object.owner,
+            bucket_owner: &bucket.owner,
+        };
+        let acl = match request.input.access_control_policy.clone() {
+            Some(document) => Some(asked.in_document(document).await?),
+            None => asked.in_headers(&request.headers).await?,
+        };
+        let acl = acl.ok_or_else(|| s3_error!(MissingSecurityHeader))?;
+        refuse_blocked(&bucket, Some(&acl))?;
+        self.amend(&place, |attributes| {
+            attributes.acl = Some(acl.clone());
+            Ok(())
+        })
+        .await?;
+        Ok(S3Response::new(PutObjectAclOutput::default()))
+    }
+
+    /// `GET /bucket/key?tagging`.
+    pub(super) async fn get_object_tagging(
+        &self,
+        request: S3Request<GetObjectTaggingInput>,
+    ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
+        let (bucket, object) = self.placed(&place!(request.input)).await?;
+        Ok(S3Response::new(GetObjectTaggingOutput {
+            version_id: shown_version(&bucket, object.version),
+            tag_set: shown_tags(&object.attributes.tags),
+        }))
+    }
+
+    /// `PUT /bucket/key?tagging`.
+    pub(super) async fn put_object_tagging(
+        &self,
+        request: S3Request<PutObjectTaggingInput>,
+    ) -> S3Result<S3Response<PutObjectTaggingOutput>> {
+        let tags = tags_of(&request.input.tagging, object_tags_max())?;
+        let version_id = self.set_tags(&place!(request.input), &tags).await?;
+        Ok(S3Response::new(PutObjectTaggingOutput { version_id }))
+    }
+
+    /// `DELETE /bucket/key?tagging`.
+    pub(super) async fn delete_object_tagging(
+        &self,
+        request: S3Request<DeleteObjectTaggingInput>,
+    ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
+        let version_id = self.set_tags(&place!(request.input), &[]).await?;
+        Ok(S3Response::with_status(
+            DeleteObjectTaggingOutput { version_id },
+            http::StatusCode::NO_CONTENT,
+        ))
+    }
+
+    async fn set_tags(
+        &self,
+        place: &Place<'_>,
+        tags: &[(String, String)],
+    ) -> S3Result<Option<String>> {
+        let (bucket, object) = self
+            .amend(place, |attributes| {
+                attributes.tags = tags.to_vec();
+                Ok(())
+            })
+            .await?;
+        Ok(shown_version(&bucket, object.version))
+    }
+
+    /// `GET /bucket/key?retention`.
+    pub(super) async fn get_object_retention(
+        &self,
+        request: S3Request<GetObjectRetentionInput>,
+    ) -> S3Result<S3Response<GetObjectRetentionOutput>> {
+        let (bucket, object) = self.placed(&place!(request.input)).await?;
+        expect_lock(&bucket)?;
+        let retention = object.attributes.retention;
+        let retention = retention.ok_or_else(|| s3_error!(NoSuchObjectLockConfiguration))?;
+        let mode = ObjectLockRetentionMode::from_static(lock_mode_name(retention.mode));
+        Ok(S3Response::new(GetObjectRetentionOutput {
+            retention: Some(ObjectLockRetention {
+                mode: Some(mode),
+                retain_until_date: Some(headers::to_precise_timestamp(retention.until)),
+            }),
+        }))
+    }
+
+    /// `PUT /bucket/key?retention`.
+    pub(super) async fn put_object_retention(
+        &self,
+        request: S3Request<PutObjectRetentionInput>,
+    ) -> S3Result<S3Response<PutObjectRetentionOutput>> {
+        let caller = Caller::of(&request);
+        let asked = Asked {
+            headers: &request.headers,
+            uri: &request.uri,
+        };
+        let input = &request.input;
+        let bucket = self.bucket(&input.bucket).await?;
+        expect_lock(&bucket)?;
+        let now = Timestamp::now();
+        let next = match input.retention.clone() {
+            None => None,
+            Some(given) => match (given.mode, given.retain_until_date) {
+                (None, None) => None,
+                (Some(mode), Some(until)) => Some(retention(mode.as_str(), until, now)?),
+                _ => return Err(s3_error!(MalformedXML)),
+            },
+        };
+        let key = ObjectKey::parse(input.key.as_str()).map_err(errors::from_name)?;
+        let on = Some((&key, input.version_id.as_deref()));
+        let may_bypass = input.bypass_governance_retention == Some(true)
+            && self
+                .gate
+                .authorize(&caller, &bucket, "s3:BypassGovernanceRetention", on, asked)
+                .await
+                .is_ok();
+        self.amend(&place!(input), |attributes| {
+            refuse_weaker(attributes.retention, next, may_bypass, now)?;
+            attributes.retention = next;
+            Ok(())
+        })
+        .await?;
+        Ok(S3Response::new(PutObjectRetentionOutput::default()))
+    }
+
+    /// `GET /bucket/key?legal-hold`.
+    pub(super) async fn get_object_legal_hold(
+        &self,
+        request: S3Request<GetObjectLegalHoldInput>,
+    ) -> S3Result<S3Response<GetObjectLegalHoldOutput>> {
+        let (bucket, object) = self.placed(&place!(request.input)).await?;
+        expect_lock(&bucket)?;
+        let hold = object.attributes.legal_hold;
+        let hold = hold.ok_or_else(|| s3_error!(NoSuchObjectLockConfiguration))?;
+        Ok(S3Response::new(GetObjectLegalHoldOutput {
+            legal_hold: Some(ObjectLockLegalHold {
+                status: Some(hold_status(hold)),
+            }),
+        }))
+    }
+
+    /// `PUT /bucket/key?legal-hold`.
+    pub(super) async fn put_object_legal_hold(
+        &self,
+        request: S3Request<PutObjectLegalHoldInput>,
+    ) -> S3Result<S3Response<PutObjectLegalHoldOutput>> {
+        let bucket = self.bucket(&request.input.bucket).await?;
+        expect_lock(&bucket)?;
+        let hold = request.input.legal_hold.clone();
+        let status = hold.and_then(|hold| hold.status);
+        let hold = match status.as_ref().map(ObjectLockLegalHoldStatus::as_str) {
+            Some(ObjectLockLegalHoldStatus::ON) => true,
+            Some(ObjectLockLegalHoldStatus::OFF) => false,
+            _ => return Err(s3_error!(MalformedXML)),
+        };
+        self.amend(&place!(request.input), |attributes| {
+            attributes.legal_hold = Some(hold);
+            Ok(())
+        })
+        .await?;
+        Ok(S3Response::new(PutObjectLegalHoldOutput::default()))
+    }
+
+    async fn placed(&self, place: &Place<'_>) -> S3Result<(Bucket, ObjectVersion)> {
+        let bucket = self.bucket(place.bucket).await?;
+        let key = ObjectKey::parse(place.key).map_err(errors::from_name)?;
+        let object = self.object(&bucket, &key, place.version).await?;
+        Ok((bucket, object))
+    }
+
+    /// Changes a version's attributes; `change` may be called again after another change.
+    async fn amend(
+        &self,
+        place: &Place<'_>,
+        change: impl Fn(&mut ObjectAttributes) -> S3Result<()>,
+    ) -> S3Result<(Bucket, ObjectVersion)> {
+        let key = ObjectKey::parse(place.key).map_err(errors::from_name)?;
+        for _ in 0..ATTEMPTS_MAX {
+            let (bucket, mut object) = self.placed(place).await?;
+            let seen = object.sequence;
+            change(&mut object.attributes)?;
+            object.sequence = Sequence::generate();
+            let amended = self
+                .metastore
+                .amend_object(bucket.id, &key, object.clone(), seen)
+                .await;
+            match amended {
+                Ok(()) => return Ok((bucket, object)),
+                Err(MetaError::Conflict | MetaError::NoSuchVersion(..)) => {}
+                Err(error) => return Err(errors::from_metadata(error)),
+            }
+        }
+        Err(s3_error!(OperationAborted))
+    }
+}
+
+/// Refuses what is about locks in a bucket that has none.
+fn expect_lock(bucket: &Bucket) -> S3Result<()> {
+    match bucket.settings.lock {
+        Some(_) => Ok(()),
+        None => Err(s3_error!(
+            InvalidRequest,
+            "Bucket is missing Object Lock Configuration"
+        )),
+    }
+}
+
+/// A legal hold as S3 shows it.
+pub fn hold_status(hold: bool) -> ObjectLockLegalHoldStatus {
+    ObjectLockLegalHoldStatus::from_static(match hold {
+        true => ObjectLockLegalHoldStatus::ON,
+        false => ObjectLockLegalHoldStatus::OFF,
+    })
+}
+
+/// The tags of a document, checked.
+///
+/// # Errors
+/// `InvalidTag`, also for too many; `MalformedXML` for a tag without key.
+pub fn tags_of(tagging: &Tagging, most: usize) -> S3Result<Vec<(String, String)>> {
+    let mut tags = Vec::with_capacity(tagging.tag_set.len());
+    for tag in &tagging.tag_set {
+        let key = tag.key.clone().ok_or_else(|| s3_error!(MalformedXML))?;
+        tags.push((key, tag.value.clone().unwrap_or_default()));
+    }
+    check_tags(&tags, most)?;
+    Ok(tags)
+}
+
+/// The tags of a document that stands in a form's field.
+///
+/// # Errors
+/// As [`tags_of`]; `MalformedXML`.
+pub fn parse_tagging(text: &str) -> S3Result<Vec<(String, String)>> {
+    let mut reader = s3s::xml::Deserializer::new(text.as_bytes());
+    let tagging = <Tagging as s3s::xml::Deserialize>::deserialize(&mut reader)
+        .map_err(|_| s3_error!(MalformedXML))?;
+    tags_of(&tagging, object_tags_max())
+}
+
+/// Tags as S3's documents show them, in order of their keys.
+pub fn shown_tags(tags: &[(String, String)]) -> Vec<Tag> {
+    let mut tags: Vec<_> = tags.iter().collect();
+    tags.sort();
+    let tag = |(key, value): &(String, String)| Tag {
+        key: Some(key.clone()),
+        value: Some(value.clone()),
+    };
+    tags.into_iter().map(tag).collect()
+}
