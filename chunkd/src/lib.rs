@@ -4,12 +4,14 @@
 
 pub mod config;
 mod fences;
+mod inventory;
 pub mod node;
 pub mod registration;
 pub mod server;
 pub mod store;
 
 pub use fences::{Admitted, Fences};
+pub use inventory::digest_of;
 pub use node::{ChunkNode, NodeError, NodeOptions};
 pub use server::serve;
 pub use store::{

@@ -96,6 +96,21 @@ impl ChunkId {
     }
 }
 
+impl ChunkId {
+    /// When the id was made, in milliseconds since 1970 UTC, by the clock of whoever made it. An id
+    /// that is no UUIDv7 was made at the beginning of time.
+    #[must_use]
+    pub fn born_at_ms(&self) -> u64 {
+        let timestamp = self.0.get_timestamp();
+        let since_1970 = timestamp.map(|timestamp| timestamp.to_unix());
+        since_1970.map_or(0, |(seconds, nanos)| {
+            seconds
+                .saturating_mul(1000)
+                .saturating_add(u64::from(nanos / 1_000_000))
+        })
+    }
+}
+
 impl NodeId {
     /// A fresh random id for a new data directory.
     #[must_use]
@@ -127,6 +142,13 @@ mod tests {
     fn chunk_ids_sort_by_birth() {
         let ids: Vec<_> = (0..100).map(|_| ChunkId::generate()).collect();
         assert!(ids.is_sorted());
+    }
+
+    #[test]
+    fn a_chunk_id_knows_its_birthday() {
+        let id: ChunkId = "018bcfe5-6800-7000-8000-000000000000".parse().unwrap();
+        assert_eq!(id.born_at_ms(), 1_700_000_000_000);
+        assert_eq!(ChunkId::from_bytes([0xff; 16]).born_at_ms(), 0);
     }
 
     #[test]

@@ -39,6 +39,9 @@ pub struct Heartbeat {
     pub in_flight: u32,
     /// Disk errors since start; each disk that was fenced off counts as one more.
     pub disk_errors: u64,
+    /// Damaged chunks set aside since start.
+    #[serde(default)]
+    pub quarantined: u64,
     /// Whether new chunks are accepted; false when each disk is full or failed.
     pub writable: bool,
     /// The disks that are fenced off; the node serves without them. At most 64.

@@ -7,6 +7,8 @@ use crate::{ChunkError, ChunkId, ChunkInfo};
 
 /// Path of the chunks on a chunk server; `/{id}` names one.
 pub const CHUNKS_PATH: &str = "/v1/chunks";
+/// Path of a chunk server's digest over a range of ids.
+pub const INVENTORY_PATH: &str = "/v1/inventory";
 /// Path on a gateway's admin listener at which chunk servers register (POST).
 pub const REGISTER_PATH: &str = "/internal/v1/register";
 /// Path on a gateway's admin listener for heartbeats (POST); `/{node id}` names the sender.

@@ -38,6 +38,9 @@ pub async fn run(config: ServeConfig) -> Result<(), StartError> {
         down_after: Duration::from_secs(config.gateway.jobs.node_down_after),
         ..Patience::default()
     }));
+    for (node, phase) in metastore.node_phases().await? {
+        membership.set_phase(node, phase);
+    }
     for node in metastore.nodes().await? {
         // A node that registers meanwhile is at least as new as its row.
         let _ = membership.remember(unheard(node));
@@ -54,6 +57,7 @@ pub async fn run(config: ServeConfig) -> Result<(), StartError> {
         writer: WriterSettings {
             replicas: config.replicas,
             write_quorum: config.write_quorum,
+            finish_within: config.gateway.jobs.write_time_max(),
         },
     };
     process::run(listeners, parts, &config.gateway).await;
@@ -105,6 +109,7 @@ fn unheard(node: NodeRow) -> Registration {
             chunk_count: 0,
             in_flight: 0,
             disk_errors: 0,
+            quarantined: 0,
             writable: false,
             fenced_disks: Vec::new(),
         },

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chunkd::{Admitted, ChunkStore, Fences, IndexCache, StoreOptions};
+use chunkd::{Admitted, ChunkStore, Fences, IndexCache, StoreOptions, digest_of};
+use chunkproto::wire::ListPage;
 use chunkproto::{
     ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult,
-    ChunkStream, Durability, Fence, Heartbeat, NodeId, Registration,
+    ChunkStream, Durability, Fence, Heartbeat, IdRange, InventoryDigest, NodeId, Registration,
 };
 use futures::future::join_all;
 use metastore::{Metastore, NodeRow, Timestamp};
@@ -71,6 +72,7 @@ pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
         writer: WriterSettings {
             replicas: config.replicas,
             write_quorum: None,
+            finish_within: config.gateway.jobs.write_time_max(),
         },
     };
     process::run(listeners, parts, &config.gateway).await;
@@ -270,6 +272,27 @@ impl ChunkTransport for EmbeddedTransport {
     async fn delete(&self, node: NodeId, chunk: ChunkId, fence: Option<&Fence>) -> ChunkResult<()> {
         let _admitted = self.admit(node, fence).await?;
         self.store(node)?.delete(chunk).await
+    }
+
+    async fn digest(&self, node: NodeId, range: IdRange) -> ChunkResult<InventoryDigest> {
+        let store = self.store(node)?;
+        digest_of(range, |after, limit| store.list(after, limit)).await
+    }
+
+    async fn list(
+        &self,
+        node: NodeId,
+        after: Option<ChunkId>,
+        limit: usize,
+    ) -> ChunkResult<ListPage> {
+        let mut chunks = self.store(node)?.list(after, limit + 1).await?;
+        let truncated = chunks.len() > limit;
+        chunks.truncate(limit);
+        Ok(ListPage {
+            chunks,
+            truncated,
+            incomplete: false,
+        })
     }
 
     async fn copy(

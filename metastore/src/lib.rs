@@ -48,8 +48,8 @@ pub use names::{
 };
 pub use rocks::{OpenError, RocksMetastore, RocksOptions};
 pub use upkeep::{
-    JobControl, LeaseAnswer, LeaseRequest, NodeChunk, Placement, RepairCounts, RepairEntry,
-    RepairNeed, ReplicaChange, Upkeep,
+    JobControl, LeaseAnswer, LeaseRequest, NodeChunk, NodePhase, Placement, RepairCounts,
+    RepairEntry, RepairNeed, ReplicaChange, Stray, StrayFate, Upkeep,
 };
 pub use users::{AccessKey, User, UserName};
 pub use versions::{

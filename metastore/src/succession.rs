@@ -1,6 +1,8 @@
 //! What a write means for the bytes of what it replaces, and for chunks with too few replicas.
 //! Decided the same way in every implementation.
 
+use chunkproto::NodeId;
+
 use crate::{BodyId, ChunkRef, CommitObject, GcEntry, GcItem, ObjectData, ObjectVersion, UploadId};
 
 /// What becomes of a row's bytes when another takes its place.
@@ -100,4 +102,38 @@ pub(crate) enum Done<'e> {
     Chunks(&'e [ChunkRef]),
     /// This chunk is no longer on these nodes.
     Copies(&'e ChunkRef),
+}
+
+impl GcItem {
+    /// What is left of the item once its chunks are gone from the nodes `done`; none if nothing is.
+    ///
+    /// # Panics
+    /// For parts: they are expanded first.
+    pub(crate) fn without(&self, done: &[NodeId]) -> Option<Self> {
+        let narrowed = |chunk: &ChunkRef| {
+            let mut chunk = chunk.clone();
+            chunk.replicas.retain(|node| !done.contains(node));
+            (!chunk.replicas.is_empty()).then_some(chunk)
+        };
+        match self {
+            Self::Chunks(chunks) => {
+                let left: Vec<_> = chunks.iter().filter_map(narrowed).collect();
+                (!left.is_empty()).then_some(Self::Chunks(left))
+            }
+            Self::Copies(chunk) => narrowed(chunk).map(Self::Copies),
+            Self::Parts(_) => panic!("an entry of parts ends by being expanded"),
+        }
+    }
+
+    /// The chunks that are to be deleted.
+    ///
+    /// # Panics
+    /// For parts.
+    pub(crate) fn chunks(&self) -> &[ChunkRef] {
+        match self {
+            Self::Chunks(chunks) => chunks,
+            Self::Copies(chunk) => std::slice::from_ref(chunk),
+            Self::Parts(_) => panic!("an entry of parts ends by being expanded"),
+        }
+    }
 }

@@ -8,11 +8,11 @@
 //! whether it is safe; so gateways whose clocks differ lose time, not data.
 
 use async_trait::async_trait;
-use chunkproto::{ChunkId, Fence, JobName, NodeId};
+use chunkproto::{ChunkId, ChunkInfo, Fence, JobName, NodeId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{ChunkOwner, ChunkRef, MetaResult, RepairRow, Timestamp};
+use crate::{ChunkOwner, ChunkRef, GcEntry, MetaResult, RepairRow, Timestamp};
 
 /// Who wants a job's lease, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,6 +120,38 @@ pub struct RepairCounts {
     pub truncated: bool,
 }
 
+/// A chunk that a node holds and that no row places there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stray {
+    /// What the node holds.
+    pub chunk: ChunkInfo,
+    /// When it was first seen.
+    pub since: Timestamp,
+    /// From when on no row may name this copy any more.
+    pub quarantined_at: Option<Timestamp>,
+}
+
+/// What becomes of a stray.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StrayFate {
+    /// It is none: a row places it there, or the node no longer holds it.
+    Spared,
+    /// It is garbage from this moment on. Only for one in quarantine.
+    Garbage(Timestamp),
+}
+
+/// What an operator wants of a node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NodePhase {
+    /// To hold chunks.
+    #[default]
+    Active,
+    /// To give its chunks to others and take no new ones.
+    Draining,
+    /// Nothing: it has left for good.
+    Removed,
+}
+
 /// The records of background jobs.
 #[async_trait]
 pub trait Upkeep: Send + Sync + 'static {
@@ -191,6 +223,67 @@ pub trait Upkeep: Send + Sync + 'static {
 
     /// Counts the repair queue, its `limit` most endangered entries at most.
     async fn count_repairs(&self, limit: usize) -> MetaResult<RepairCounts>;
+
+    /// Notes chunks that a node holds and that no row places there; those that are noted already stay
+    /// as they are.
+    ///
+    /// # Errors
+    /// `Fenced`.
+    async fn note_strays(
+        &self,
+        fence: &Fence,
+        node: NodeId,
+        chunks: &[ChunkInfo],
+        now: Timestamp,
+    ) -> MetaResult<()>;
+
+    /// The strays of a node in id order, those behind `after`.
+    async fn strays(
+        &self,
+        node: NodeId,
+        after: Option<ChunkId>,
+        limit: usize,
+    ) -> MetaResult<Vec<Stray>>;
+
+    /// Puts a stray into quarantine: from now on the node's copy of the chunk is named by no row.
+    /// (A write that takes so long that its own chunks are strays by then must not be committed; see
+    /// the gateway's limit on the time of a write.)
+    ///
+    /// # Errors
+    /// `Fenced`; `Conflict` where a row places the chunk on the node after all.
+    async fn quarantine_stray(
+        &self,
+        fence: &Fence,
+        node: NodeId,
+        chunk: ChunkId,
+        now: Timestamp,
+    ) -> MetaResult<()>;
+
+    /// Ends a stray. Does nothing to one that is not noted, and none to one that is to be garbage and
+    /// is not in quarantine.
+    ///
+    /// # Errors
+    /// `Fenced`.
+    async fn end_stray(
+        &self,
+        fence: &Fence,
+        node: NodeId,
+        chunk: ChunkId,
+        fate: StrayFate,
+    ) -> MetaResult<()>;
+
+    /// Takes nodes off an entry of the garbage collection queue on which its chunks were deleted; the
+    /// others stay. Ends the entry when none is left.
+    ///
+    /// # Panics
+    /// For an entry of `Parts`.
+    async fn gc_narrow(&self, entry: &GcEntry, done: &[NodeId]) -> MetaResult<()>;
+
+    /// What operators want of the nodes, of which they said anything, in order of their ids.
+    async fn node_phases(&self) -> MetaResult<Vec<(NodeId, NodePhase)>>;
+
+    /// Notes what an operator wants of a node.
+    async fn set_node_phase(&self, node: NodeId, phase: NodePhase) -> MetaResult<()>;
 }
 
 impl RepairNeed {
@@ -221,6 +314,18 @@ impl RepairNeed {
             have,
             since,
         })
+    }
+}
+
+impl Stray {
+    /// The copy that it is, as garbage collection wants it.
+    pub(crate) fn copy_on(&self, node: NodeId) -> ChunkRef {
+        ChunkRef {
+            id: self.chunk.id,
+            length_bytes: self.chunk.length_bytes,
+            crc64: self.chunk.crc64,
+            replicas: vec![node],
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod body;
 mod chunks;
 mod copy;
 mod disk_metrics;
+mod inventory;
 mod listen;
 mod metrics;
 mod route;

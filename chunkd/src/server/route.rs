@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
-use chunkproto::wire::{CHUNKS_PATH, ErrorBody};
+use chunkproto::wire::{CHUNKS_PATH, ErrorBody, INVENTORY_PATH};
 use chunkproto::{ChunkError, ChunkId, ClusterSecret};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use super::answer::{self, Answer};
 use super::chunks;
 use super::copy::{self, CopyClient};
+use super::inventory;
 use super::metrics::{Metrics, Operation};
 use crate::fences::Fences;
 use crate::node::{ChunkNode, NodeState};
@@ -31,6 +32,7 @@ enum Route {
     Ready,
     Metrics,
     List,
+    Inventory,
     Put(ChunkId),
     Get(ChunkId),
     Head(ChunkId),
@@ -78,6 +80,7 @@ async fn dispatch(service: &Service, route: Route, request: Request<Incoming>) -
             service.metrics.render(&service.node.state()),
         )),
         Route::List => chunks::list(service, &request).await,
+        Route::Inventory => inventory::digest(service, &request).await,
         Route::Put(id) => chunks::put(service, id, request).await,
         Route::Get(id) => chunks::get(service, id, &request).await,
         Route::Head(id) => chunks::head(service, id).await,
@@ -129,6 +132,7 @@ impl Route {
             "/ready" => Some(Self::Ready),
             "/metrics" => Some(Self::Metrics),
             CHUNKS_PATH => Some(Self::List),
+            INVENTORY_PATH => Some(Self::Inventory),
             _ => None,
         };
         if let Some(route) = fixed {
@@ -164,7 +168,7 @@ impl Route {
     fn operation(&self) -> Operation {
         match self {
             Self::Health | Self::Ready | Self::Metrics => Operation::Other,
-            Self::List => Operation::List,
+            Self::List | Self::Inventory => Operation::List,
             Self::Put(_) => Operation::Put,
             Self::Get(_) => Operation::Get,
             Self::Head(_) => Operation::Head,

@@ -53,6 +53,7 @@ impl StoreState {
             chunk_count: self.chunk_count,
             in_flight: self.in_flight,
             disk_errors: self.disk_errors,
+            quarantined: self.quarantined,
             writable: self.writable,
             fenced_disks: Vec::new(),
         }

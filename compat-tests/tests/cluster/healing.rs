@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use compat_tests::{Cluster, Payload};
 
-use crate::kit::{MIB, assert_stored, client_with_bucket, put};
+use crate::kit::{
+    MIB, PIECE_BYTES, assert_stored, client_with_bucket, put, start_upload, turn_bytes,
+};
 
 /// A cluster in which a silent node is given up as soon as it is suspected, and garbage goes at once.
 const HASTY: [(&str, &str); 2] = [("--node-down-after", "2"), ("--gc-grace", "1")];
@@ -84,4 +86,63 @@ async fn a_node_that_was_given_up_and_returns_leaves_no_copy_too_many() {
     cluster.wait_for_live(4).await;
     cluster.wait_for_copies(HEALING_MAX, is_whole).await;
     assert_all(&client, &objects).await;
+}
+
+#[tokio::test]
+async fn copies_that_rotted_are_made_anew_from_good_ones() {
+    let mut cluster = Cluster::start_with(2, 2, &HASTY).await;
+    let client = client_with_bucket(cluster.endpoint()).await;
+    let payload = Payload::new(1, 12 * MIB);
+    put(&client, "k", payload).await;
+    cluster.node(0).kill().await;
+    turn_bytes(&cluster.nodes()[0].data().join("segments"));
+    cluster.node(0).start_again().await;
+    cluster.wait_for_live(2).await;
+    // Reads meet the bad copies; the client does not.
+    for _ in 0..4 {
+        assert_stored(&client, "k", payload).await;
+    }
+    let repaired = compat_tests::eventually("repair of all chunks", HEALING_MAX, async || {
+        let repair = cluster.job("repair").await;
+        assert_stored(&client, "k", payload).await;
+        (repair["done_units"].as_u64() == Some(6)).then_some(repair)
+    });
+    let repair = repaired.await;
+    assert_eq!(repair["done_bytes"].as_u64(), Some(12 * MIB), "{repair}");
+    cluster.node(1).kill().await;
+    assert_stored(&client, "k", payload).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chunks_of_a_write_that_was_cut_off_are_collected() {
+    let settings = [
+        ("--gc-grace", "1"),
+        ("--reconcile-every", "1"),
+        ("--orphan-age", "4"),
+        ("--orphan-quarantine", "1"),
+    ];
+    let mut cluster = Cluster::start_with(3, 2, &settings).await;
+    let client = client_with_bucket(cluster.endpoint()).await;
+    let kept = Payload::new(1, 2 * MIB);
+    put(&client, "kept", kept).await;
+    let payload = Payload::new(2, 30 * MIB);
+    let (pieces, upload) = start_upload(&client, payload);
+    for piece in payload.pieces(PIECE_BYTES).take(12 * 16) {
+        pieces.send(piece).await.expect("the upload goes on");
+    }
+    cluster
+        .wait_for_copies(HEALING_MAX, |copies| copies.len() > 2)
+        .await;
+    cluster.gateway().kill().await;
+    drop(pieces);
+    assert!(!upload.await.expect("no panic"), "the upload fails");
+
+    cluster.gateway().start_again().await;
+    cluster.wait_for_live(3).await;
+    cluster
+        .wait_for_copies(HEALING_MAX, |copies| {
+            copies.len() == 2 && copies.values().all(|count| *count == 2)
+        })
+        .await;
+    assert_stored(&client, "kept", kept).await;
 }

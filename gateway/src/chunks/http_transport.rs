@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chunkproto::wire::{
-    CHUNKS_PATH, CRC64_HEADER, CopyRequest, ErrorBody, FENCE_HEADER, LENGTH_HEADER, OWNER_HEADER,
-    error_from_wire,
+    CHUNKS_PATH, CRC64_HEADER, CopyRequest, ErrorBody, FENCE_HEADER, INVENTORY_PATH, LENGTH_HEADER,
+    LIST_LIMIT_MAX, ListPage, OWNER_HEADER, error_from_wire,
 };
 use chunkproto::{
     ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult,
-    ChunkStream, ClusterSecret, Fence, NodeId,
+    ChunkStream, ClusterSecret, Fence, IdRange, InventoryDigest, NodeId,
 };
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, RANGE};
@@ -27,6 +27,10 @@ const CONNECT_MAX: Duration = Duration::from_secs(2);
 const SHORT_CALL_MAX: Duration = Duration::from_secs(30);
 /// A node copies a chunk from another one in this time: 5 GiB at 6 MiB/s.
 const COPY_MAX: Duration = Duration::from_secs(900);
+/// A node goes through a range of its chunks in this time.
+const INVENTORY_CALL_MAX: Duration = Duration::from_secs(120);
+/// What errors name where a call is about no chunk.
+const NO_CHUNK: ChunkId = ChunkId::from_bytes([0; 16]);
 /// Idle connections kept to each node.
 const IDLE_PER_NODE_MAX: usize = 64;
 /// An idle connection is closed after this, well before the node closes it (75 s).
@@ -65,11 +69,14 @@ impl HttpTransport {
         })
     }
 
+    /// A call about a chunk.
     fn request(&self, method: Method, node: NodeId, path: &str) -> ChunkResult<RequestBuilder> {
+        self.call(method, node, &format!("{CHUNKS_PATH}/{path}"))
+    }
+
+    fn call(&self, method: Method, node: NodeId, path: &str) -> ChunkResult<RequestBuilder> {
         let address = self.address(node)?;
-        let request = self
-            .client
-            .request(method, format!("{address}{CHUNKS_PATH}/{path}"));
+        let request = self.client.request(method, format!("{address}{path}"));
         Ok(request.header(AUTHORIZATION, &self.authorization))
     }
 
@@ -125,6 +132,31 @@ impl ChunkTransport for HttpTransport {
         let request = self.request(Method::DELETE, node, &chunk.to_string())?;
         send(chunk, fenced(request, fence).timeout(SHORT_CALL_MAX)).await?;
         Ok(())
+    }
+
+    async fn digest(&self, node: NodeId, range: IdRange) -> ChunkResult<InventoryDigest> {
+        let bounds = [("after", range.after), ("through", range.through)];
+        let query = bounds
+            .into_iter()
+            .filter_map(|(name, id)| Some(format!("{name}={}", id?)));
+        let query = query.collect::<Vec<_>>().join("&");
+        let request = self.call(Method::GET, node, &format!("{INVENTORY_PATH}?{query}"))?;
+        let response = send(NO_CHUNK, request.timeout(INVENTORY_CALL_MAX)).await?;
+        response.json().await.map_err(unreachable)
+    }
+
+    async fn list(
+        &self,
+        node: NodeId,
+        after: Option<ChunkId>,
+        limit: usize,
+    ) -> ChunkResult<ListPage> {
+        let limit = limit.clamp(1, LIST_LIMIT_MAX);
+        let after = after.map(|id| id.to_string()).unwrap_or_default();
+        let path = format!("{CHUNKS_PATH}?after={after}&limit={limit}");
+        let request = self.call(Method::GET, node, &path)?;
+        let response = send(NO_CHUNK, request.timeout(INVENTORY_CALL_MAX)).await?;
+        response.json().await.map_err(unreachable)
     }
 
     async fn copy(

@@ -2,9 +2,10 @@
 //! wrapper that injects faults. `compat-tests` runs one conformance suite against all.
 
 use async_trait::async_trait;
+use chunkproto::wire::ListPage;
 use chunkproto::{
     ByteRange, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult, ChunkStream,
-    Fence, NodeId,
+    Fence, IdRange, InventoryDigest, NodeId,
 };
 
 /// Chunk operations on a node that is named by its id.
@@ -46,6 +47,20 @@ pub trait ChunkTransport: Send + Sync + 'static {
     /// # Errors
     /// `Fenced` once the node has seen a newer fence of the job.
     async fn delete(&self, node: NodeId, chunk: ChunkId, fence: Option<&Fence>) -> ChunkResult<()>;
+
+    /// The digest of the chunks that the node holds in a range of ids.
+    ///
+    /// # Errors
+    /// `Refused` while it cannot see all that it holds.
+    async fn digest(&self, node: NodeId, range: IdRange) -> ChunkResult<InventoryDigest>;
+
+    /// Up to `limit` chunks that the node holds, in id order, those behind `after`.
+    async fn list(
+        &self,
+        node: NodeId,
+        after: Option<ChunkId>,
+        limit: usize,
+    ) -> ChunkResult<ListPage>;
 
     /// Makes `target` fetch a chunk from `source` and store it, as durably as `put`. A job gives its
     /// fence.

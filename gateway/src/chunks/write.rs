@@ -5,12 +5,14 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use chunkproto::{ChunkId, ChunkPut, Crc64, NodeId, OwnerHint};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use metastore::{ChunkLayout, ChunkRef, Scheme};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
@@ -37,6 +39,8 @@ pub struct WriterSettings {
     /// Durable replicas before a write is acknowledged. None: all while that many nodes are up,
     /// else a majority.
     pub write_quorum: Option<u8>,
+    /// A body that takes longer is not committed: its first chunks might be taken for orphans.
+    pub finish_within: Duration,
 }
 
 /// Which object a body belongs to, for the owner hints.
@@ -91,6 +95,9 @@ pub enum WriteError {
         /// Replicas needed.
         quorum: usize,
     },
+    /// The body took so long that its first chunks might be taken for orphans.
+    #[error("the body took longer than {0:?}")]
+    TooSlow(Duration),
     /// The process's memory budget stayed taken.
     #[error(transparent)]
     Busy(#[from] BudgetExhausted),
@@ -173,6 +180,7 @@ impl BodyWriter {
             .budget
             .reserve(body_bytes.min(2 * RETAINED_MAX_BYTES))
             .await?;
+        let began = Instant::now();
         let mut pieces = Pieces {
             body,
             rest: Bytes::new(),
@@ -195,6 +203,10 @@ impl BodyWriter {
         pieces.expect_end().await?;
         while !finishing.is_empty() {
             chunks.extend(join_first(&mut finishing).await?);
+        }
+        let limit = self.parts.settings.finish_within;
+        if began.elapsed() > limit {
+            return Err(WriteError::TooSlow(limit));
         }
         Ok(WrittenBody {
             crc64: crc64_of(&chunks),

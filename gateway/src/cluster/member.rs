@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use chunkproto::Registration;
+use metastore::NodePhase;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::chunks::NodeView;
 
@@ -56,8 +58,23 @@ pub struct NodeStatus {
     pub registration: Registration,
     /// How it is.
     pub state: NodeState,
+    /// What the operator wants of it.
+    pub phase: NodePhase,
     /// Requests of this gateway under way on it.
     pub in_flight: u32,
+}
+
+/// A stretch of a node's life in which nothing is known to have changed behind the rows' back. When
+/// another one begins, the node is compared with its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Episode {
+    incarnation: Uuid,
+    /// How often it was taken for gone and came back.
+    returns: u32,
+    /// Damaged chunks set aside.
+    quarantined: u64,
+    /// Whether a disk of it is taken for gone.
+    is_crippled: bool,
 }
 
 /// Counts one request to a node while it lives.
@@ -74,28 +91,59 @@ impl Drop for InFlight {
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) registration: Registration,
+    pub(super) phase: NodePhase,
     voice: Voice,
     /// When it spoke last; for one that never spoke, when it came to be known.
     heard_at: Instant,
+    /// Since when it has had a disk that cannot be read.
+    crippled_at: Option<Instant>,
+    returns: u32,
     in_flight: Arc<AtomicU32>,
 }
 
 impl Member {
-    pub(super) fn new(registration: Registration, voice: Voice) -> Self {
+    pub(super) fn new(registration: Registration, voice: Voice, phase: NodePhase) -> Self {
         Self {
             registration,
+            phase,
             voice,
             heard_at: Instant::now(),
+            crippled_at: None,
+            returns: 0,
             in_flight: Arc::default(),
         }
     }
 
-    /// Notes that it spoke, or was read of.
-    pub(super) fn hear(&mut self, voice: Voice) {
+    /// Notes that it spoke, or was read of; what it said stands in its registration by now.
+    pub(super) fn hear(&mut self, voice: Voice, patience: Patience) {
+        if self.state(patience) == NodeState::Down {
+            self.returns += 1;
+        }
         if self.voice != Voice::Embedded {
             self.voice = voice;
         }
-        self.heard_at = Instant::now();
+        let now = Instant::now();
+        self.heard_at = now;
+        let disks = &self.registration.state.fenced_disks;
+        self.crippled_at = match disks.iter().any(|disk| !disk.readable) {
+            true => self.crippled_at.or(Some(now)),
+            false => None,
+        };
+    }
+
+    /// Whether one of its disks could not be read for so long that it is taken for gone.
+    pub(super) fn is_crippled(&self, patience: Patience) -> bool {
+        self.crippled_at
+            .is_some_and(|at| at.elapsed() >= patience.down_after)
+    }
+
+    pub(super) fn episode(&self, patience: Patience) -> Episode {
+        Episode {
+            incarnation: self.registration.incarnation,
+            returns: self.returns,
+            quarantined: self.registration.state.quarantined,
+            is_crippled: self.is_crippled(patience),
+        }
     }
 
     /// Notes that a request to it failed as if it were gone.
@@ -116,7 +164,9 @@ impl Member {
     }
 
     pub(super) fn is_writable(&self, patience: Patience) -> bool {
-        self.state(patience) == NodeState::Live && self.registration.state.writable
+        self.phase == NodePhase::Active
+            && self.state(patience) == NodeState::Live
+            && self.registration.state.writable
     }
 
     /// Requests under way: this gateway's own and those that the node last reported.
@@ -149,6 +199,7 @@ impl Member {
         NodeStatus {
             registration: self.registration.clone(),
             state: self.state(patience),
+            phase: self.phase,
             in_flight: self.in_flight.load(Ordering::Relaxed),
         }
     }

@@ -5,14 +5,17 @@ use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use chunkproto::{Heartbeat, NodeId, Registration};
+use metastore::NodePhase;
 
-use super::member::{InFlight, Member, NodeState, NodeStatus, Patience, Voice};
+use super::member::{Episode, InFlight, Member, NodeState, NodeStatus, Patience, Voice};
 use crate::chunks::NodeView;
 
 /// The nodes of the cluster.
 #[derive(Debug)]
 pub struct Membership {
     members: RwLock<HashMap<NodeId, Member>>,
+    /// What operators want, of nodes that are no members too.
+    phases: RwLock<HashMap<NodeId, NodePhase>>,
     patience: Patience,
 }
 
@@ -24,6 +27,11 @@ pub enum RegisterError {
         "node {0} is already served by a later process; stop one of the two, and never copy a data directory"
     )]
     Superseded(NodeId),
+    /// It was removed from the cluster.
+    #[error(
+        "node {0} was removed from the cluster; to use its disks again, empty its data directories: it then has another identity"
+    )]
+    Removed(NodeId),
 }
 
 impl Membership {
@@ -32,6 +40,7 @@ impl Membership {
     pub fn new(patience: Patience) -> Self {
         Self {
             members: RwLock::default(),
+            phases: RwLock::default(),
             patience,
         }
     }
@@ -61,8 +70,12 @@ impl Membership {
     }
 
     fn insert(&self, registration: Registration, voice: Voice) -> Result<(), RegisterError> {
-        let mut members = self.write();
         let id = registration.node_id;
+        let phase = self.phase(id);
+        if phase == NodePhase::Removed {
+            return Err(RegisterError::Removed(id));
+        }
+        let mut members = self.write();
         match members.get_mut(&id) {
             // A clock that went back makes an honest restart look older; the run before it is silent.
             Some(member)
@@ -73,11 +86,11 @@ impl Membership {
             }
             Some(member) => {
                 member.registration = registration;
-                member.hear(voice);
+                member.hear(voice, self.patience);
                 Ok(())
             }
             None => {
-                members.insert(id, Member::new(registration, voice));
+                members.insert(id, Member::new(registration, voice, phase));
                 Ok(())
             }
         }
@@ -88,7 +101,7 @@ impl Membership {
         match self.write().get_mut(&node) {
             Some(member) if member.registration.incarnation == heartbeat.incarnation => {
                 member.registration.state = heartbeat;
-                member.hear(Voice::Heard);
+                member.hear(Voice::Heard, self.patience);
                 true
             }
             _ => false,
@@ -129,6 +142,44 @@ impl Membership {
         members
             .get(&node)
             .map_or(NodeState::Down, |member| member.state(self.patience))
+    }
+
+    /// What the operator wants of a node.
+    #[must_use]
+    pub fn phase(&self, node: NodeId) -> NodePhase {
+        let phases = self.phases.read().unwrap_or_else(PoisonError::into_inner);
+        phases.get(&node).copied().unwrap_or_default()
+    }
+
+    /// Notes what the operator wants of a node. One that was removed is forgotten.
+    pub fn set_phase(&self, node: NodeId, phase: NodePhase) {
+        let mut phases = self.phases.write().unwrap_or_else(PoisonError::into_inner);
+        phases.insert(node, phase);
+        drop(phases);
+        let mut members = self.write();
+        if phase == NodePhase::Removed {
+            members.remove(&node);
+        } else if let Some(member) = members.get_mut(&node) {
+            member.phase = phase;
+        }
+    }
+
+    /// The stretch of its life that a live node is in.
+    #[must_use]
+    pub fn episode(&self, node: NodeId) -> Option<Episode> {
+        let members = self.read();
+        let member = members.get(&node)?;
+        let is_live = member.state(self.patience) == NodeState::Live;
+        is_live.then(|| member.episode(self.patience))
+    }
+
+    /// Whether one of the node's disks is taken for gone.
+    #[must_use]
+    pub fn is_crippled(&self, node: NodeId) -> bool {
+        let members = self.read();
+        members
+            .get(&node)
+            .is_some_and(|member| member.is_crippled(self.patience))
     }
 
     /// Whether the node is heard from.
@@ -224,6 +275,7 @@ mod tests {
                 chunk_count: 0,
                 in_flight: 0,
                 disk_errors: 0,
+                quarantined: 0,
                 writable: true,
                 fenced_disks: Vec::new(),
             },

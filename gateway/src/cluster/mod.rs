@@ -3,5 +3,5 @@
 mod member;
 mod membership;
 
-pub use member::{InFlight, NodeState, NodeStatus, Patience};
+pub use member::{Episode, InFlight, NodeState, NodeStatus, Patience};
 pub use membership::{Membership, RegisterError};

@@ -1,5 +1,7 @@
 //! Settings of the background jobs.
 
+use std::time::Duration;
+
 use bytesize::ByteSize;
 use clap::Args;
 
@@ -33,6 +35,52 @@ pub struct JobConfig {
         default_value = "128MiB"
     )]
     pub repair_rate: ByteSize,
+    /// Seconds after which a chunk server is compared with the metadata again, beyond each of its
+    /// starts and each disk that it lost
+    #[arg(
+        long,
+        env = "SEXTANT_RECONCILE_EVERY",
+        value_name = "SECONDS",
+        default_value_t = 86_400,
+        value_parser = clap::value_parser!(u64).range(1..=31_536_000)
+    )]
+    pub reconcile_every: u64,
+    /// Seconds that a chunk must have lain on a chunk server without a row that names it before it is
+    /// put into quarantine; no write may take longer than half of it
+    #[arg(
+        long,
+        env = "SEXTANT_ORPHAN_AGE",
+        value_name = "SECONDS",
+        default_value_t = 86_400,
+        value_parser = clap::value_parser!(u64).range(2..=31_536_000)
+    )]
+    pub orphan_age: u64,
+    /// Seconds that such a chunk stays in quarantine before it is deleted
+    #[arg(
+        long,
+        env = "SEXTANT_ORPHAN_QUARANTINE",
+        value_name = "SECONDS",
+        default_value_t = 604_800
+    )]
+    pub orphan_quarantine: u64,
+    /// Percent of a chunk server's chunks, 0 to 100: where more look orphaned, none is touched and an
+    /// alarm is raised, since the metadata is the likelier culprit. Up to 100 chunks are always few
+    #[arg(
+        long,
+        env = "SEXTANT_ORPHAN_LIMIT",
+        value_name = "PERCENT",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u8).range(0..=100)
+    )]
+    pub orphan_limit: u8,
+}
+
+impl JobConfig {
+    /// How long a write may take. Its first chunks must not look orphaned before its end.
+    #[must_use]
+    pub fn write_time_max(&self) -> Duration {
+        Duration::from_secs(self.orphan_age) / 2
+    }
 }
 
 /// A rate as it was set; none for no limit.

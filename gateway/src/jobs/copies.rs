@@ -92,7 +92,8 @@ impl Copies {
         join_all(asked).await
     }
 
-    async fn ask(&self, node: NodeId, chunk: &ChunkRef) -> Holding {
+    /// Asks one live node.
+    pub(super) async fn ask(&self, node: NodeId, chunk: &ChunkRef) -> Holding {
         match self.transport.head(node, chunk.id).await {
             Ok(info) if (info.length_bytes, info.crc64) == (chunk.length_bytes, chunk.crc64) => {
                 Holding::Good
@@ -103,6 +104,8 @@ impl Copies {
             }
             Err(ChunkError::NotFound(_) | ChunkError::Corrupt { .. }) => Holding::Nothing,
             Err(ChunkError::Io(_)) => Holding::Unreadable,
+            // It may be on a disk that is away. After a while nobody waits for that.
+            Err(ChunkError::Refused(_)) if self.membership.is_crippled(node) => Holding::Unreadable,
             Err(error) => {
                 if matches!(error, ChunkError::Unreachable(_)) {
                     self.membership.suspect(node);

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chunkproto::{ChunkError, JobName};
+use chunkproto::{ChunkError, ChunkId, JobName, NodeId};
 use futures::{TryStreamExt as _, stream};
-use metastore::{ChunkRef, GcEntry, GcItem, MetaResult, Metastore, Timestamp};
+use metastore::{ChunkRef, GcEntry, GcItem, MetaResult, Metastore, NodePhase, Timestamp};
 use tracing::debug;
 
 use super::job::{Job, JobError, Round};
@@ -105,56 +105,70 @@ impl GarbageCollector {
         }
     }
 
-    /// Deletes the chunks of an entry on the nodes that it names.
+    /// Deletes the chunks of an entry on the nodes that it names. It waits for those that are away:
+    /// what was deleted stays deleted when they return (I11).
     async fn collect_chunks(
         &self,
         entry: &GcEntry,
         chunks: &[ChunkRef],
         round: &Round,
     ) -> MetaResult<()> {
-        if !self.all_live(chunks) {
-            // Nodes that are away keep their copies, and nothing waits for them here.
-            return Ok(());
-        }
-        for chunk in chunks {
-            if !self.delete(chunk, round).await {
-                return Ok(());
+        let mut nodes: Vec<_> = chunks.iter().flat_map(|chunk| &chunk.replicas).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        let mut done = Vec::new();
+        for &node in nodes {
+            if self.is_rid_of(node, chunks, round).await {
+                done.push(node);
             }
         }
-        self.metastore.gc_done(entry).await?;
-        for chunk in chunks {
+        if done.is_empty() {
+            return Ok(());
+        }
+        self.metastore.gc_narrow(entry, &done).await?;
+        let is_done = |chunk: &&ChunkRef| chunk.replicas.iter().all(|node| done.contains(node));
+        for chunk in chunks.iter().filter(is_done) {
             round.progress().done(chunk.length_bytes);
         }
         Ok(())
     }
 
-    fn all_live(&self, chunks: &[ChunkRef]) -> bool {
-        chunks
-            .iter()
-            .flat_map(|chunk| &chunk.replicas)
-            .all(|node| self.membership.is_live(*node))
-    }
-
-    /// Deletes a chunk on all its nodes; false when one of them must be asked again later.
-    async fn delete(&self, chunk: &ChunkRef, round: &Round) -> bool {
-        for &node in &chunk.replicas {
-            let fence = Some(round.fence());
-            match self.transport.delete(node, chunk.id, fence).await {
-                Ok(()) | Err(ChunkError::NotFound(_)) => {}
-                Err(ChunkError::Fenced(detail)) => {
-                    debug!(detail, "another gateway collects garbage now");
-                    round.end();
-                    return false;
-                }
-                Err(error) => {
-                    if matches!(error, ChunkError::Unreachable(_)) {
-                        round.leave_unsettled();
-                    }
-                    debug!(chunk = %chunk.id, %node, %error, "a chunk could not be deleted yet");
-                    return false;
-                }
+    /// Whether a node is rid of those of the chunks that were on it, for certain.
+    async fn is_rid_of(&self, node: NodeId, chunks: &[ChunkRef], round: &Round) -> bool {
+        if self.membership.phase(node) == NodePhase::Removed {
+            return true;
+        }
+        if !self.membership.is_live(node) {
+            return false;
+        }
+        for chunk in chunks.iter().filter(|chunk| chunk.replicas.contains(&node)) {
+            if !round.goes_on() || !self.delete(node, chunk.id, round).await {
+                return false;
             }
         }
         true
+    }
+
+    /// Deletes a chunk on a node; false when it must be asked again later.
+    async fn delete(&self, node: NodeId, chunk: ChunkId, round: &Round) -> bool {
+        match self
+            .transport
+            .delete(node, chunk, Some(round.fence()))
+            .await
+        {
+            Ok(()) | Err(ChunkError::NotFound(_)) => true,
+            Err(ChunkError::Fenced(detail)) => {
+                debug!(detail, "another gateway collects garbage now");
+                round.end();
+                false
+            }
+            Err(error) => {
+                if matches!(error, ChunkError::Unreachable(_)) {
+                    round.leave_unsettled();
+                }
+                debug!(%chunk, %node, %error, "a chunk could not be deleted yet");
+                false
+            }
+        }
     }
 }

@@ -132,13 +132,18 @@ impl JobProgress {
 
     /// Counts one unit that is done, and the bytes that it moved or deleted.
     pub fn done(&self, bytes: u64) {
+        self.done_some(1, bytes);
+    }
+
+    /// Counts units that are done, and the bytes that they moved or deleted.
+    pub fn done_some(&self, units: u64, bytes: u64) {
         let mut progress = lock(&self.state);
-        progress.done.add(bytes);
+        progress.done.add(units, bytes);
         let (_, stretch) = progress
             .stretch
             .get_or_insert_with(|| (Instant::now(), Amount::default()));
-        stretch.add(bytes);
-        progress.left_units = progress.left_units.map(|left| left.saturating_sub(1));
+        stretch.add(units, bytes);
+        progress.left_units = progress.left_units.map(|left| left.saturating_sub(units));
         progress.left_bytes = progress.left_bytes.map(|left| left.saturating_sub(bytes));
     }
 
@@ -222,8 +227,8 @@ impl State {
 }
 
 impl Amount {
-    fn add(&mut self, bytes: u64) {
-        self.units += 1;
+    fn add(&mut self, units: u64, bytes: u64) {
+        self.units += units;
         self.bytes = self.bytes.saturating_add(bytes);
     }
 }

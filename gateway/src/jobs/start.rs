@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::copies::Copies;
 use super::garbage::GarbageCollector;
 use super::progress::JobBoard;
+use super::reconcile::{ReconcileJob, ReconcileSettings, StrayLimits};
 use super::repair::{RepairJob, RepairSettings, write_hints};
 use super::runner::JobRunner;
 use crate::chunks::{ChunkTransport, HintQueue, RunningReads};
@@ -61,10 +62,21 @@ pub async fn run_jobs(parts: JobParts, config: &JobConfig, stop: watch::Receiver
         replicas: parts.replicas,
         rate_bytes_per_s: rate_bytes_per_s(config.repair_rate),
     };
-    let repair = RepairJob::new(copies, settings, Arc::clone(&wake));
+    let repair = RepairJob::new(copies.clone(), settings, Arc::clone(&wake));
+    let settings = ReconcileSettings {
+        replicas: parts.replicas,
+        every: Duration::from_secs(config.reconcile_every),
+        strays: StrayLimits {
+            age: Duration::from_secs(config.orphan_age),
+            quarantine: Duration::from_secs(config.orphan_quarantine),
+            limit_percent: config.orphan_limit,
+        },
+    };
+    let reconcile = ReconcileJob::new(copies, settings, Arc::clone(&wake));
     tokio::join!(
         runner.clone().run(garbage),
-        runner.run(repair),
+        runner.clone().run(repair),
+        runner.run(reconcile),
         write_hints(
             parts.hints,
             parts.metastore,

@@ -75,6 +75,10 @@ pub fn from_write(error: WriteError) -> S3Error {
                 "Too few chunk servers can store the object now. Please try again.",
             )
         }
+        WriteError::TooSlow(_) => {
+            warn!(%error, "a write took too long");
+            s3_error!(RequestTimeout)
+        }
         WriteError::Busy(_) => slow_down(&error),
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gateway::jobs::Job as _;
+use metastore::NodePhase;
 
 use crate::kit::World;
 use crate::nodes::Fault;
@@ -40,19 +41,38 @@ async fn a_running_read_keeps_what_it_may_need() {
 }
 
 #[tokio::test]
-async fn the_queue_waits_for_a_node_that_is_away() {
+async fn the_queue_waits_for_a_node_that_is_away_and_for_no_other() {
     let world = World::new(2).await;
     let chunk = world.put_chunk("cat", 2).await;
     world.delete("cat").await;
     world.wait(2 * GRACE);
-    let away = chunk.replicas[0];
-    world.nodes.set_fault(away, Fault::Gone);
+    let [away, there] = chunk.replicas[..] else {
+        panic!("two replicas")
+    };
+    world.take_down(away);
     world.run(&world.collector(GRACE)).await.unwrap();
+    assert!(!world.nodes.has(there, chunk.id));
     assert_eq!(world.garbage().await.len(), 1);
 
     world.bring_back(away);
     world.run(&world.collector(GRACE)).await.unwrap();
     assert_eq!(world.copies(chunk.id), 0);
+    assert_eq!(world.garbage().await, []);
+}
+
+#[tokio::test]
+async fn a_node_that_was_removed_is_not_waited_for() {
+    let world = World::new(2).await;
+    let chunk = world.put_chunk("cat", 2).await;
+    world.delete("cat").await;
+    world.wait(2 * GRACE);
+    let removed = chunk.replicas[0];
+    world.take_down(removed);
+    world
+        .nodes
+        .membership
+        .set_phase(removed, NodePhase::Removed);
+    world.run(&world.collector(GRACE)).await.unwrap();
     assert_eq!(world.garbage().await, []);
 }
 

@@ -41,7 +41,7 @@ pub struct World {
 }
 
 impl World {
-    /// `count` healthy nodes and an empty bucket; it is the moment 1,000,000. A node that is not
+    /// `count` healthy nodes and an empty bucket; it is now. A node that is not
     /// heard from is taken for gone at once.
     pub async fn new(count: u8) -> Self {
         let down_after = Duration::ZERO;
@@ -78,7 +78,7 @@ impl World {
             bucket,
             board: JobBoard::default(),
             reads: RunningReads::default(),
-            now_ms: Arc::new(AtomicU64::new(1_000_000)),
+            now_ms: Arc::new(AtomicU64::new(Timestamp::now().0)),
             stop: watch::channel(()).0,
         }
     }

@@ -8,4 +8,5 @@ mod leases;
 #[path = "../nodes/mod.rs"]
 #[expect(dead_code, reason = "other suites use the rest")]
 mod nodes;
+mod reconcile;
 mod repair;

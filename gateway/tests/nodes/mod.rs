@@ -7,9 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chunkd::{Admitted, Fences};
+use chunkproto::wire::ListPage;
 use chunkproto::{
     ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult,
-    ChunkStream, Crc64, Fence, Heartbeat, NodeId, Registration,
+    ChunkStream, Crc64, Fence, Heartbeat, IdRange, InventoryDigest, NodeId, Registration,
 };
 use futures::future::BoxFuture;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -53,6 +54,7 @@ pub struct Nodes {
     /// What readers said of replicas that they could not read.
     pub hinted: Arc<Mutex<HintQueue>>,
     nodes: Arc<Mutex<HashMap<NodeId, (Fault, Node)>>>,
+    lists: Arc<Mutex<usize>>,
     copied: Arc<Mutex<Vec<ChunkId>>>,
     before_copies: Arc<Mutex<Option<Hook>>>,
 }
@@ -88,6 +90,7 @@ impl Nodes {
             membership,
             hints,
             hinted: Arc::new(Mutex::new(hinted)),
+            lists: Arc::default(),
             copied: Arc::default(),
             before_copies: Arc::default(),
             nodes: Arc::new(Mutex::new(nodes)),
@@ -183,6 +186,7 @@ impl Nodes {
         let settings = WriterSettings {
             replicas,
             write_quorum: None,
+            finish_within: Duration::from_secs(60),
         };
         let membership = Arc::clone(&self.membership);
         BodyWriter::new(Arc::new(self.clone()), membership, budget(), settings)
@@ -201,6 +205,23 @@ impl Nodes {
             Some(fence) => fences.admit(fence.clone()).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Everything that a node holds, in id order.
+    fn held(&self, node: NodeId) -> ChunkResult<Vec<ChunkInfo>> {
+        self.fault(node)?;
+        let nodes = self.nodes.lock().unwrap();
+        let info = |(&id, bytes): (&ChunkId, &Bytes)| ChunkInfo {
+            id,
+            length_bytes: bytes.len() as u64,
+            crc64: Crc64::of(bytes),
+        };
+        Ok(nodes[&node].1.chunks.iter().map(info).collect())
+    }
+
+    /// How many pages of chunks were asked for.
+    pub fn lists(&self) -> usize {
+        *self.lists.lock().unwrap()
     }
 
     fn fault(&self, node: NodeId) -> ChunkResult<Fault> {
@@ -230,6 +251,7 @@ fn registration(node_id: NodeId) -> Registration {
             chunk_count: 0,
             in_flight: 0,
             disk_errors: 0,
+            quarantined: 0,
             writable: true,
             fenced_disks: Vec::new(),
         },
@@ -354,6 +376,30 @@ impl ChunkTransport for Nodes {
         let mut nodes = self.nodes.lock().unwrap();
         nodes.get_mut(&node).unwrap().1.chunks.remove(&chunk);
         Ok(())
+    }
+
+    async fn digest(&self, node: NodeId, range: IdRange) -> ChunkResult<InventoryDigest> {
+        let held = self.held(node)?;
+        let inside = held.iter().filter(|chunk| range.contains(chunk.id));
+        Ok(InventoryDigest::of(inside))
+    }
+
+    async fn list(
+        &self,
+        node: NodeId,
+        after: Option<ChunkId>,
+        limit: usize,
+    ) -> ChunkResult<ListPage> {
+        *self.lists.lock().unwrap() += 1;
+        let mut chunks = self.held(node)?;
+        chunks.retain(|chunk| Some(chunk.id) > after);
+        let truncated = chunks.len() > limit;
+        chunks.truncate(limit);
+        Ok(ListPage {
+            chunks,
+            truncated,
+            incomplete: false,
+        })
     }
 
     async fn copy(

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chunkd::{ChunkNode, ChunkStore, Fences, NodeOptions, StoreOptions};
 use chunkproto::{
-    ByteRange, ChunkError, ChunkId, ChunkPut, ChunkStream, ClusterSecret, Crc64, Fence, NodeId,
-    OwnerHint, Registration,
+    ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkStream, ClusterSecret, Crc64, Fence,
+    IdRange, InventoryDigest, NodeId, OwnerHint, Registration,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use gateway::chunks::{ChunkTransport, HttpTransport};
@@ -151,6 +151,8 @@ on_every_transport! {
     a_deleted_chunk_is_gone_and_may_be_deleted_again,
     a_chunk_is_copied_from_node_to_node,
     an_overtaken_job_changes_nothing,
+    a_digest_is_that_of_the_chunks_in_its_range,
+    a_listing_comes_in_pages,
 }
 
 async fn a_chunk_comes_back_as_it_was_put(fixture: Fixture) {
@@ -263,4 +265,56 @@ async fn an_overtaken_job_changes_nothing(fixture: Fixture) {
     assert!(transport.head(other, put.id).await.is_err());
     let copied = transport.copy(other, put.id, holds, Some(&newer)).await;
     assert!(copied.is_ok());
+}
+
+async fn a_digest_is_that_of_the_chunks_in_its_range(fixture: Fixture) {
+    let mut held = Vec::new();
+    for length in [10, 2000, 300_000] {
+        let bytes = payload(length);
+        let put = fixture.store(&bytes).await;
+        held.push(ChunkInfo {
+            id: put.id,
+            length_bytes: length as u64,
+            crc64: Crc64::of(&bytes),
+        });
+    }
+    let ids: Vec<_> = held.iter().map(|chunk| chunk.id).collect();
+    let ranges = [
+        (None, None, &held[..]),
+        (Some(ids[0]), None, &held[1..]),
+        (None, Some(ids[1]), &held[..2]),
+        (Some(ids[0]), Some(ids[1]), &held[1..2]),
+        (Some(ids[2]), None, &[]),
+    ];
+    for (after, through, expected) in ranges {
+        let range = IdRange { after, through };
+        let digest = fixture.transport.digest(fixture.nodes[0], range).await;
+        assert_eq!(digest.unwrap(), InventoryDigest::of(expected));
+    }
+    let elsewhere = fixture
+        .transport
+        .digest(fixture.nodes[1], IdRange::default());
+    assert_eq!(elsewhere.await.unwrap(), InventoryDigest::default());
+}
+
+async fn a_listing_comes_in_pages(fixture: Fixture) {
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(fixture.store(&payload(10)).await.id);
+    }
+    let first = fixture
+        .transport
+        .list(fixture.nodes[0], None, 2)
+        .await
+        .unwrap();
+    let rest = fixture.transport.list(fixture.nodes[0], Some(ids[1]), 2);
+    let rest = rest.await.unwrap();
+    let listed: Vec<_> = first
+        .chunks
+        .iter()
+        .chain(&rest.chunks)
+        .map(|chunk| chunk.id)
+        .collect();
+    assert_eq!(listed, ids);
+    assert_eq!((first.truncated, rest.truncated), (true, false));
 }

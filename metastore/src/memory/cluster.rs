@@ -55,6 +55,21 @@ impl State {
         self.gc.remove(&(entry.unlinked_at, entry.id));
     }
 
+    pub(super) fn gc_narrow(&mut self, entry: &GcEntry, done: &[NodeId]) {
+        let Some(left) = entry.item.without(done) else {
+            return self.gc_done(entry);
+        };
+        let moment = (entry.unlinked_at, entry.id);
+        if self.gc.contains_key(&moment) {
+            for chunk in entry.item.chunks() {
+                for node in chunk.replicas.iter().filter(|node| done.contains(node)) {
+                    self.node_chunks.remove(&(*node, chunk.id));
+                }
+            }
+            self.gc.insert(moment, left);
+        }
+    }
+
     fn displace(&mut self, chunk: &ChunkRef) {
         for &node in &chunk.replicas {
             self.node_chunks.remove(&(node, chunk.id));

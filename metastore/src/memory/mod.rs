@@ -3,8 +3,8 @@
 //! cost as much as its bucket holds.
 //!
 //! `metastore` hands every method of the trait to the [`State`](state::State); `objects`,
-//! `versions`, `multipart`, `listing`, `users`, `cluster` and `placement` are what the state can do;
-//! `upkeep` is what jobs do.
+//! `versions`, `multipart`, `listing`, `users`, `cluster`, `placement` and `strays` are what the state can
+//! do; `upkeep` is what jobs do.
 
 mod cluster;
 mod listing;
@@ -13,6 +13,7 @@ mod multipart;
 mod objects;
 mod placement;
 mod state;
+mod strays;
 mod upkeep;
 mod users;
 mod versions;

@@ -10,8 +10,8 @@ use crate::lease::LeaseRow;
 use crate::versions::Noncurrent;
 use crate::{
     BodyId, Bucket, BucketId, BucketName, ChunkOwner, ChunkRef, GcItem, InlineBody, JobControl,
-    MetaError, MetaResult, NodeRow, ObjectKey, ObjectVersion, Part, PartNumber, PartSet,
-    RepairNeed, RepairRow, Timestamp, Upload, UploadId, User, VersionOrder,
+    MetaError, MetaResult, NodePhase, NodeRow, ObjectKey, ObjectVersion, Part, PartNumber, PartSet,
+    RepairNeed, RepairRow, Stray, Timestamp, Upload, UploadId, User, VersionOrder,
 };
 
 /// Everything that is stored.
@@ -31,6 +31,8 @@ pub(super) struct State {
     pub(super) repair: BTreeMap<ChunkId, RepairRow>,
     pub(super) repair_order: BTreeMap<(u8, ChunkId), u64>,
     pub(super) nodes: BTreeMap<NodeId, NodeRow>,
+    pub(super) strays: BTreeMap<(NodeId, ChunkId), Stray>,
+    pub(super) phases: BTreeMap<NodeId, NodePhase>,
     pub(super) leases: BTreeMap<JobName, LeaseRow>,
     pub(super) controls: BTreeMap<JobName, JobControl>,
 }

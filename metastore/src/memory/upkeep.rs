@@ -1,14 +1,14 @@
 //! [`Upkeep`] in memory.
 
 use async_trait::async_trait;
-use chunkproto::{ChunkId, Fence, JobName, NodeId};
+use chunkproto::{ChunkId, ChunkInfo, Fence, JobName, NodeId};
 
 use super::MemoryMetastore;
 use super::state::State;
 use crate::lease::LeaseRow;
 use crate::{
-    JobControl, LeaseAnswer, LeaseRequest, MetaResult, NodeChunk, Placement, RepairCounts,
-    RepairEntry, RepairNeed, ReplicaChange, Timestamp, Upkeep,
+    GcEntry, JobControl, LeaseAnswer, LeaseRequest, MetaResult, NodeChunk, NodePhase, Placement,
+    RepairCounts, RepairEntry, RepairNeed, ReplicaChange, Stray, StrayFate, Timestamp, Upkeep,
 };
 
 #[async_trait]
@@ -103,6 +103,72 @@ impl Upkeep for MemoryMetastore {
 
     async fn count_repairs(&self, limit: usize) -> MetaResult<RepairCounts> {
         Ok(self.state().count_repairs(limit))
+    }
+
+    async fn note_strays(
+        &self,
+        fence: &Fence,
+        node: NodeId,
+        chunks: &[ChunkInfo],
+        now: Timestamp,
+    ) -> MetaResult<()> {
+        let mut state = self.state();
+        state.expect_fence(fence)?;
+        state.note_strays(node, chunks, now);
+        Ok(())
+    }
+
+    async fn strays(
+        &self,
+        node: NodeId,
+        after: Option<ChunkId>,
+        limit: usize,
+    ) -> MetaResult<Vec<Stray>> {
+        Ok(self.state().strays_of(node, after, limit))
+    }
+
+    async fn quarantine_stray(
+        &self,
+        fence: &Fence,
+        node: NodeId,
+        chunk: ChunkId,
+        now: Timestamp,
+    ) -> MetaResult<()> {
+        let mut state = self.state();
+        state.expect_fence(fence)?;
+        state.quarantine_stray(node, chunk, now)
+    }
+
+    async fn end_stray(
+        &self,
+        fence: &Fence,
+        node: NodeId,
+        chunk: ChunkId,
+        fate: StrayFate,
+    ) -> MetaResult<()> {
+        let mut state = self.state();
+        state.expect_fence(fence)?;
+        state.end_stray(node, chunk, fate);
+        Ok(())
+    }
+
+    async fn gc_narrow(&self, entry: &GcEntry, done: &[NodeId]) -> MetaResult<()> {
+        self.state().gc_narrow(entry, done);
+        Ok(())
+    }
+
+    async fn node_phases(&self) -> MetaResult<Vec<(NodeId, NodePhase)>> {
+        let state = self.state();
+        Ok(state
+            .phases
+            .iter()
+            .map(|(node, phase)| (*node, *phase))
+            .collect())
+    }
+
+    async fn set_node_phase(&self, node: NodeId, phase: NodePhase) -> MetaResult<()> {
+        self.state().phases.insert(node, phase);
+        Ok(())
     }
 }
 

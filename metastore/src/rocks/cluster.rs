@@ -6,8 +6,8 @@ use super::batch::Batch;
 use super::engine::Engine;
 use super::keys;
 use super::read::Store;
-use super::tables::{NODE_CHUNKS, NODES, REPAIR};
-use crate::{MetaResult, NodeRow, RepairRow};
+use super::tables::{NODE_CHUNKS, NODE_PHASES, NODES, REPAIR};
+use crate::{MetaResult, NodePhase, NodeRow, RepairRow};
 
 impl Engine {
     pub(super) async fn put_node(&self, node: &NodeRow) -> MetaResult<()> {
@@ -15,9 +15,22 @@ impl Engine {
         batch.put(NODES, keys::id(node.id.into()), node);
         self.commit(batch, Vec::new()).await
     }
+
+    pub(super) async fn set_node_phase(&self, node: NodeId, phase: NodePhase) -> MetaResult<()> {
+        let mut batch = Batch::default();
+        batch.put(NODE_PHASES, keys::id(node.into()), &phase);
+        self.commit(batch, Vec::new()).await
+    }
 }
 
 impl Store {
+    pub(super) fn node_phases(&self) -> MetaResult<Vec<(NodeId, NodePhase)>> {
+        let found = self.range(NODE_PHASES, Vec::new(), keys::past(&[]), usize::MAX)?;
+        let phase =
+            |(key, phase): (Vec<u8>, NodePhase)| Ok((keys::node_of(NODE_PHASES, &key)?, phase));
+        found.into_iter().map(phase).collect()
+    }
+
     pub(super) fn nodes(&self) -> MetaResult<Vec<NodeRow>> {
         let found = self.range(NODES, Vec::new(), keys::past(&[]), usize::MAX)?;
         Ok(found.into_iter().map(|(_, node)| node).collect())

@@ -1,12 +1,13 @@
 //! The garbage collection queue: what is due, and what becomes of an entry.
 
+use chunkproto::NodeId;
 use uuid::Uuid;
 
 use super::batch::Batch;
 use super::engine::Engine;
 use super::keys;
 use super::read::{Looked, Reader, Store};
-use super::tables::{CHUNKS, GC, PARTS};
+use super::tables::{CHUNKS, GC, NODE_CHUNKS, PARTS};
 use crate::{ChunkRef, GcEntry, GcItem, MetaError, MetaResult, Timestamp};
 
 impl Engine {
@@ -25,6 +26,24 @@ impl Engine {
         let mut batch = Batch::default();
         batch.forget(entry.done());
         batch.delete(GC, keys::gc_entry(entry));
+        self.commit(batch, Vec::new()).await
+    }
+
+    pub(super) async fn gc_narrow(&self, entry: &GcEntry, done: &[NodeId]) -> MetaResult<()> {
+        let Some(left) = entry.item.without(done) else {
+            return self.gc_done(entry).await;
+        };
+        let key = keys::gc_entry(entry);
+        if self.get(GC, key.clone()).await?.is_none() {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        for chunk in entry.item.chunks() {
+            for node in chunk.replicas.iter().filter(|node| done.contains(node)) {
+                batch.delete(NODE_CHUNKS, keys::node_chunk(*node, chunk.id));
+            }
+        }
+        batch.put(GC, key, &left);
         self.commit(batch, Vec::new()).await
     }
 

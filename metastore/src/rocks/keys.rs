@@ -120,6 +120,15 @@ pub(super) fn chunk(chunk: ChunkId) -> Vec<u8> {
     chunk.as_bytes().to_vec()
 }
 
+/// The node in a key that [`id`] made.
+///
+/// # Errors
+/// `Corrupt` for a key of another length.
+pub(super) fn node_of<R>(table: Table<R>, row: &[u8]) -> MetaResult<NodeId> {
+    let id = row.try_into().map_err(|_| malformed(table))?;
+    Ok(NodeId::from_bytes(id))
+}
+
 /// Key of a chunk on a node.
 pub(super) fn node_chunk(node: NodeId, chunk: ChunkId) -> Vec<u8> {
     [*node.as_bytes(), *chunk.as_bytes()].concat()

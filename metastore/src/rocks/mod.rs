@@ -17,7 +17,7 @@
 //! | `users` | who may sign requests |
 //! | `upkeep` | what jobs do: every method of [`Upkeep`](crate::Upkeep) |
 //! | `leases` | the leases of jobs, their fences, and what the operator says of them |
-//! | `placement`, `repairs` | where chunks are, and those with too few replicas |
+//! | `placement`, `repairs`, `strays` | where chunks are, those with too few replicas, those too many |
 //! | `chunks` | the rows that name chunks, beside whatever row holds them |
 
 mod batch;
@@ -42,6 +42,7 @@ mod placement;
 mod read;
 mod repairs;
 mod rows;
+mod strays;
 mod tables;
 mod upkeep;
 mod users;

@@ -5,6 +5,7 @@ use chunkproto::{ChunkId, Fence, NodeId};
 use super::batch::Batch;
 use super::engine::Engine;
 use super::keys;
+use super::locks::Guard;
 use super::read::{Looked, Reader, Store};
 use super::tables::{CHUNKS, NODE_CHUNKS, PARTS};
 use crate::placement::OwnerRow;
@@ -20,19 +21,24 @@ impl Engine {
         let owner = self.get(CHUNKS, keys::chunk(change.chunk)).await?;
         let owner = owner.ok_or(MetaError::NoSuchChunk(change.chunk))?;
         let mut held = vec![lease];
-        match &owner {
-            ChunkOwner::Object { bucket, key, .. } => held.push(self.locks.key(*bucket, key).await),
-            ChunkOwner::Part { upload, number } => held.extend([
-                self.locks.upload_stays(*upload).await,
-                self.locks.part(*upload, *number).await,
-            ]),
-        }
+        held.extend(self.owner_stays(&owner).await);
         let fence = fence.clone();
         let batch = self.look(move |reader| {
             reader.expect_fence(&fence)?;
             reader.replica_change(&owner, &change)
         });
         self.commit(batch.await?, held).await
+    }
+
+    /// Locks under which the row that names a chunk stays as it is.
+    pub(super) async fn owner_stays(&self, owner: &ChunkOwner) -> Vec<Guard> {
+        match owner {
+            ChunkOwner::Object { bucket, key, .. } => vec![self.locks.key(*bucket, key).await],
+            ChunkOwner::Part { upload, number } => vec![
+                self.locks.upload_stays(*upload).await,
+                self.locks.part(*upload, *number).await,
+            ],
+        }
     }
 }
 

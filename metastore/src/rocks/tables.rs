@@ -7,8 +7,9 @@ use super::rows::defaults;
 use crate::lease::LeaseRow;
 use crate::versions::Noncurrent;
 use crate::{
-    Bucket, BucketName, BucketSettings, ChunkOwner, GcItem, InlineBody, JobControl, NodeRow,
-    ObjectAttributes, ObjectVersion, Part, PartSet, RepairRow, Upload, User, VersionOrder,
+    Bucket, BucketName, BucketSettings, ChunkOwner, GcItem, InlineBody, JobControl, NodePhase,
+    NodeRow, ObjectAttributes, ObjectVersion, Part, PartSet, RepairRow, Stray, Upload, User,
+    VersionOrder,
 };
 
 /// A table whose rows are of type `R`.
@@ -82,6 +83,10 @@ pub(super) const ACCESS_KEYS: Table<String> = Table::named("access_keys");
 pub(super) const USER_EMAILS: Table<String> = Table::named("user_emails");
 /// Node id → node.
 pub(super) const NODES: Table<NodeRow> = Table::named("nodes");
+/// Node id ‖ chunk id → a chunk that the node holds and that no row places there.
+pub(super) const STRAYS: Table<Stray> = Table::named("strays");
+/// Node id → what an operator wants of the node.
+pub(super) const NODE_PHASES: Table<NodePhase> = Table::named("node_phases");
 /// Name of a job → its lease, also after that has ended.
 pub(super) const LEASES: Table<LeaseRow> = Table::named("leases");
 /// Name of a job → what the operator has said about it.
@@ -97,7 +102,7 @@ pub(super) enum Access {
 }
 
 /// Every table with how it is read.
-pub(super) const ALL: [(&str, Access); 20] = [
+pub(super) const ALL: [(&str, Access); 22] = [
     (BUCKETS.name, Access::Range),
     (BUCKET_IDS.name, Access::Point),
     (CURRENT.name, Access::Point),
@@ -111,6 +116,8 @@ pub(super) const ALL: [(&str, Access); 20] = [
     (REPAIR_ORDER.name, Access::Range),
     (BODIES.name, Access::Point),
     (NODES.name, Access::Range),
+    (STRAYS.name, Access::Range),
+    (NODE_PHASES.name, Access::Range),
     (NONCURRENT.name, Access::Point),
     (NULL_VERSIONS.name, Access::Point),
     (USERS.name, Access::Point),

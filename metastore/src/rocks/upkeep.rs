@@ -1,15 +1,15 @@
 //! [`Upkeep`] in RocksDB: every method of the trait, each handing on to the file that does it.
 
 use async_trait::async_trait;
-use chunkproto::{ChunkId, Fence, JobName, NodeId};
+use chunkproto::{ChunkId, ChunkInfo, Fence, JobName, NodeId};
 
 use super::keys;
 use super::metastore::RocksMetastore;
 use super::read::Store;
 use super::tables::JOB_CONTROLS;
 use crate::{
-    JobControl, LeaseAnswer, LeaseRequest, MetaResult, NodeChunk, Placement, RepairCounts,
-    RepairEntry, RepairNeed, ReplicaChange, Timestamp, Upkeep,
+    GcEntry, JobControl, LeaseAnswer, LeaseRequest, MetaResult, NodeChunk, NodePhase, Placement,
+    RepairCounts, RepairEntry, RepairNeed, ReplicaChange, Stray, StrayFate, Timestamp, Upkeep,
 };
 
 #[async_trait]
@@ -88,5 +88,60 @@ impl Upkeep for RocksMetastore {
         self.engine
             .blocking(move |store| store.count_repairs(limit))
             .await
+    }
+
+    async fn note_strays(
+        &self,
+        fence: &Fence,
+        node: NodeId,
+        chunks: &[ChunkInfo],
+        now: Timestamp,
+    ) -> MetaResult<()> {
+        self.engine
+            .note_strays(fence, node, chunks.to_vec(), now)
+            .await
+    }
+
+    async fn strays(
+        &self,
+        node: NodeId,
+        after: Option<ChunkId>,
+        limit: usize,
+    ) -> MetaResult<Vec<Stray>> {
+        self.engine
+            .blocking(move |store| store.strays(node, after, limit))
+            .await
+    }
+
+    async fn quarantine_stray(
+        &self,
+        fence: &Fence,
+        node: NodeId,
+        chunk: ChunkId,
+        now: Timestamp,
+    ) -> MetaResult<()> {
+        self.engine.quarantine_stray(fence, node, chunk, now).await
+    }
+
+    async fn end_stray(
+        &self,
+        fence: &Fence,
+        node: NodeId,
+        chunk: ChunkId,
+        fate: StrayFate,
+    ) -> MetaResult<()> {
+        self.engine.end_stray(fence, node, chunk, fate).await
+    }
+
+    async fn gc_narrow(&self, entry: &GcEntry, done: &[NodeId]) -> MetaResult<()> {
+        self.engine.gc_narrow(entry, done).await
+    }
+
+    async fn node_phases(&self) -> MetaResult<Vec<(NodeId, NodePhase)>> {
+        self.engine.blocking(Store::node_phases).await
+    }
+
+    async fn set_node_phase(&self, node: NodeId, phase: NodePhase) -> MetaResult<()> {
+        self.engine.set_node_phase(node, phase).await
     }
 }

@@ -19,6 +19,7 @@ mod placement;
 mod races;
 mod repairs;
 mod rocks_only;
+mod strays;
 mod uploads_listing;
 mod users;
 mod versions;

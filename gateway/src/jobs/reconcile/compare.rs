@@ -1,0 +1,228 @@
+//! Comparing a node with its rows: by digest, range by range, and chunk by chunk where the digests
+//! differ. What looks different is looked at again before anything follows from it, since writes and
+//! deletes go on meanwhile.
+
+use std::collections::HashSet;
+
+use chunkproto::{ChunkError, ChunkId, ChunkInfo, IdRange, InventoryDigest, NodeId};
+use metastore::{ChunkRef, MetaError, MetaResult, NodeChunk, RepairNeed};
+
+use crate::jobs::copies::{Copies, Holding};
+use crate::jobs::job::Round;
+
+/// Chunks of a node whose rows are read at a time, and compared by one digest.
+const PAGE: usize = 4096;
+/// Chunks of a node that are listed at a time.
+const LIST_PAGE: usize = 4096;
+
+/// A node whose chunks are compared.
+pub struct Comparison<'a> {
+    pub copies: &'a Copies,
+    pub node: NodeId,
+    pub round: &'a Round,
+    /// Replicas that each chunk should have.
+    pub wanted: u8,
+    /// Chunks younger than this may belong to writes under way.
+    pub stray_age_ms: u64,
+}
+
+/// What a comparison came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// Chunks that rows place on the node.
+    pub placed: u64,
+    /// Of those, the ones that it does not hold as they should be; queued for repair.
+    pub missing: u64,
+}
+
+/// Why a comparison did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum CompareError {
+    /// The metadata cannot be read or written.
+    #[error(transparent)]
+    Metadata(#[from] MetaError),
+    /// The node does not say what it holds.
+    #[error(transparent)]
+    Node(#[from] ChunkError),
+    /// The round is over.
+    #[error("the round is over")]
+    Over,
+}
+
+/// Where a page of rows and the node's own list differ.
+#[derive(Default)]
+struct Differences {
+    /// Placed there, and not held as it should be.
+    suspects: Vec<ChunkRef>,
+    /// Held, and not placed there.
+    unplaced: Vec<ChunkInfo>,
+}
+
+impl Comparison<'_> {
+    /// Goes through all chunks of the node once.
+    pub async fn run(&self) -> Result<Compared, CompareError> {
+        let (mut compared, mut after) = (Compared::default(), None);
+        loop {
+            if !self.round.goes_on() {
+                return Err(CompareError::Over);
+            }
+            let metastore = &self.copies.metastore;
+            let page = metastore.node_chunks(self.node, after, PAGE).await?;
+            let is_last = page.len() < PAGE;
+            let range = IdRange {
+                after,
+                through: page.last().map(|chunk| chunk.id).filter(|_| !is_last),
+            };
+            let differences = self.differences(range, &page).await?;
+            compared.placed += page.len() as u64;
+            compared.missing += self.queue_missing(differences.suspects).await?;
+            self.note_strays(differences.unplaced).await?;
+            self.round.progress().done_some(page.len() as u64, 0);
+            if is_last {
+                return Ok(compared);
+            }
+            after = range.through;
+        }
+    }
+
+    async fn differences(
+        &self,
+        range: IdRange,
+        page: &[NodeChunk],
+    ) -> Result<Differences, CompareError> {
+        let placed: Vec<_> = page
+            .iter()
+            .filter_map(|chunk| self.placed_here(chunk))
+            .collect();
+        // Copies that wait to be deleted may be there or not, so only a list will do.
+        if placed.len() == page.len() {
+            let expected: Vec<_> = placed.iter().map(|chunk| info_of(chunk)).collect();
+            match self.copies.transport.digest(self.node, range).await {
+                Ok(held) if held == InventoryDigest::of(&expected) => {
+                    return Ok(Differences::default());
+                }
+                // It cannot see all of its disks; a list shows the others.
+                Ok(_) | Err(ChunkError::Refused(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.listed_differences(range, page, &placed).await
+    }
+
+    async fn listed_differences(
+        &self,
+        range: IdRange,
+        page: &[NodeChunk],
+        placed: &[&ChunkRef],
+    ) -> Result<Differences, CompareError> {
+        let known: HashSet<ChunkId> = page.iter().map(|chunk| chunk.id).collect();
+        let mut good = HashSet::with_capacity(placed.len());
+        let (mut differences, mut after) = (Differences::default(), range.after);
+        loop {
+            let transport = &self.copies.transport;
+            let listed = transport.list(self.node, after, LIST_PAGE).await?;
+            let inside = listed
+                .chunks
+                .iter()
+                .take_while(|chunk| !range.is_behind(chunk.id));
+            for held in inside {
+                let row = placed.binary_search_by_key(&held.id, |chunk| chunk.id);
+                if row.is_ok_and(|at| info_of(placed[at]) == *held) {
+                    good.insert(held.id);
+                } else if !known.contains(&held.id) {
+                    differences.unplaced.push(*held);
+                }
+            }
+            after = listed.chunks.last().map(|chunk| chunk.id);
+            let is_past = after.is_some_and(|last| range.is_behind(last));
+            if !listed.truncated || is_past || differences.unplaced.len() > PAGE {
+                break;
+            }
+        }
+        let is_bad = |chunk: &&&ChunkRef| !good.contains(&chunk.id);
+        differences.suspects = placed
+            .iter()
+            .filter(is_bad)
+            .map(|chunk| (*chunk).clone())
+            .collect();
+        Ok(differences)
+    }
+
+    /// The chunk as its row places it on this node, if it does.
+    fn placed_here<'c>(&self, chunk: &'c NodeChunk) -> Option<&'c ChunkRef> {
+        let placed = &chunk.placement.as_ref()?.chunk;
+        placed.replicas.contains(&self.node).then_some(placed)
+    }
+
+    /// Looks again at chunks that seem to be missing, and queues those that are; returns how many.
+    async fn queue_missing(&self, suspects: Vec<ChunkRef>) -> MetaResult<u64> {
+        let mut needs = Vec::new();
+        for suspect in suspects {
+            let Some(chunk) = self.copies.placement(suspect.id).await? else {
+                continue;
+            };
+            if !chunk.replicas.contains(&self.node) {
+                continue;
+            }
+            match self.copies.ask(self.node, &chunk).await {
+                Holding::Good | Holding::Awaited | Holding::Lost => {}
+                Holding::Nothing | Holding::Other | Holding::Unreadable => {
+                    tracing::warn!(chunk = %chunk.id, node = %self.node, "a replica is missing or bad");
+                    needs.push(self.need(&chunk));
+                }
+            }
+        }
+        let missing = needs.len() as u64;
+        if missing > 0 {
+            self.copies.metastore.queue_repairs(needs).await?;
+        }
+        Ok(missing)
+    }
+
+    fn need(&self, chunk: &ChunkRef) -> RepairNeed {
+        let others = chunk.replicas.len().saturating_sub(1);
+        RepairNeed {
+            chunk: chunk.id,
+            length_bytes: chunk.length_bytes,
+            wanted: self.wanted,
+            have: u8::try_from(others).unwrap_or(u8::MAX),
+            since: self.round.now(),
+        }
+    }
+
+    /// Notes chunks that no row places here, unless they are so young that a row may yet come.
+    async fn note_strays(&self, mut unplaced: Vec<ChunkInfo>) -> MetaResult<()> {
+        let now = self.round.now();
+        let born_before_ms = now.0.saturating_sub(self.stray_age_ms);
+        unplaced.retain(|chunk| chunk.id.born_at_ms() < born_before_ms);
+        for page in unplaced.chunks(PAGE) {
+            let ids: Vec<_> = page.iter().map(|chunk| chunk.id).collect();
+            let placements = self.copies.metastore.placements(&ids).await?;
+            let is_stray = |placed: &Option<metastore::Placement>| {
+                placed
+                    .as_ref()
+                    .is_none_or(|placed| !placed.chunk.replicas.contains(&self.node))
+            };
+            let both = page.iter().zip(&placements);
+            let strays: Vec<_> = both
+                .filter(|(_, placed)| is_stray(placed))
+                .map(|(chunk, _)| *chunk)
+                .collect();
+            if !strays.is_empty() {
+                let metastore = &self.copies.metastore;
+                metastore
+                    .note_strays(self.round.fence(), self.node, &strays, now)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn info_of(chunk: &ChunkRef) -> ChunkInfo {
+    ChunkInfo {
+        id: chunk.id,
+        length_bytes: chunk.length_bytes,
+        crc64: chunk.crc64,
+    }
+}

@@ -1,0 +1,199 @@
+//! Reconciliation: a node that returns is compared with its rows, and every difference is dealt with
+//! as what it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chunkproto::{ChunkId, NodeId};
+use gateway::jobs::{JobError, ReconcileJob, ReconcileSettings, StrayLimits};
+use metastore::{Metastore as _, Upkeep as _};
+
+use crate::kit::World;
+use crate::nodes::payload;
+
+const DAY: Duration = Duration::from_secs(86_400);
+const WEEK: Duration = Duration::from_secs(7 * 86_400);
+/// More strays than are few on any node.
+const MANY: usize = 101;
+
+impl World {
+    fn reconcile(&self) -> ReconcileJob {
+        let settings = ReconcileSettings {
+            replicas: 2,
+            every: Duration::ZERO,
+            strays: StrayLimits {
+                age: DAY,
+                quarantine: WEEK,
+                limit_percent: 1,
+            },
+        };
+        ReconcileJob::new(self.job_copies(), settings, Arc::default())
+    }
+
+    /// Chunks that wait for repair.
+    async fn to_repair(&self) -> Vec<ChunkId> {
+        let entries = self.metastore.repairs_by_danger(None, 99).await.unwrap();
+        entries.iter().map(|entry| entry.chunk).collect()
+    }
+
+    /// Puts a chunk on a node that no row names.
+    fn plant(&self, node: NodeId) -> ChunkId {
+        let id = ChunkId::generate();
+        self.nodes.replace(node, id, payload(10));
+        id
+    }
+
+    /// How many strays are noted on a node, and how many of them are in quarantine.
+    async fn strays(&self, node: NodeId) -> (usize, usize) {
+        let strays = self.metastore.strays(node, None, 999).await.unwrap();
+        let quarantined = strays.iter().filter(|stray| stray.quarantined_at.is_some());
+        (strays.len(), quarantined.count())
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_holds_what_it_should_is_compared_by_digest_alone() {
+    let world = World::new(2).await;
+    for number in 0..20 {
+        world.put_chunk(&number.to_string(), 2).await;
+    }
+    world.run(&world.reconcile()).await.unwrap();
+    assert_eq!(world.nodes.lists(), 0);
+    assert_eq!(world.to_repair().await, []);
+}
+
+#[tokio::test]
+async fn what_a_node_lost_while_it_was_away_is_repaired() {
+    let world = World::new(2).await;
+    let mut chunks = Vec::new();
+    for number in 0..5 {
+        chunks.push(world.put_chunk(&number.to_string(), 2).await);
+    }
+    let reconcile = world.reconcile();
+    world.run(&reconcile).await.unwrap();
+
+    let away = world.nodes.all()[0];
+    world.take_down(away);
+    world.nodes.lose(away, chunks[1].id);
+    world.nodes.replace(away, chunks[3].id, payload(77));
+    world.bring_back(away);
+    world.run(&reconcile).await.unwrap();
+    let mut found = world.to_repair().await;
+    found.sort();
+    assert_eq!(found, [chunks[1].id, chunks[3].id]);
+
+    world.run(&world.repair(2)).await.unwrap();
+    for chunk in &chunks {
+        assert_eq!(world.nodes.crc64(away, chunk.id), Some(chunk.crc64));
+    }
+}
+
+#[tokio::test]
+async fn a_chunk_without_a_row_is_first_left_alone_then_quarantined_then_deleted() {
+    let world = World::new(1).await;
+    let node = world.nodes.all()[0];
+    let kept = world.put_chunk("cat", 1).await;
+    let orphan = world.plant(node);
+    let reconcile = world.reconcile();
+    world.run(&reconcile).await.unwrap();
+    assert_eq!(world.strays(node).await, (0, 0), "its row may yet come");
+
+    world.wait(2 * DAY);
+    world.run(&reconcile).await.unwrap();
+    assert_eq!(world.strays(node).await, (1, 0));
+    world.wait(DAY);
+    world.run(&reconcile).await.unwrap();
+    assert_eq!(world.strays(node).await, (1, 1));
+    world.collect_everything().await;
+    assert!(world.nodes.has(node, orphan), "in quarantine");
+
+    world.wait(WEEK);
+    world.run(&reconcile).await.unwrap();
+    assert_eq!(world.strays(node).await, (0, 0));
+    world.collect_everything().await;
+    assert!(!world.nodes.has(node, orphan));
+    assert!(world.nodes.has(node, kept.id));
+    let left = world.metastore.chunks_on_node(node, None, 9).await;
+    assert_eq!(left.unwrap(), [kept.id]);
+}
+
+#[tokio::test]
+async fn a_copy_that_a_row_comes_to_name_is_no_orphan() {
+    let world = World::new(2).await;
+    let chunk = world.put_chunk_on("cat", &world.nodes.all()[..1]).await;
+    let other = world.nodes.all()[1];
+    // As after a repair that was cut off between its copy and its commit.
+    world
+        .nodes
+        .replace(other, chunk.id, payload(crate::kit::CHUNK_BYTES));
+    let reconcile = world.reconcile();
+    world.wait(2 * DAY);
+    world.run(&reconcile).await.unwrap();
+    assert_eq!(world.strays(other).await, (1, 0));
+
+    let need = metastore::RepairNeed {
+        chunk: chunk.id,
+        length_bytes: chunk.length_bytes,
+        wanted: 2,
+        have: 1,
+        since: world.now(),
+    };
+    world.metastore.queue_repairs(vec![need]).await.unwrap();
+    world.run(&world.repair(2)).await.unwrap();
+    world.wait(DAY);
+    world.run(&reconcile).await.unwrap();
+    assert_eq!(world.strays(other).await, (0, 0));
+    assert_eq!(world.copies(chunk.id), 2);
+}
+
+#[tokio::test]
+async fn copies_that_wait_for_garbage_collection_are_no_orphans() {
+    let world = World::new(2).await;
+    let chunk = world.put_chunk("cat", 2).await;
+    world.delete("cat").await;
+    world.wait(2 * DAY);
+    world.run(&world.reconcile()).await.unwrap();
+    for node in &chunk.replicas {
+        assert_eq!(world.strays(*node).await, (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn where_too_much_looks_orphaned_nothing_is_touched() {
+    let world = World::new(2).await;
+    let [node, other] = world.nodes.all()[..] else {
+        panic!("two nodes")
+    };
+    for _ in 0..MANY {
+        world.plant(node);
+    }
+    world.plant(other);
+    let reconcile = world.reconcile();
+    for _ in 0..3 {
+        world.wait(2 * WEEK);
+        let alarm = world.run(&reconcile).await;
+        assert!(matches!(alarm, Err(JobError::Alarm(_))), "{alarm:?}");
+    }
+    assert_eq!(world.strays(node).await, (MANY, 0));
+    assert_eq!(
+        world.strays(other).await,
+        (0, 0),
+        "the others are dealt with"
+    );
+    assert_eq!(world.garbage().await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_overtaken_comparison_changes_nothing() {
+    let world = World::new(1).await;
+    let node = world.nodes.all()[0];
+    world.plant(node);
+    world.wait(2 * DAY);
+    let reconcile = world.reconcile();
+    let name = gateway::jobs::Job::name(&reconcile);
+    let stale = world.round(world.lease(&name).await);
+    world.lease(&name).await;
+    let outcome = gateway::jobs::Job::round(&reconcile, &stale).await;
+    assert!(outcome.is_err());
+    assert_eq!(world.strays(node).await, (0, 0));
+}

@@ -1,0 +1,211 @@
+//! Strays, and copies on nodes that are away.
+
+use chunkproto::{ChunkInfo, NodeId};
+use metastore::{
+    ChunkRef, GcItem, MetaError, NodePhase, ReplicaChange, Stray, StrayFate, Timestamp,
+    WriteCondition,
+};
+
+use crate::fixtures::{Store, bucket, chunk_on, commit, garbage, key, object};
+use crate::placement::fence;
+
+crate::on_every_store! {
+    a_stray_is_noted_once_and_keeps_its_age,
+    a_nodes_strays_are_read_page_by_page,
+    a_stray_becomes_garbage_only_from_quarantine,
+    what_a_row_places_on_the_node_is_not_put_into_quarantine,
+    a_copy_in_quarantine_is_never_named,
+    a_stray_that_is_none_is_spared,
+    an_overtaken_job_touches_no_stray,
+    garbage_waits_only_for_the_nodes_that_are_away,
+    garbage_without_a_node_left_is_done,
+    what_operators_want_of_nodes_is_remembered,
+}
+
+fn info(chunk: &ChunkRef) -> ChunkInfo {
+    ChunkInfo {
+        id: chunk.id,
+        length_bytes: chunk.length_bytes,
+        crc64: chunk.crc64,
+    }
+}
+
+async fn note(store: &Store, node: NodeId, chunk: &ChunkRef, now: u64) {
+    let fence = fence(store).await;
+    let chunks = [info(chunk)];
+    let noted = store.note_strays(&fence, node, &chunks, Timestamp(now));
+    noted.await.unwrap();
+}
+
+async fn quarantine(store: &Store, node: NodeId, chunk: &ChunkRef) -> Result<(), MetaError> {
+    let fence = fence(store).await;
+    store
+        .quarantine_stray(&fence, node, chunk.id, Timestamp(60))
+        .await
+}
+
+async fn end(store: &Store, node: NodeId, chunk: &ChunkRef, fate: StrayFate) {
+    let fence = fence(store).await;
+    store.end_stray(&fence, node, chunk.id, fate).await.unwrap();
+}
+
+async fn a_stray_is_noted_once_and_keeps_its_age(store: Store) {
+    let (node, chunk) = (NodeId::generate(), chunk_on(&[]));
+    note(&store, node, &chunk, 50).await;
+    note(&store, node, &chunk, 99).await;
+    let noted = Stray {
+        chunk: info(&chunk),
+        since: Timestamp(50),
+        quarantined_at: None,
+    };
+    assert_eq!(store.strays(node, None, 9).await.unwrap(), [noted]);
+}
+
+async fn a_nodes_strays_are_read_page_by_page(store: Store) {
+    let (node, other) = (NodeId::generate(), NodeId::generate());
+    let chunks = [(); 3].map(|()| chunk_on(&[]));
+    for chunk in &chunks {
+        note(&store, node, chunk, 50).await;
+    }
+    note(&store, other, &chunks[0], 50).await;
+    let page = async |after, limit| {
+        let page = store.strays(node, after, limit).await.unwrap();
+        page.iter().map(|stray| stray.chunk.id).collect::<Vec<_>>()
+    };
+    assert_eq!(page(None, 2).await, [chunks[0].id, chunks[1].id]);
+    assert_eq!(page(Some(chunks[1].id), 2).await, [chunks[2].id]);
+}
+
+async fn a_stray_becomes_garbage_only_from_quarantine(store: Store) {
+    let (node, chunk) = (NodeId::generate(), chunk_on(&[]));
+    note(&store, node, &chunk, 50).await;
+    let garbage_at = StrayFate::Garbage(Timestamp(70));
+    end(&store, node, &chunk, garbage_at).await;
+    assert_eq!(garbage(&store).await, []);
+    assert_eq!(store.strays(node, None, 9).await.unwrap().len(), 1);
+
+    quarantine(&store, node, &chunk).await.unwrap();
+    end(&store, node, &chunk, garbage_at).await;
+    assert_eq!(store.strays(node, None, 9).await.unwrap(), []);
+    let [entry] = &garbage(&store).await[..] else {
+        panic!("one entry")
+    };
+    let copy = ChunkRef {
+        replicas: vec![node],
+        ..chunk
+    };
+    assert_eq!(entry.item, GcItem::Copies(copy));
+    assert_eq!(entry.unlinked_at, Timestamp(70));
+    store.gc_done(entry).await.unwrap();
+    assert_eq!(store.chunks_on_node(node, None, 9).await.unwrap(), []);
+}
+
+async fn what_a_row_places_on_the_node_is_not_put_into_quarantine(store: Store) {
+    let (id, node) = (bucket(&store, "photos").await, NodeId::generate());
+    let chunk = chunk_on(&[node]);
+    note(&store, node, &chunk, 50).await;
+    let row = object(std::slice::from_ref(&chunk));
+    store.commit_object(commit(id, "cat", row)).await.unwrap();
+    let refused = quarantine(&store, node, &chunk).await;
+    assert!(matches!(refused, Err(MetaError::Conflict)), "{refused:?}");
+    let strays = store.strays(node, None, 9).await.unwrap();
+    assert_eq!(strays[0].quarantined_at, None);
+}
+
+async fn a_copy_in_quarantine_is_never_named(store: Store) {
+    let id = bucket(&store, "photos").await;
+    let nodes = [(); 2].map(|()| NodeId::generate());
+    let chunk = chunk_on(&nodes[..1]);
+    let row = object(std::slice::from_ref(&chunk));
+    store.commit_object(commit(id, "cat", row)).await.unwrap();
+    note(&store, nodes[1], &chunk, 50).await;
+    quarantine(&store, nodes[1], &chunk).await.unwrap();
+    let change = ReplicaChange {
+        chunk: chunk.id,
+        expected: nodes[..1].to_vec(),
+        replicas: nodes.to_vec(),
+        now: Timestamp(70),
+    };
+    let refused = store.change_replicas(&fence(&store).await, change).await;
+    assert!(matches!(refused, Err(MetaError::Conflict)), "{refused:?}");
+}
+
+async fn a_stray_that_is_none_is_spared(store: Store) {
+    let (node, chunk) = (NodeId::generate(), chunk_on(&[]));
+    note(&store, node, &chunk, 50).await;
+    end(&store, node, &chunk, StrayFate::Spared).await;
+    assert_eq!(store.strays(node, None, 9).await.unwrap(), []);
+    assert_eq!(garbage(&store).await, []);
+}
+
+async fn an_overtaken_job_touches_no_stray(store: Store) {
+    let (node, chunk) = (NodeId::generate(), chunk_on(&[]));
+    let stale = fence(&store).await;
+    note(&store, node, &chunk, 50).await;
+    let now = Timestamp(60);
+    let others = [info(&chunk_on(&[]))];
+    let noted = store.note_strays(&stale, node, &others, now).await;
+    let quarantined = store.quarantine_stray(&stale, node, chunk.id, now).await;
+    let ended = store.end_stray(&stale, node, chunk.id, StrayFate::Spared);
+    assert!(noted.is_err() && quarantined.is_err() && ended.await.is_err());
+    assert_eq!(store.strays(node, None, 9).await.unwrap().len(), 1);
+}
+
+/// An object of two chunks that was deleted, and the three nodes they were on.
+async fn deleted(store: &Store) -> ([NodeId; 3], [ChunkRef; 2]) {
+    let id = bucket(store, "photos").await;
+    let nodes = [(); 3].map(|()| NodeId::generate());
+    let chunks = [chunk_on(&nodes[..2]), chunk_on(&nodes[1..])];
+    store
+        .commit_object(commit(id, "cat", object(&chunks)))
+        .await
+        .unwrap();
+    let always = WriteCondition::Always;
+    store
+        .delete_object(id, &key("cat"), always, Timestamp(30))
+        .await
+        .unwrap();
+    (nodes, chunks)
+}
+
+async fn garbage_waits_only_for_the_nodes_that_are_away(store: Store) {
+    let (nodes, chunks) = deleted(&store).await;
+    let before = garbage(&store).await;
+    store.gc_narrow(&before[0], &nodes[1..]).await.unwrap();
+    let [entry] = &garbage(&store).await[..] else {
+        panic!("one entry")
+    };
+    let moment = (before[0].unlinked_at, before[0].id);
+    assert_eq!((entry.unlinked_at, entry.id), moment);
+    let left = ChunkRef {
+        replicas: vec![nodes[0]],
+        ..chunks[0].clone()
+    };
+    assert_eq!(entry.item, GcItem::Chunks(vec![left]));
+    let on = async |node| store.chunks_on_node(node, None, 9).await.unwrap();
+    assert_eq!(on(nodes[0]).await, [chunks[0].id]);
+    assert_eq!(on(nodes[1]).await, []);
+    store.gc_done(entry).await.unwrap();
+    assert_eq!(on(nodes[0]).await, []);
+}
+
+async fn garbage_without_a_node_left_is_done(store: Store) {
+    let (nodes, _) = deleted(&store).await;
+    let before = garbage(&store).await;
+    for _ in 0..2 {
+        store.gc_narrow(&before[0], &nodes).await.unwrap();
+        assert_eq!(garbage(&store).await, []);
+    }
+    // An entry that is gone does not come back narrower.
+    store.gc_narrow(&before[0], &nodes[..1]).await.unwrap();
+    assert_eq!(garbage(&store).await, []);
+}
+
+async fn what_operators_want_of_nodes_is_remembered(store: Store) {
+    let (a, b) = (NodeId::from_bytes([1; 16]), NodeId::from_bytes([2; 16]));
+    assert_eq!(store.node_phases().await.unwrap(), []);
+    store.set_node_phase(b, NodePhase::Removed).await.unwrap();
+    store.set_node_phase(a, NodePhase::Draining).await.unwrap();
+    let phases = [(a, NodePhase::Draining), (b, NodePhase::Removed)];
+    assert_eq!(store.node_phases().await.unwrap(), phases);
+}
