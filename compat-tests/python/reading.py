@@ -63,12 +63,12 @@ class Parts(BucketCase):
             self.assertEqual(self.head("k", PartNumber=number)["ContentLength"], len(body))
         across = self.read("k", Range=f"bytes={5 * MIB - 2}-{10 * MIB + 5}")
         self.assertEqual(across, b"".join(parts)[5 * MIB - 2:10 * MIB + 6])
-        self.refused(416, "InvalidPartNumber", self.get, key="k", PartNumber=4)
+        self.refused(400, "InvalidPart", self.get, key="k", PartNumber=4)
 
     def test_a_plain_object_is_its_own_first_part(self):
         self.put("k", b"whole")
         self.assertEqual(self.read("k", PartNumber=1), b"whole")
-        self.refused(416, "InvalidPartNumber", self.get, key="k", PartNumber=2)
+        self.refused(400, "InvalidPart", self.get, key="k", PartNumber=2)
 
     def test_a_part_and_a_range_exclude_each_other(self):
         self.put("k", b"whole")

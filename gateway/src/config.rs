@@ -12,6 +12,8 @@ use chunkproto::{ClusterSecret, Durability};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use crate::keys::SecretBytes;
+
 pub use jobs::{JobConfig, rate_bytes_per_s};
 
 /// The gateway's command line.
@@ -116,6 +118,26 @@ pub struct GatewayConfig {
     /// email, access_key, secret_key
     #[arg(long, env = "SEXTANT_USERS_FILE", value_name = "FILE")]
     pub users_file: Option<PathBuf>,
+    /// Key under which the keys of encrypted objects and the secrets of users are kept, 64
+    /// hexadecimal digits [default: generated at first start and kept in the file master-key]
+    #[arg(long, env = "SEXTANT_MASTER_KEY", value_name = "HEX", hide_env_values = true,
+        value_parser = SecretBytes::parse)]
+    pub master_key: Option<SecretBytes>,
+    /// TOML file with the keys that clients may name for SSE-KMS: a table `key` for each, with id and secret (64
+    /// hexadecimal digits); readable by its owner only
+    #[arg(long, env = "SEXTANT_KMS_KEYS_FILE", value_name = "FILE")]
+    pub kms_keys_file: Option<PathBuf>,
+    /// Key of that file for requests that ask for SSE-KMS and name no key [default: they are refused]
+    #[arg(
+        long,
+        env = "SEXTANT_KMS_DEFAULT_KEY",
+        value_name = "ID",
+        requires = "kms_keys_file"
+    )]
+    pub kms_default_key: Option<String>,
+    /// Accept the keys of clients (SSE-C) over connections without TLS too; for gateways behind a proxy that ends TLS
+    #[arg(long, env = "SEXTANT_SSE_C_OVER_HTTP", default_value_t = false)]
+    pub sse_c_over_http: bool,
     /// Region that the gateway answers as
     #[arg(
         long,

@@ -1,6 +1,8 @@
 //! Keys that are given by the operator or made at first start and kept in files that only the owner
 //! may read.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -13,6 +15,7 @@ use crate::s3::RootKeys;
 
 const ROOT_KEYS_FILE: &str = "root-keys.toml";
 const CLUSTER_SECRET_FILE: &str = "cluster-secret";
+const MASTER_KEY_FILE: &str = "master-key";
 const OWNER_ONLY: u32 = 0o600;
 
 /// Why keys cannot be had.
@@ -99,6 +102,85 @@ pub fn cluster_secret(dir: &Path, given: Option<ClusterSecret>) -> Result<Cluste
     })
 }
 
+/// The key under which data keys and secrets are kept: the one given, else the one kept in `dir`,
+/// else a new one, kept from now on.
+pub fn master_key(dir: &Path, given: Option<SecretBytes>) -> Result<SecretBytes, KeyError> {
+    if let Some(given) = given {
+        return Ok(given);
+    }
+    let path = dir.join(MASTER_KEY_FILE);
+    let text = match read(&path)? {
+        Some(text) => text,
+        None => {
+            let text = hex::encode(random::<32>(&path)?);
+            write(&path, &text)?;
+            text
+        }
+    };
+    SecretBytes::parse(text.trim()).map_err(|detail| KeyError::Damaged { path, detail })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KmsKeysFile {
+    key: Vec<KmsKey>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KmsKey {
+    id: String,
+    secret: String,
+}
+
+/// The named keys in the operator's file; none without a file.
+pub fn kms_keys(path: Option<&Path>) -> Result<BTreeMap<String, [u8; 32]>, KeyError> {
+    let Some(path) = path else {
+        return Ok(BTreeMap::new());
+    };
+    let damaged = |detail: String| KeyError::Damaged {
+        path: path.to_owned(),
+        detail,
+    };
+    let text = read(path)?.ok_or_else(|| damaged("there is no such file".into()))?;
+    let file: KmsKeysFile = toml::from_str(&text).map_err(|e| damaged(e.message().to_owned()))?;
+    let mut keys = BTreeMap::new();
+    for key in file.key {
+        let secret = SecretBytes::parse(&key.secret)
+            .map_err(|detail| damaged(format!("the key '{}': {detail}", key.id)))?;
+        if key.id.is_empty() || keys.insert(key.id.clone(), secret.0).is_some() {
+            return Err(damaged(format!(
+                "the key id '{}' is empty or there twice",
+                key.id
+            )));
+        }
+    }
+    Ok(keys)
+}
+
+/// 32 secret bytes, written as 64 hexadecimal digits. Never printed.
+#[derive(Clone)]
+pub struct SecretBytes(pub [u8; 32]);
+
+impl SecretBytes {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// What is wrong, without the text.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes)
+            .map_err(|_| "expected 64 hexadecimal digits".to_owned())?;
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretBytes(..)")
+    }
+}
+
 fn read(path: &Path) -> Result<Option<String>, KeyError> {
     let io = |source| KeyError::Io {
         path: path.to_owned(),
@@ -175,6 +257,35 @@ mod tests {
             cluster_secret(dir.path(), None),
             Err(KeyError::Exposed { .. })
         ));
+    }
+
+    #[test]
+    fn a_master_key_is_made_once_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = master_key(dir.path(), None).unwrap();
+        assert_eq!(first.0, master_key(dir.path(), None).unwrap().0);
+        let given = SecretBytes([1; 32]);
+        assert_eq!(master_key(dir.path(), Some(given)).unwrap().0, [1; 32]);
+    }
+
+    #[test]
+    fn mistakes_in_a_file_of_named_keys_are_told_without_the_secret() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let secret = "ab".repeat(32);
+        let entry =
+            |id: &str, secret: &str| format!("[[key]]\nid = \"{id}\"\nsecret = \"{secret}\"\n");
+        std::fs::write(file.path(), entry("one", &secret)).unwrap();
+        assert_eq!(kms_keys(Some(file.path())).unwrap()["one"], [0xab; 32]);
+        for wrong in [
+            entry("one", &secret[1..]),
+            entry("one", &secret) + &entry("one", &secret),
+            "[[key]]\nid = \"one\"\n".to_owned(),
+        ] {
+            std::fs::write(file.path(), wrong).unwrap();
+            let message = kms_keys(Some(file.path())).unwrap_err().to_string();
+            assert!(!message.contains("abab"), "{message}");
+        }
+        assert!(kms_keys(None).unwrap().is_empty());
     }
 
     #[test]

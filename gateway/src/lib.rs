@@ -16,6 +16,7 @@ pub mod jobs;
 mod keys;
 mod process;
 pub mod s3;
+mod sealing;
 pub mod serve;
 pub mod standalone;
 mod users_file;

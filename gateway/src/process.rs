@@ -1,6 +1,7 @@
 //! The life of a gateway once its parts are put together: bind, announce, serve both listeners until
 //! told to stop, drain.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ use crate::config::GatewayConfig;
 use crate::http::{ListenerLimits, serve_connections};
 use crate::jobs::{JobBoard, JobParts, run_jobs};
 use crate::s3::{Directory, RootKeys, S3Gateway, S3Server, S3Settings};
-use crate::users_file;
+use crate::sealing::KeyRing;
+use crate::{keys, users_file};
 
 /// A request waits so long for its share of the memory budget.
 const BUDGET_PATIENCE: Duration = Duration::from_secs(30);
@@ -32,6 +34,7 @@ pub struct Parts {
     pub membership: Arc<Membership>,
     pub keys: RootKeys,
     pub secret: ClusterSecret,
+    pub key_ring: Arc<KeyRing>,
     pub writer: WriterSettings,
 }
 
@@ -48,7 +51,7 @@ pub enum StartError {
     },
     /// Keys cannot be had.
     #[error(transparent)]
-    Keys(#[from] crate::keys::KeyError),
+    Keys(#[from] keys::KeyError),
     /// The users of the settings' file cannot be had.
     #[error(transparent)]
     Users(#[from] users_file::UsersFileError),
@@ -210,9 +213,18 @@ fn s3_server(
         region: config.region.clone(),
         object_max_bytes: config.max_object_size.as_u64(),
         inline_max_bytes,
+        kms_default_key: config.kms_default_key.clone(),
+        customer_keys_in_clear: config.sse_c_over_http,
     };
     let directory = Directory::new(Arc::clone(&parts.metastore), parts.keys);
-    let gateway = S3Gateway::new(parts.metastore, writer, reader, settings, directory);
+    let gateway = S3Gateway::new(
+        parts.metastore,
+        writer,
+        reader,
+        settings,
+        directory,
+        parts.key_ring,
+    );
     S3Server::new(gateway, config.domain.clone(), config.sigv2_headers)
 }
 
@@ -232,6 +244,19 @@ async fn wait_for_signal() {
             error!(%failure, "signals cannot be watched; stop this process with SIGKILL");
             std::future::pending().await
         }
+    }
+}
+
+/// The key ring of a gateway whose generated keys are kept in `dir`.
+pub fn key_ring(config: &GatewayConfig, dir: &Path) -> Result<Arc<KeyRing>, StartError> {
+    let master = keys::master_key(dir, config.master_key.clone())?;
+    let named = keys::kms_keys(config.kms_keys_file.as_deref())?;
+    let ring = KeyRing::new(master.0, named);
+    match &config.kms_default_key {
+        Some(name) if !ring.knows(name) => Err(StartError::Unfit(format!(
+            "the default key '{name}' is not in the file of named keys"
+        ))),
+        _ => Ok(Arc::new(ring)),
     }
 }
 

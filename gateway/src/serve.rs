@@ -32,6 +32,7 @@ pub async fn run(config: ServeConfig) -> Result<(), StartError> {
     let keys = keys::root_keys(dir, process::given_keys(&config.gateway))?;
     let secret = keys::cluster_secret(dir, config.cluster_secret.clone())?;
 
+    let key_ring = process::key_ring(&config.gateway, dir)?;
     process::load_users(&config.gateway, metastore.as_ref()).await?;
 
     let membership = Arc::new(Membership::new(Patience {
@@ -54,6 +55,7 @@ pub async fn run(config: ServeConfig) -> Result<(), StartError> {
         membership,
         keys,
         secret,
+        key_ring,
         writer: WriterSettings {
             replicas: config.replicas,
             write_quorum: config.write_quorum,

@@ -46,6 +46,7 @@ pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
     let secret = keys::cluster_secret(&config.data, None)?;
     let durability = config.gateway.durability;
     let metastore = open_metastore(&config.data.join(DATABASE_DIR), durability)?;
+    let key_ring = process::key_ring(&config.gateway, &config.data)?;
     process::load_users(&config.gateway, metastore.as_ref()).await?;
     let count = config
         .nodes
@@ -69,6 +70,7 @@ pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
         membership,
         keys,
         secret,
+        key_ring,
         writer: WriterSettings {
             replicas: config.replicas,
             write_quorum: None,

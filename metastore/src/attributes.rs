@@ -45,11 +45,11 @@ pub struct Encryption {
     pub kind: EncryptionKind,
     /// Name of the wrapping key, where it has one.
     pub key_id: Option<String>,
-    /// MD5 of the client's key in base64, where the client keeps the key.
-    pub customer_key_md5: Option<String>,
     /// The encryption context that the client gave, as it gave it.
     pub context: Option<String>,
-    /// The data key, sealed under the wrapping key.
+    /// Whether the client asked for a bucket key; kept and shown.
+    pub bucket_key: bool,
+    /// The data key, sealed under the wrapping key. Of a client's key nothing else is kept.
     pub wrapped_key: Vec<u8>,
 }
 

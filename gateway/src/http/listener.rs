@@ -18,6 +18,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::Peer;
+
 /// Bounds on what clients may hold open.
 #[derive(Debug, Clone, Copy)]
 pub struct ListenerLimits {
@@ -71,11 +73,12 @@ pub async fn serve_connections<H, F, B>(
             accepted = accept(&listener, &slots) => accepted,
             () = &mut shutdown => break,
         };
-        let Some((stream, slot)) = accepted else {
+        let Some((stream, peer, slot)) = accepted else {
             continue;
         };
         let handle = handle.clone();
-        let service = service_fn(move |request| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
             let response = handle(request);
             async move { Ok::<_, Infallible>(response.await) }
         });
@@ -115,14 +118,18 @@ fn builder(limits: ListenerLimits) -> Builder {
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, Peer, tokio::sync::OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => {
+        Ok((stream, address)) => {
             if let Err(error) = prepare(&stream) {
                 debug!(%error, "a socket option was refused");
             }
-            Some((stream, slot))
+            let peer = Peer {
+                address: address.ip().to_canonical(),
+                secure: false,
+            };
+            Some((stream, peer, slot))
         }
         Err(error) => {
             warn!(%error, "a connection could not be accepted");

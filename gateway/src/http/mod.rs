@@ -5,8 +5,10 @@ mod drain;
 mod envelope;
 mod guard;
 mod listener;
+mod peer;
 
 pub use drain::{DrainingBody, RequestBodyError};
 pub use envelope::{Envelope, RequestId};
 pub use guard::{Refusal, refuse_unknown_subresource};
 pub use listener::{ListenerLimits, serve_connections};
+pub use peer::Peer;

@@ -3,7 +3,8 @@
 
 use http::HeaderMap;
 use metastore::{
-    Acl, Bucket, LockMode, ObjectAttributes, Ownership, Retention, RetentionPeriod, Timestamp,
+    Acl, Bucket, Encryption, LockMode, ObjectAttributes, Ownership, Retention, RetentionPeriod,
+    Timestamp,
 };
 use percent_encoding::percent_decode_str;
 use s3s::dto::{Timestamp as DtoTimestamp, TimestampFormat};
@@ -25,7 +26,7 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 const LISTS_OF_ENFORCED_OWNERSHIP: [&str; 2] = ["private", "bucket-owner-full-control"];
 
 impl S3Gateway {
-    /// Owner and attributes of an object that the caller writes into `bucket`.
+    /// Owner and attributes of an object that the caller writes into `bucket`, encrypted as said.
     ///
     /// # Errors
     /// `AccessControlListNotSupported`, `AccessDenied` for a public list that is blocked,
@@ -35,6 +36,7 @@ impl S3Gateway {
         caller: &Caller,
         bucket: &Bucket,
         headers: &HeaderMap,
+        encryption: Option<Encryption>,
     ) -> S3Result<(String, ObjectAttributes)> {
         let owner = new_owner(caller, bucket, headers);
         let acl = self.new_acl(bucket, &owner, headers).await?;
@@ -60,7 +62,7 @@ impl S3Gateway {
             tags,
             retention,
             legal_hold,
-            encryption: None,
+            encryption,
         };
         Ok((owner, attributes))
     }

@@ -13,11 +13,47 @@ use metastore::{
     Sequence, UploadId,
 };
 use s3s::dto::StreamingBlob;
-use s3s::{Body, S3Result};
+use s3s::{Body, S3Result, s3_error};
 
+use super::encryption::Sealing;
 use super::errors;
 use super::service::S3Gateway;
 use crate::chunks::{BodyOwner, BodyStream, ReadError, SliceSource, WriteError, slices_of};
+use crate::sealing::{BodyKey, DataKey, PlainCrc, seal, sealed_bytes};
+
+/// A body on its way in.
+pub struct IncomingBody<'a> {
+    body: BodyStream,
+    body_bytes: u64,
+    key: Option<&'a Sealing>,
+}
+
+impl<'a> IncomingBody<'a> {
+    /// The plaintext `body` of `body_bytes`, to be sealed if there is a key.
+    pub fn new(body: BodyStream, body_bytes: u64, key: Option<&'a Sealing>) -> Self {
+        Self {
+            body,
+            body_bytes,
+            key,
+        }
+    }
+
+    /// The bytes to store, their number, and where the plaintext's checksum will stand, if they are
+    /// sealed.
+    pub fn stored(
+        self,
+        body_key: impl FnOnce(&DataKey) -> BodyKey,
+    ) -> (BodyStream, u64, Option<PlainCrc>) {
+        match self.key {
+            None => (self.body, self.body_bytes, None),
+            Some(sealing) => {
+                let key = body_key(&sealing.key);
+                let (body, crc) = seal(self.body, key, self.body_bytes);
+                (body, sealed_bytes(self.body_bytes), Some(crc))
+            }
+        }
+    }
+}
 
 /// A body that is durable, or comes along with the commit of its row.
 pub struct StoredBody {
@@ -25,12 +61,12 @@ pub struct StoredBody {
     pub data: ObjectData,
     /// The bytes for the commit, where the metadata keeps them.
     pub inline_body: Option<InlineBody>,
-    /// Checksum of the bytes.
+    /// Checksum of the plaintext.
     pub crc64: Crc64,
 }
 
 impl S3Gateway {
-    /// Reads `body` to its end and stores it for revision `sequence` of a key.
+    /// Reads a body to its end and stores it for revision `sequence` of a key.
     ///
     /// # Errors
     /// As [`BodyWriter::write`](crate::chunks::BodyWriter::write).
@@ -39,14 +75,17 @@ impl S3Gateway {
         bucket: &Bucket,
         key: &ObjectKey,
         sequence: Sequence,
-        body_bytes: u64,
-        body: BodyStream,
+        incoming: IncomingBody<'_>,
     ) -> S3Result<StoredBody> {
-        if (1..=self.settings.inline_max_bytes).contains(&body_bytes) {
-            return gather(body_bytes, body)
-                .await
-                .map(stored_inline)
-                .map_err(errors::from_write);
+        let inline = (1..=self.settings.inline_max_bytes).contains(&incoming.body_bytes);
+        let (body, stored_bytes, plain_crc) = incoming.stored(DataKey::of_body);
+        let of_plain = |stored_crc| plain_crc.map_or(Some(stored_crc), |crc| crc.get());
+        let unfinished = || s3_error!(IncompleteBody);
+        if inline {
+            let gathered = gather(stored_bytes, body).await;
+            let mut stored = stored_inline(gathered.map_err(errors::from_write)?);
+            stored.crc64 = of_plain(stored.crc64).ok_or_else(unfinished)?;
+            return Ok(stored);
         }
         let owner = BodyOwner {
             bucket_id: bucket.id.0,
@@ -57,23 +96,27 @@ impl S3Gateway {
         };
         let written = self
             .writer
-            .write(owner, body_bytes, body)
+            .write(owner, stored_bytes, body)
             .await
             .map_err(errors::from_write)?;
         Ok(StoredBody {
             data: ObjectData::Chunks(written.layout),
             inline_body: None,
-            crc64: written.crc64,
+            crc64: of_plain(written.crc64).ok_or_else(unfinished)?,
         })
     }
 
-    /// Opens `range` of an object. None when the object was replaced since its row was read: look
+    /// Opens `range` of an object, with its key where it is encrypted. None when the object was replaced since its row was read: look
     /// again. Chunks outlive that by their grace; what stands in the metadata goes at once.
     pub(super) async fn open_body(
         &self,
         object: &ObjectVersion,
+        key: Option<&DataKey>,
         range: ByteRange,
     ) -> S3Result<Option<StreamingBlob>> {
+        if let Some(key) = key {
+            return self.open_sealed(object, key, range).await;
+        }
         let slices = match &object.data {
             ObjectData::Inline(body) => {
                 let found = self.metastore.inline_body(*body).await;
@@ -163,7 +206,7 @@ fn cut(body: InlineBody, range: ByteRange) -> Bytes {
 }
 
 /// The parts that `range` of the object touches, each with the touched range inside the part.
-fn parts_in(parts: &[PartEntry], range: ByteRange) -> Vec<(PartEntry, ByteRange)> {
+pub(super) fn parts_in(parts: &[PartEntry], range: ByteRange) -> Vec<(PartEntry, ByteRange)> {
     let mut touched = Vec::new();
     let mut part_start = 0u64;
     for entry in parts {

@@ -43,8 +43,8 @@ struct Declared {
 /// A body whose bytes were all as declared.
 #[derive(Debug)]
 pub struct CheckedBody {
-    /// MD5 in hex: the ETag of a plain object or part.
-    pub etag: String,
+    /// MD5 of the bytes.
+    pub md5: [u8; 16],
     /// The checksum to keep: the declared algorithm's, else CRC64-NVME.
     pub checksum: ObjectChecksum,
 }
@@ -167,7 +167,7 @@ impl BodyCheck {
             }
         }
         Ok(CheckedBody {
-            etag: hex::encode(hashes.md5),
+            md5: hashes.md5,
             checksum: hashes.checksum,
         })
     }

@@ -86,7 +86,6 @@ impl S3Gateway {
         if input.policy.len() > POLICY_MAX_BYTES {
             return Err(malformed_policy("Policies must be at most 20 KB long"));
         }
-        refuse_unknown_facts(&input.policy)?;
         let policy =
             Policy::parse(&input.policy, &input.bucket).map_err(|text| malformed_policy(&text))?;
         let is_public = policy.is_public();
@@ -296,20 +295,6 @@ fn no_block() -> S3Error {
         "NoSuchPublicAccessBlockConfiguration",
         "The public access block configuration was not found",
     )
-}
-
-/// Refuses conditions on what is not known of a request yet. To accept them would let requests
-/// through that the policy denies.
-fn refuse_unknown_facts(policy: &str) -> S3Result<()> {
-    let policy = policy.to_ascii_lowercase();
-    let unknown = ["aws:sourceip", "aws:securetransport"];
-    match unknown.iter().find(|key| policy.contains(*key)) {
-        Some(key) => Err(S3Error::with_message(
-            S3ErrorCode::NotImplemented,
-            format!("conditions on {key} are not built yet"),
-        )),
-        None => Ok(()),
-    }
 }
 
 fn malformed_policy(text: &str) -> S3Error {

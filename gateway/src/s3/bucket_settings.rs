@@ -29,6 +29,7 @@ impl S3Gateway {
         name: &str,
         change: impl Fn(&mut Bucket) -> S3Result<()>,
     ) -> S3Result<()> {
+        let _turn = self.settings_turn.lock().await;
         for _ in 0..ATTEMPTS_MAX {
             let mut bucket = self.bucket(name).await?;
             let seen = bucket.settings.revision;

@@ -3,8 +3,9 @@
 use chunkproto::ByteRange;
 use http::HeaderMap;
 use metastore::{
-    Bucket, CommitObject, MetaError, ObjectAttributes, ObjectKey, ObjectVersion, Sequence,
-    SystemHeaders, Timestamp, VersionId, VersionOrder, Versioning, WriteCondition,
+    Bucket, CommitObject, Encryption, EncryptionKind, MetaError, ObjectAttributes, ObjectKey,
+    ObjectVersion, Sequence, SystemHeaders, Timestamp, VersionId, VersionOrder, Versioning,
+    WriteCondition,
 };
 use s3s::dto::{
     ChecksumType, CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, Metadata,
@@ -13,13 +14,17 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::access::{Asked, Caller};
+use super::bodies::IncomingBody;
 use super::body_check::BodyCheck;
 use super::checksums::{kind_name, parse_algorithm, set_checksum};
 use super::conditions::{self, ReadConditions};
+use super::encryption::{CustomerKey, Sealing, etag_of};
 use super::put::written_version;
 use super::range::Selection;
 use super::service::{S3Gateway, shown_version};
 use super::{errors, headers};
+use crate::http::Peer;
+use crate::sealing::DataKey;
 
 /// Times that a copy of an object onto itself looks again after another write got in between.
 const SELF_COPY_ATTEMPTS: usize = 8;
@@ -36,6 +41,25 @@ struct NewRow {
     owner: String,
     attributes: ObjectAttributes,
     condition: WriteCondition,
+    sealing: Option<Sealing>,
+}
+
+/// Where a copy comes from.
+pub struct CopyFrom<'a> {
+    /// As the header says.
+    pub source: &'a CopySource,
+    /// The client's key for it.
+    pub customer: Option<&'a CustomerKey>,
+}
+
+/// The source of a copy.
+pub struct CopiedObject {
+    /// Its row.
+    pub object: ObjectVersion,
+    /// Its key, where it is encrypted.
+    pub key: Option<DataKey>,
+    /// Its version as the answer shows it.
+    pub shown_version: Option<String>,
 }
 
 impl S3Gateway {
@@ -45,10 +69,12 @@ impl S3Gateway {
         request: S3Request<CopyObjectInput>,
     ) -> S3Result<S3Response<CopyObjectOutput>> {
         headers::refuse_not_built(&request.headers)?;
+        let encryption_asked = self.encryption_asked(&request)?;
         let caller = Caller::of(&request);
         let asked = Asked {
             headers: &request.headers,
             uri: &request.uri,
+            peer: Peer::of(&request.extensions),
         };
         let input = &request.input;
         let key = ObjectKey::parse(input.key.as_str()).map_err(errors::from_name)?;
@@ -56,20 +82,34 @@ impl S3Gateway {
             conditions::write_condition(input.if_match.as_ref(), input.if_none_match.as_ref());
         let replace = replaces_metadata(input.metadata_directive.as_ref())?;
         let onto_itself = is_onto_itself(input);
-        if onto_itself && !replace && !changes_something(&request.headers) {
+        let changes_something =
+            changes_something(&request.headers) || !encryption_asked.is_silent();
+        if onto_itself && !replace && !changes_something {
             return Err(s3_error!(
                 InvalidRequest,
                 "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes."
             ));
         }
         let bucket = self.bucket(&input.bucket).await?;
-        // A new checksum needs the bytes to be read.
+        let from = CopyFrom {
+            source: &input.copy_source,
+            customer: encryption_asked.source_customer.as_ref(),
+        };
+        let CopiedObject {
+            object: source,
+            key: source_key,
+            shown_version: source_version,
+        } = self.copy_source(&caller, from, asked).await?;
+        let sealing = self.sealing(&bucket, &encryption_asked)?;
+        let row = sealing.as_ref().map(|sealing| sealing.row.clone());
+        let shown = encryption_asked.shown(row.as_ref());
+        // A new checksum needs the bytes to be read, another encryption to be written.
         let row_alone = onto_itself
             && input.checksum_algorithm.is_none()
-            && bucket.settings.versioning == Versioning::Off;
-        let (source, source_version) = self.copy_source(&caller, &input.copy_source, asked).await?;
+            && bucket.settings.versioning == Versioning::Off
+            && is_sealed_alike(source.attributes.encryption.as_ref(), row.as_ref());
         let (owner, mut attributes) = self
-            .new_attributes(&caller, &bucket, &request.headers)
+            .new_attributes(&caller, &bucket, &request.headers, row)
             .await?;
         if !replaces_tags(&request.headers)? {
             attributes.tags.clone_from(&source.attributes.tags);
@@ -87,28 +127,30 @@ impl S3Gateway {
                 owner,
                 attributes,
                 condition,
+                sealing,
             };
+            let source = (source, source_key);
             self.copy_bytes(input, source, &bucket, key, new).await?
         };
         let mut answer = answer(&object);
         answer.output.version_id = written_version(version);
         answer.output.copy_source_version_id = source_version;
+        answer.headers = shown;
         Ok(answer)
     }
 
-    /// The object that `x-amz-copy-source` names, if the caller may read it, and its version as the
-    /// answer shows it.
+    /// The object that `x-amz-copy-source` names, if the caller may read it.
     pub(super) async fn copy_source(
         &self,
         caller: &Caller,
-        source: &CopySource,
+        from: CopyFrom<'_>,
         asked: Asked<'_>,
-    ) -> S3Result<(ObjectVersion, Option<String>)> {
+    ) -> S3Result<CopiedObject> {
         let CopySource::Bucket {
             bucket,
             key,
             version_id,
-        } = source
+        } = from.source
         else {
             return Err(s3_error!(
                 NotImplemented,
@@ -126,18 +168,23 @@ impl S3Gateway {
             .authorize(caller, &bucket, action, Some((&key, version)), asked)
             .await?;
         let object = self.object(&bucket, &key, version).await?;
-        let shown = shown_version(&bucket, object.version);
-        Ok((object, shown))
+        let encryption = object.attributes.encryption.as_ref();
+        Ok(CopiedObject {
+            key: self.opening_key(bucket.id, encryption, from.customer)?,
+            shown_version: shown_version(&bucket, object.version),
+            object,
+        })
     }
 
     /// The bytes of an object as the body of a write.
     pub(super) async fn copy_body(
         &self,
         source: &ObjectVersion,
+        key: Option<&DataKey>,
         range: ByteRange,
     ) -> S3Result<StreamingBlob> {
         // A source that is replaced again and again while it is copied is the client's affair.
-        self.open_body(source, range)
+        self.open_body(source, key, range)
             .await?
             .ok_or_else(|| s3_error!(ConditionalRequestConflict))
     }
@@ -166,6 +213,10 @@ impl S3Gateway {
         let input = &request.input;
         for _ in 0..SELF_COPY_ATTEMPTS {
             let source = self.object(bucket, key, None).await?;
+            let encryption = source.attributes.encryption.clone();
+            if !is_sealed_alike(encryption.as_ref(), attributes.encryption.as_ref()) {
+                break;
+            }
             self.check_copy(input, &source)?;
             let description = describe(&request.headers, input.metadata.clone(), &source, replace)?;
             let seen = source.sequence;
@@ -175,7 +226,7 @@ impl S3Gateway {
                 headers: description.headers,
                 user_metadata: description.user_metadata,
                 attributes: ObjectAttributes {
-                    encryption: source.attributes.encryption.clone(),
+                    encryption,
                     ..attributes.clone()
                 },
                 ..source
@@ -196,7 +247,7 @@ impl S3Gateway {
     async fn copy_bytes(
         &self,
         input: &CopyObjectInput,
-        source: ObjectVersion,
+        (source, source_key): (ObjectVersion, Option<DataKey>),
         bucket: &Bucket,
         key: ObjectKey,
         new: NewRow,
@@ -207,12 +258,21 @@ impl S3Gateway {
         };
         let sequence = Sequence::generate();
         let body = self
-            .copy_body(&source, Selection::whole(source.size_bytes).range)
+            .copy_body(
+                &source,
+                source_key.as_ref(),
+                Selection::whole(source.size_bytes).range,
+            )
             .await?;
         let check = BodyCheck::default();
         let (body, tally) = check.tally(body, algorithm);
         let stored = self
-            .store_body(bucket, &key, sequence, source.size_bytes, body)
+            .store_body(
+                bucket,
+                &key,
+                sequence,
+                IncomingBody::new(body, source.size_bytes, new.sealing.as_ref()),
+            )
             .await?;
         let checked = check.verify(tally.finish(stored.crc64), None)?;
         let object = ObjectVersion {
@@ -220,7 +280,7 @@ impl S3Gateway {
             sequence,
             modified_at: Timestamp::now(),
             size_bytes: source.size_bytes,
-            etag: checked.etag,
+            etag: etag_of(checked.md5, new.sealing.as_ref()),
             checksum: Some(checked.checksum),
             headers: new.description.headers,
             user_metadata: new.description.user_metadata,
@@ -241,6 +301,21 @@ impl S3Gateway {
         };
         let version = self.commit_new(commit).await?;
         Ok((object, version))
+    }
+}
+
+/// Whether a row with its bytes may stay as they are where this encryption is asked for. What a
+/// client's key seals is sealed anew.
+fn is_sealed_alike(there: Option<&Encryption>, wanted: Option<&Encryption>) -> bool {
+    match (there, wanted) {
+        (None, None) => true,
+        (Some(there), Some(wanted)) => {
+            there.kind == wanted.kind
+                && there.kind != EncryptionKind::Customer
+                && there.key_id == wanted.key_id
+                && there.context == wanted.context
+        }
+        _ => false,
     }
 }
 

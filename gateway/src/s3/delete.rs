@@ -20,6 +20,7 @@ use super::object_lock::refuse_locked;
 use super::service::{S3Gateway, parse_version};
 use super::xml_text::xml_text;
 use super::{conditions, errors};
+use crate::http::Peer;
 
 /// Most keys in one DeleteObjects.
 const KEYS_MAX: usize = 1000;
@@ -54,6 +55,7 @@ impl S3Gateway {
         let asked = Asked {
             headers: &request.headers,
             uri: &request.uri,
+            peer: Peer::of(&request.extensions),
         };
         let input = request.input;
         let expected = expected(
@@ -91,6 +93,7 @@ impl S3Gateway {
         let asked = Asked {
             headers: &request.headers,
             uri: &request.uri,
+            peer: Peer::of(&request.extensions),
         };
         let input = request.input;
         if input.delete.objects.is_empty() || input.delete.objects.len() > KEYS_MAX {

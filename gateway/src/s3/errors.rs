@@ -13,6 +13,7 @@ use tracing::{error, warn};
 
 use crate::chunks::{ReadError, WriteError};
 use crate::http::RequestBodyError;
+use crate::sealing::OpenError;
 
 /// A name that breaks S3's rules.
 pub fn from_name(error: InvalidName) -> S3Error {
@@ -97,6 +98,17 @@ pub fn from_read(error: ReadError) -> S3Error {
         }
         ReadError::NoReplica { .. } => {
             error!(%error, "an object cannot be read");
+            s3_error!(InternalError)
+        }
+    }
+}
+
+/// An encrypted body that cannot be read; noticed while it is sent, so that its connection breaks.
+pub fn from_open(error: OpenError<ReadError>) -> S3Error {
+    match error {
+        OpenError::Source(error) => from_read(error),
+        OpenError::Forged { .. } => {
+            error!(%error, "an encrypted object cannot be read");
             s3_error!(InternalError)
         }
     }

@@ -12,17 +12,20 @@ use super::attributes::lock_mode_name;
 use super::bodies::unless_replaced;
 use super::checksums::{kind_name, set_checksum};
 use super::conditions::{self, ReadConditions};
+use super::encryption::EncryptionRequest;
 use super::headers::DEFAULT_CONTENT_TYPE;
 use super::object_settings::hold_status;
 use super::range::Selection;
 use super::service::{S3Gateway, shown_version};
 use super::{errors, headers};
+use crate::sealing::DataKey;
 
 /// Times that a read looks again after the object was replaced between row and bytes.
 const LOOKUPS_MAX: usize = 8;
 
 /// What a GET or HEAD asks for.
 struct Wanted {
+    asked: EncryptionRequest,
     bucket: String,
     key: ObjectKey,
     version: Option<String>,
@@ -39,14 +42,17 @@ struct Found {
     version: Option<String>,
     object: ObjectVersion,
     selection: Selection,
+    /// The key, where it is encrypted.
+    key: Option<DataKey>,
     /// For a read by part number of a multipart object.
     parts_count: Option<i32>,
 }
 
 /// What a GET or HEAD asks for, out of its input.
 macro_rules! wanted {
-    ($input:expr, $headers:expr) => {
+    ($input:expr, $headers:expr, $asked:expr) => {
         Wanted {
+            asked: $asked,
             bucket: $input.bucket,
             key: ObjectKey::parse($input.key).map_err(errors::from_name)?,
             version: $input.version_id,
@@ -74,6 +80,7 @@ macro_rules! description {
             object,
             selection,
             parts_count,
+            key: _,
         } = $found;
         let mut output = $output {
             accept_ranges: Some("bytes".into()),
@@ -128,12 +135,16 @@ impl S3Gateway {
         &self,
         request: S3Request<GetObjectInput>,
     ) -> S3Result<S3Response<GetObjectOutput>> {
-        headers::refuse_not_built(&request.headers)?;
-        let wanted = wanted!(request.input, request.headers);
+        let asked = self.encryption_asked(&request)?;
+        asked.refuse_method()?;
+        let wanted = wanted!(request.input, request.headers, asked);
         let (found, body) = self.find_and_open(&wanted).await?;
+        let shown = wanted
+            .asked
+            .shown(found.object.attributes.encryption.as_ref());
         let mut output = description!(GetObjectOutput, found, wanted.checksum);
         output.body = Some(body);
-        Ok(S3Response::new(output))
+        Ok(S3Response::with_headers(output, shown))
     }
 
     /// `HEAD /bucket/key`: as GET, without the bytes.
@@ -141,17 +152,23 @@ impl S3Gateway {
         &self,
         request: S3Request<HeadObjectInput>,
     ) -> S3Result<S3Response<HeadObjectOutput>> {
-        headers::refuse_not_built(&request.headers)?;
-        let wanted = wanted!(request.input, request.headers);
+        let asked = self.encryption_asked(&request)?;
+        asked.refuse_method()?;
+        let wanted = wanted!(request.input, request.headers, asked);
         let found = self.find(&wanted).await?;
+        let shown = wanted
+            .asked
+            .shown(found.object.attributes.encryption.as_ref());
         let output = description!(HeadObjectOutput, found, wanted.checksum);
-        Ok(S3Response::new(output))
+        Ok(S3Response::with_headers(output, shown))
     }
 
     async fn find_and_open(&self, wanted: &Wanted) -> S3Result<(Found, StreamingBlob)> {
         for _ in 0..LOOKUPS_MAX {
             if let Some(found) = self.try_find(wanted).await?
-                && let Some(body) = self.open_body(&found.object, found.selection.range).await?
+                && let Some(body) = self
+                    .open_body(&found.object, found.key.as_ref(), found.selection.range)
+                    .await?
             {
                 return Ok((found, body));
             }
@@ -197,10 +214,13 @@ impl S3Gateway {
                 ));
             }
         };
+        let encryption = object.attributes.encryption.as_ref();
+        let key = self.opening_key(bucket.id, encryption, wanted.asked.customer.as_ref())?;
         Ok(Some(Found {
             version: shown_version(&bucket, object.version),
             object,
             selection,
+            key,
             parts_count,
         }))
     }

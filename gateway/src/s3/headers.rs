@@ -30,15 +30,7 @@ const STORAGE_CLASSES: [&str; 8] = [
 
 /// Request headers that ask for something that is not built. Ignoring them would store an object
 /// other than the client believes.
-const NOT_BUILT: [&str; 7] = [
-    "x-amz-server-side-encryption",
-    "x-amz-server-side-encryption-aws-kms-key-id",
-    "x-amz-server-side-encryption-context",
-    "x-amz-server-side-encryption-customer-algorithm",
-    "x-amz-server-side-encryption-customer-key",
-    "x-amz-copy-source-server-side-encryption-customer-algorithm",
-    "x-amz-write-offset-bytes",
-];
+const NOT_BUILT: [&str; 1] = ["x-amz-write-offset-bytes"];
 
 /// Refuses a request that asks for what is not built.
 ///

@@ -7,6 +7,7 @@ mod bodies;
 mod body_check;
 mod bucket_access;
 mod bucket_documents;
+mod bucket_encryption;
 mod bucket_settings;
 mod buckets;
 mod checksums;
@@ -16,6 +17,7 @@ mod copy;
 mod cors;
 mod delete;
 mod digested_body;
+mod encryption;
 mod errors;
 mod form;
 mod get;
@@ -29,6 +31,7 @@ mod object_settings;
 mod part;
 mod put;
 mod range;
+mod sealed_bodies;
 mod server;
 mod service;
 mod versions;
@@ -43,34 +46,36 @@ use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
     CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CreateBucketInput,
     CreateBucketOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput,
-    DeleteBucketCorsInput, DeleteBucketCorsOutput, DeleteBucketInput, DeleteBucketOutput,
+    DeleteBucketCorsInput, DeleteBucketCorsOutput, DeleteBucketEncryptionInput,
+    DeleteBucketEncryptionOutput, DeleteBucketInput, DeleteBucketOutput,
     DeleteBucketOwnershipControlsInput, DeleteBucketOwnershipControlsOutput,
     DeleteBucketPolicyInput, DeleteBucketPolicyOutput, DeleteBucketTaggingInput,
     DeleteBucketTaggingOutput, DeleteBucketWebsiteInput, DeleteBucketWebsiteOutput,
     DeleteObjectInput, DeleteObjectOutput, DeleteObjectTaggingInput, DeleteObjectTaggingOutput,
     DeleteObjectsInput, DeleteObjectsOutput, DeletePublicAccessBlockInput,
     DeletePublicAccessBlockOutput, GetBucketAclInput, GetBucketAclOutput, GetBucketCorsInput,
-    GetBucketCorsOutput, GetBucketLocationInput, GetBucketLocationOutput, GetBucketLoggingInput,
-    GetBucketLoggingOutput, GetBucketOwnershipControlsInput, GetBucketOwnershipControlsOutput,
-    GetBucketPolicyInput, GetBucketPolicyOutput, GetBucketPolicyStatusInput,
-    GetBucketPolicyStatusOutput, GetBucketRequestPaymentInput, GetBucketRequestPaymentOutput,
-    GetBucketTaggingInput, GetBucketTaggingOutput, GetBucketVersioningInput,
-    GetBucketVersioningOutput, GetBucketWebsiteInput, GetBucketWebsiteOutput, GetObjectAclInput,
-    GetObjectAclOutput, GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectInput,
-    GetObjectLegalHoldInput, GetObjectLegalHoldOutput, GetObjectLockConfigurationInput,
-    GetObjectLockConfigurationOutput, GetObjectOutput, GetObjectRetentionInput,
-    GetObjectRetentionOutput, GetObjectTaggingInput, GetObjectTaggingOutput,
-    GetPublicAccessBlockInput, GetPublicAccessBlockOutput, HeadBucketInput, HeadBucketOutput,
-    HeadObjectInput, HeadObjectOutput, ListBucketsInput, ListBucketsOutput,
+    GetBucketCorsOutput, GetBucketEncryptionInput, GetBucketEncryptionOutput,
+    GetBucketLocationInput, GetBucketLocationOutput, GetBucketLoggingInput, GetBucketLoggingOutput,
+    GetBucketOwnershipControlsInput, GetBucketOwnershipControlsOutput, GetBucketPolicyInput,
+    GetBucketPolicyOutput, GetBucketPolicyStatusInput, GetBucketPolicyStatusOutput,
+    GetBucketRequestPaymentInput, GetBucketRequestPaymentOutput, GetBucketTaggingInput,
+    GetBucketTaggingOutput, GetBucketVersioningInput, GetBucketVersioningOutput,
+    GetBucketWebsiteInput, GetBucketWebsiteOutput, GetObjectAclInput, GetObjectAclOutput,
+    GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectInput, GetObjectLegalHoldInput,
+    GetObjectLegalHoldOutput, GetObjectLockConfigurationInput, GetObjectLockConfigurationOutput,
+    GetObjectOutput, GetObjectRetentionInput, GetObjectRetentionOutput, GetObjectTaggingInput,
+    GetObjectTaggingOutput, GetPublicAccessBlockInput, GetPublicAccessBlockOutput, HeadBucketInput,
+    HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListBucketsInput, ListBucketsOutput,
     ListMultipartUploadsInput, ListMultipartUploadsOutput, ListObjectVersionsInput,
     ListObjectVersionsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
     ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutBucketAclInput, PutBucketAclOutput,
-    PutBucketCorsInput, PutBucketCorsOutput, PutBucketLoggingInput, PutBucketLoggingOutput,
-    PutBucketOwnershipControlsInput, PutBucketOwnershipControlsOutput, PutBucketPolicyInput,
-    PutBucketPolicyOutput, PutBucketRequestPaymentInput, PutBucketRequestPaymentOutput,
-    PutBucketTaggingInput, PutBucketTaggingOutput, PutBucketVersioningInput,
-    PutBucketVersioningOutput, PutBucketWebsiteInput, PutBucketWebsiteOutput, PutObjectAclInput,
-    PutObjectAclOutput, PutObjectInput, PutObjectLegalHoldInput, PutObjectLegalHoldOutput,
+    PutBucketCorsInput, PutBucketCorsOutput, PutBucketEncryptionInput, PutBucketEncryptionOutput,
+    PutBucketLoggingInput, PutBucketLoggingOutput, PutBucketOwnershipControlsInput,
+    PutBucketOwnershipControlsOutput, PutBucketPolicyInput, PutBucketPolicyOutput,
+    PutBucketRequestPaymentInput, PutBucketRequestPaymentOutput, PutBucketTaggingInput,
+    PutBucketTaggingOutput, PutBucketVersioningInput, PutBucketVersioningOutput,
+    PutBucketWebsiteInput, PutBucketWebsiteOutput, PutObjectAclInput, PutObjectAclOutput,
+    PutObjectInput, PutObjectLegalHoldInput, PutObjectLegalHoldOutput,
     PutObjectLockConfigurationInput, PutObjectLockConfigurationOutput, PutObjectOutput,
     PutObjectRetentionInput, PutObjectRetentionOutput, PutObjectTaggingInput,
     PutObjectTaggingOutput, PutPublicAccessBlockInput, PutPublicAccessBlockOutput,
@@ -148,6 +153,9 @@ operations! {
     get_bucket_cors: GetBucketCorsInput => GetBucketCorsOutput,
     put_bucket_cors: PutBucketCorsInput => PutBucketCorsOutput,
     delete_bucket_cors: DeleteBucketCorsInput => DeleteBucketCorsOutput,
+    get_bucket_encryption: GetBucketEncryptionInput => GetBucketEncryptionOutput,
+    put_bucket_encryption: PutBucketEncryptionInput => PutBucketEncryptionOutput,
+    delete_bucket_encryption: DeleteBucketEncryptionInput => DeleteBucketEncryptionOutput,
     get_bucket_website: GetBucketWebsiteInput => GetBucketWebsiteOutput,
     put_bucket_website: PutBucketWebsiteInput => PutBucketWebsiteOutput,
     delete_bucket_website: DeleteBucketWebsiteInput => DeleteBucketWebsiteOutput,

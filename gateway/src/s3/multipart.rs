@@ -29,6 +29,7 @@ impl S3Gateway {
         request: S3Request<CreateMultipartUploadInput>,
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
         headers::refuse_not_built(&request.headers)?;
+        let asked_encryption = self.encryption_asked(&request)?;
         let caller = Caller::of(&request);
         let input = request.input;
         let key = ObjectKey::parse(input.key.as_str()).map_err(errors::from_name)?;
@@ -49,8 +50,14 @@ impl S3Gateway {
             }
         };
         let bucket = self.bucket(&input.bucket).await?;
+        let sealing = self.sealing(&bucket, &asked_encryption)?;
         let (owner, attributes) = self
-            .new_attributes(&caller, &bucket, &request.headers)
+            .new_attributes(
+                &caller,
+                &bucket,
+                &request.headers,
+                sealing.map(|sealing| sealing.row),
+            )
             .await?;
         let upload = Upload {
             id: UploadId::generate(),
@@ -62,11 +69,12 @@ impl S3Gateway {
             attributes,
         };
         let id = upload.id;
+        let shown = asked_encryption.shown(upload.attributes.encryption.as_ref());
         self.metastore
             .create_upload(bucket.id, &key, upload)
             .await
             .map_err(errors::from_metadata)?;
-        Ok(S3Response::new(CreateMultipartUploadOutput {
+        let output = CreateMultipartUploadOutput {
             bucket: Some(input.bucket),
             key: Some(xml_text(input.key)),
             upload_id: Some(id.to_string()),
@@ -74,7 +82,8 @@ impl S3Gateway {
                 .map(|(algorithm, _)| ChecksumAlgorithm::from_static(checksums::name(algorithm))),
             checksum_type: checksum.map(|(_, kind)| ChecksumType::from_static(kind_name(kind))),
             ..CreateMultipartUploadOutput::default()
-        }))
+        };
+        Ok(S3Response::with_headers(output, shown))
     }
 
     /// `DELETE /bucket/key?uploadId=`.

@@ -29,7 +29,8 @@ impl S3Gateway {
         &self,
         request: S3Request<GetObjectAttributesInput>,
     ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
-        headers::refuse_not_built(&request.headers)?;
+        let encryption_asked = self.encryption_asked(&request)?;
+        encryption_asked.refuse_method()?;
         let input = request.input;
         // Some clients send one header with a list, others one header for each.
         let asked: Vec<_> = input
@@ -50,6 +51,8 @@ impl S3Gateway {
         let object = self
             .object(&bucket, &key, input.version_id.as_deref())
             .await?;
+        let customer = encryption_asked.customer.as_ref();
+        self.opening_key(bucket.id, object.attributes.encryption.as_ref(), customer)?;
         let mut output = GetObjectAttributesOutput {
             last_modified: Some(headers::to_timestamp(object.modified_at)),
             version_id: shown_version(&bucket, object.version),

@@ -21,6 +21,7 @@ use super::attributes::{
 use super::object_lock::refuse_weaker;
 use super::service::{S3Gateway, shown_version};
 use super::{errors, headers};
+use crate::http::Peer;
 
 /// Times that a change looks again after another one got in between.
 const ATTEMPTS_MAX: usize = 32;
@@ -163,6 +164,7 @@ impl S3Gateway {
         let asked = Asked {
             headers: &request.headers,
             uri: &request.uri,
+            peer: Peer::of(&request.extensions),
         };
         let input = &request.input;
         let bucket = self.bucket(&input.bucket).await?;

@@ -11,14 +11,18 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
 
 use super::access::{Asked, Caller};
+use super::bodies::IncomingBody;
 use super::body_check::BodyCheck;
 use super::checksums::{name, set_checksum};
 use super::conditions::ReadConditions;
+use super::copy::{CopiedObject, CopyFrom};
+use super::encryption::{EncryptionRequest, Sealing, etag_of};
 use super::put::{declared_length, is_refusal};
 use super::range::{Selection, copy_source_range};
 use super::service::S3Gateway;
 use super::{errors, headers};
 use crate::chunks::BodyOwner;
+use crate::http::Peer;
 
 /// Where a part goes.
 struct Target {
@@ -26,6 +30,8 @@ struct Target {
     key: ObjectKey,
     upload: Upload,
     number: PartNumber,
+    /// How its bytes are sealed.
+    sealing: Option<Sealing>,
 }
 
 /// A part's bytes on their way in.
@@ -42,7 +48,7 @@ impl S3Gateway {
         &self,
         request: S3Request<UploadPartInput>,
     ) -> S3Result<S3Response<UploadPartOutput>> {
-        headers::refuse_not_built(&request.headers)?;
+        let asked = self.encryption_asked(&request)?;
         let input = request.input;
         let check = BodyCheck::declared_in(&request.headers)?;
         let body_bytes = declared_length(input.content_length)?;
@@ -53,6 +59,7 @@ impl S3Gateway {
                 input.key,
                 &input.upload_id,
                 input.part_number,
+                &asked,
             )
             .await?;
         refuse_other_algorithm(&target.upload, check.algorithm())?;
@@ -74,7 +81,8 @@ impl S3Gateway {
         if let Some(checksum) = &part.checksum {
             set_checksum!(output, checksum);
         }
-        Ok(S3Response::new(output))
+        let shown = asked.shown(target.upload.attributes.encryption.as_ref());
+        Ok(S3Response::with_headers(output, shown))
     }
 
     /// `PUT /bucket/key?partNumber=&uploadId=` with `x-amz-copy-source`.
@@ -82,7 +90,7 @@ impl S3Gateway {
         &self,
         request: S3Request<UploadPartCopyInput>,
     ) -> S3Result<S3Response<UploadPartCopyOutput>> {
-        headers::refuse_not_built(&request.headers)?;
+        let encryption_asked = self.encryption_asked(&request)?;
         let caller = Caller::of(&request);
         let input = request.input;
         let target = self
@@ -91,13 +99,23 @@ impl S3Gateway {
                 input.key,
                 &input.upload_id,
                 input.part_number,
+                &encryption_asked,
             )
             .await?;
         let asked = Asked {
             headers: &request.headers,
             uri: &request.uri,
+            peer: Peer::of(&request.extensions),
         };
-        let (source, source_version) = self.copy_source(&caller, &input.copy_source, asked).await?;
+        let source = CopyFrom {
+            source: &input.copy_source,
+            customer: encryption_asked.source_customer.as_ref(),
+        };
+        let CopiedObject {
+            object: source,
+            key: source_key,
+            shown_version: source_version,
+        } = self.copy_source(&caller, source, asked).await?;
         ReadConditions {
             if_match: input.copy_source_if_match,
             if_none_match: input.copy_source_if_none_match,
@@ -112,7 +130,7 @@ impl S3Gateway {
         let body_bytes = range.length_bytes();
         self.check_size(body_bytes)?;
 
-        let body = self.copy_body(&source, range).await?;
+        let body = self.copy_body(&source, source_key.as_ref(), range).await?;
         let check = BodyCheck::default();
         let body = PartBody {
             body,
@@ -129,11 +147,13 @@ impl S3Gateway {
         if let Some(checksum) = &part.checksum {
             set_checksum!(result, checksum);
         }
-        Ok(S3Response::new(UploadPartCopyOutput {
+        let output = UploadPartCopyOutput {
             copy_part_result: Some(result),
             copy_source_version_id: source_version,
             ..UploadPartCopyOutput::default()
-        }))
+        };
+        let shown = encryption_asked.shown(target.upload.attributes.encryption.as_ref());
+        Ok(S3Response::with_headers(output, shown))
     }
 
     async fn target(
@@ -142,6 +162,7 @@ impl S3Gateway {
         key: String,
         upload: &str,
         number: i32,
+        asked: &EncryptionRequest,
     ) -> S3Result<Target> {
         let number = PartNumber::parse(i64::from(number)).map_err(errors::from_name)?;
         let key = ObjectKey::parse(key).map_err(errors::from_name)?;
@@ -152,11 +173,15 @@ impl S3Gateway {
             .upload(bucket.id, &key, id)
             .await
             .map_err(errors::from_metadata)?;
+        let encryption = upload.attributes.encryption.as_ref();
+        let data_key = self.opening_key(bucket.id, encryption, asked.customer.as_ref())?;
+        let sealing = encryption.cloned().zip(data_key);
         Ok(Target {
             bucket,
             key,
-            upload,
             number,
+            sealing: sealing.map(|(row, key)| Sealing { row, key }),
+            upload,
         })
     }
 
@@ -171,14 +196,19 @@ impl S3Gateway {
         };
         let algorithm = target.upload.checksum.map(|(algorithm, _)| algorithm);
         let (stream, tally) = body.check.tally(body.body, algorithm);
+        let incoming = IncomingBody::new(stream, body.body_bytes, target.sealing.as_ref());
+        let (stream, stored_bytes, plain_crc) =
+            incoming.stored(|key| key.of_part(target.number.get(), sequence.0));
         let written = self
             .writer
-            .write(owner, body.body_bytes, stream)
+            .write(owner, stored_bytes, stream)
             .await
             .map_err(errors::from_write)?;
+        let crc64 = plain_crc.map_or(Some(written.crc64), |crc| crc.get());
+        let crc64 = crc64.ok_or_else(|| s3_error!(IncompleteBody))?;
         let verified = body
             .check
-            .verify(tally.finish(written.crc64), body.trailers.as_ref());
+            .verify(tally.finish(crc64), body.trailers.as_ref());
         let checked = match verified {
             Ok(checked) => checked,
             Err(mismatch) => {
@@ -191,7 +221,7 @@ impl S3Gateway {
             sequence,
             modified_at: Timestamp::now(),
             size_bytes: body.body_bytes,
-            etag: checked.etag,
+            etag: etag_of(checked.md5, target.sealing.as_ref()),
             checksum: Some(checked.checksum),
             layout: written.layout,
         };

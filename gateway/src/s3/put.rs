@@ -10,8 +10,10 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use tracing::warn;
 
 use super::access::Caller;
+use super::bodies::IncomingBody;
 use super::body_check::BodyCheck;
 use super::checksums::{kind_name, set_checksum};
+use super::encryption::etag_of;
 use super::service::S3Gateway;
 use super::{conditions, errors, headers};
 
@@ -22,6 +24,7 @@ impl S3Gateway {
         request: S3Request<PutObjectInput>,
     ) -> S3Result<S3Response<PutObjectOutput>> {
         headers::refuse_not_built(&request.headers)?;
+        let asked = self.encryption_asked(&request)?;
         let caller = Caller::of(&request);
         let input = request.input;
         let key = ObjectKey::parse(input.key).map_err(errors::from_name)?;
@@ -33,8 +36,10 @@ impl S3Gateway {
         let body_bytes = declared_length(input.content_length)?;
         self.check_size(body_bytes)?;
         let bucket = self.bucket(&input.bucket).await?;
+        let sealing = self.sealing(&bucket, &asked)?;
+        let row = sealing.as_ref().map(|sealing| sealing.row.clone());
         let (owner, attributes) = self
-            .new_attributes(&caller, &bucket, &request.headers)
+            .new_attributes(&caller, &bucket, &request.headers, row)
             .await?;
         self.expect_condition(&bucket, &key, &condition).await?;
 
@@ -44,7 +49,12 @@ impl S3Gateway {
             .unwrap_or_else(|| StreamingBlob::from_bytes(bytes::Bytes::new()));
         let (body, tally) = check.tally(body, None);
         let stored = self
-            .store_body(&bucket, &key, sequence, body_bytes, body)
+            .store_body(
+                &bucket,
+                &key,
+                sequence,
+                IncomingBody::new(body, body_bytes, sealing.as_ref()),
+            )
             .await?;
         let verified = check.verify(
             tally.finish(stored.crc64),
@@ -63,7 +73,7 @@ impl S3Gateway {
             sequence,
             modified_at: Timestamp::now(),
             size_bytes: body_bytes,
-            etag: checked.etag,
+            etag: etag_of(checked.md5, sealing.as_ref()),
             checksum: Some(checked.checksum.clone()),
             headers: system_headers,
             user_metadata,
@@ -72,6 +82,7 @@ impl S3Gateway {
             order: VersionOrder::FIRST,
             attributes,
         };
+        let shown = asked.shown(object.attributes.encryption.as_ref());
         let mut output = PutObjectOutput {
             e_tag: Some(headers::to_etag(&object.etag)),
             checksum_type: Some(ChecksumType::from_static(kind_name(checked.checksum.kind))),
@@ -89,7 +100,7 @@ impl S3Gateway {
         };
         let version = self.commit_new(commit).await?;
         output.version_id = written_version(version);
-        Ok(S3Response::new(output))
+        Ok(S3Response::with_headers(output, shown))
     }
 
     /// Refuses a write whose condition does not hold now, before its body is read. The commit checks

@@ -49,7 +49,7 @@ impl Selection {
     /// The bytes of a part; `parts` is empty for an object that was not uploaded in parts.
     ///
     /// # Errors
-    /// `InvalidArgument` for no part number; `InvalidPartNumber` (416) for a part that is not there.
+    /// `InvalidArgument` for no part number; `InvalidPart` for a part that is not there.
     pub fn of_part(number: i32, parts: &[PartEntry], size_bytes: u64) -> S3Result<Self> {
         let number = PartNumber::parse(i64::from(number)).map_err(errors::from_name)?;
         if parts.is_empty() && number.get() == 1 {
@@ -69,12 +69,10 @@ impl Selection {
             }
             start = end;
         }
-        let mut error = S3Error::with_message(
-            S3ErrorCode::Custom("InvalidPartNumber".into()),
+        Err(S3Error::with_message(
+            S3ErrorCode::InvalidPart,
             "The requested partnumber is not satisfiable",
-        );
-        error.set_status_code(http::StatusCode::RANGE_NOT_SATISFIABLE);
-        Err(error)
+        ))
     }
 
     /// The `Content-Range` header of the answer, if it has one.

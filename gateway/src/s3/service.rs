@@ -12,6 +12,7 @@ use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 use super::access::{Directory, Gate};
 use super::errors;
 use crate::chunks::{BodyReader, BodyWriter};
+use crate::sealing::KeyRing;
 
 /// Bounds and names that operators set.
 #[derive(Debug, Clone)]
@@ -22,6 +23,10 @@ pub struct S3Settings {
     pub object_max_bytes: u64,
     /// Longest body that is kept in the metadata; 0 where chunks would be safer.
     pub inline_max_bytes: u64,
+    /// Key of the key ring for requests that ask for one and name none.
+    pub kms_default_key: Option<String>,
+    /// Whether clients may send keys of their own (SSE-C) over connections without TLS.
+    pub customer_keys_in_clear: bool,
 }
 
 /// The S3 operations over one cluster. Cheap to clone.
@@ -33,6 +38,10 @@ pub struct S3Gateway {
     pub(super) settings: Arc<S3Settings>,
     pub(super) directory: Directory,
     pub(super) gate: Gate,
+    pub(super) key_ring: Arc<KeyRing>,
+    /// Changes of buckets' settings take turns here, so that many at once do not starve each other;
+    /// what keeps gateways apart is the compare-and-set.
+    pub(super) settings_turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl S3Gateway {
@@ -44,6 +53,7 @@ impl S3Gateway {
         reader: BodyReader,
         settings: S3Settings,
         directory: Directory,
+        key_ring: Arc<KeyRing>,
     ) -> Self {
         Self {
             gate: Gate::new(Arc::clone(&metastore), directory.clone()),
@@ -52,6 +62,8 @@ impl S3Gateway {
             writer,
             reader,
             settings: Arc::new(settings),
+            key_ring,
+            settings_turn: Arc::default(),
         }
     }
 

@@ -21,6 +21,7 @@ use super::caller::{Caller, Directory};
 use super::context::RequestContext;
 use super::decide::{Facts, ObjectFacts, decide};
 use super::policy::Policy;
+use crate::http::Peer;
 use crate::s3::{errors, form};
 
 /// Tells from a policy's text whether its conditions look at the tags of what is there.
@@ -33,6 +34,8 @@ pub struct Asked<'a> {
     pub headers: &'a HeaderMap,
     /// Its address.
     pub uri: &'a Uri,
+    /// Where it came from.
+    pub peer: Option<Peer>,
 }
 
 /// Credentials that were verified before a request is served anew; stands in its extensions.
@@ -138,8 +141,8 @@ impl Gate {
             headers: asked.headers,
             uri: asked.uri,
             caller,
-            source_ip: None,
-            secure: false,
+            source_ip: asked.peer.map(|peer| peer.address),
+            secure: asked.peer.is_some_and(|peer| peer.secure),
             existing_tags: object
                 .as_ref()
                 .map(|object| object.attributes.tags.as_slice())
@@ -234,6 +237,7 @@ impl S3Access for Gate {
         let asked = Asked {
             headers: &headers,
             uri: &uri,
+            peer: Peer::of(context.extensions_mut()),
         };
         self.admit(
             &operation,
@@ -255,6 +259,7 @@ impl S3Access for Gate {
         let asked = Asked {
             headers: &request.headers,
             uri: &request.uri,
+            peer: Peer::of(&request.extensions),
         };
         let need: Option<Need> = need("PostObject", false);
         let action = need.map_or("s3:PutObject", |need| need.action);

@@ -1,0 +1,198 @@
+//! Whose key wraps a data key: this store's master key, a named key of the operator's, or a key
+//! that the client sends along each time. A wrapped key is one version byte, a salt of 32 bytes,
+//! and the data key sealed under a key derived from wrapping key and salt.
+
+use std::collections::BTreeMap;
+
+use bytes::BytesMut;
+
+use super::cipher::{self, Cipher, KEY_BYTES, TAG_BYTES};
+use super::data_key::DataKey;
+
+const WRAPPED_VERSION: u8 = 1;
+const SALT_BYTES: usize = 32;
+const WRAPPED_BYTES: usize = 1 + SALT_BYTES + KEY_BYTES + TAG_BYTES;
+
+const STORE: &[u8] = b"sextant store 1";
+const NAMED: &[u8] = b"sextant named 1";
+const GIVEN: &[u8] = b"sextant given 1";
+const SECRET: &[u8] = b"sextant secret 1";
+
+/// The keys of one store. Never printed.
+pub struct KeyRing {
+    master: [u8; KEY_BYTES],
+    named: BTreeMap<String, [u8; KEY_BYTES]>,
+}
+
+/// The key that wraps.
+#[derive(Clone, Copy)]
+pub enum WrappingKey<'a> {
+    /// The store's own.
+    Store,
+    /// The operator's of this name.
+    Named(&'a str),
+    /// The client's.
+    Given(&'a [u8; KEY_BYTES]),
+}
+
+/// Why a key cannot be wrapped or unwrapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyRingError {
+    /// There is no key of that name.
+    #[error("the key ring has no key of that name")]
+    UnknownKey,
+    /// It was wrapped under another key or for something else.
+    #[error("the key is not the one that it was sealed with")]
+    WrongKey,
+}
+
+impl KeyRing {
+    /// A ring of the store's `master` key and the operator's `named` ones.
+    #[must_use]
+    pub fn new(master: [u8; KEY_BYTES], named: BTreeMap<String, [u8; KEY_BYTES]>) -> Self {
+        Self { master, named }
+    }
+
+    /// Whether there is a key of that name.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        self.named.contains_key(name)
+    }
+
+    /// Wraps a data key for `purpose`, which must be said again to unwrap it.
+    ///
+    /// # Errors
+    /// `UnknownKey`.
+    pub fn wrap(
+        &self,
+        key: &DataKey,
+        with: WrappingKey<'_>,
+        purpose: &[u8],
+    ) -> Result<Vec<u8>, KeyRingError> {
+        let salt = cipher::random::<SALT_BYTES>();
+        let mut sealed = BytesMut::from(&key.as_bytes()[..]);
+        // The salt makes the derived key new, so that the nonce is used once.
+        self.cipher(with, &salt)?.seal(0, purpose, &mut sealed);
+        Ok([&[WRAPPED_VERSION], &salt[..], &sealed].concat())
+    }
+
+    /// The data key that [`wrap`](Self::wrap) wrapped.
+    ///
+    /// # Errors
+    /// `UnknownKey`; `WrongKey` where the key, the purpose or the bytes are others.
+    pub fn unwrap(
+        &self,
+        wrapped: &[u8],
+        with: WrappingKey<'_>,
+        purpose: &[u8],
+    ) -> Result<DataKey, KeyRingError> {
+        if wrapped.len() != WRAPPED_BYTES || wrapped[0] != WRAPPED_VERSION {
+            return Err(KeyRingError::WrongKey);
+        }
+        let (salt, sealed) = wrapped[1..].split_at(SALT_BYTES);
+        let mut key = BytesMut::from(sealed);
+        let opened = self.cipher(with, salt)?.open(0, purpose, &mut key);
+        opened.map_err(|_| KeyRingError::WrongKey)?;
+        let key = key[..].try_into().map_err(|_| KeyRingError::WrongKey)?;
+        Ok(DataKey::from_bytes(key))
+    }
+
+    /// Seals a short secret of the store's own for `purpose`.
+    #[must_use]
+    pub fn seal_secret(&self, secret: &[u8], purpose: &[u8]) -> Vec<u8> {
+        let salt = cipher::random::<SALT_BYTES>();
+        let mut sealed = BytesMut::from(secret);
+        self.secrets(&salt).seal(0, purpose, &mut sealed);
+        [&[WRAPPED_VERSION], &salt[..], &sealed].concat()
+    }
+
+    /// The secret that [`seal_secret`](Self::seal_secret) sealed.
+    ///
+    /// # Errors
+    /// `WrongKey` where the master key, the purpose or the bytes are others.
+    pub fn open_secret(&self, sealed: &[u8], purpose: &[u8]) -> Result<Vec<u8>, KeyRingError> {
+        let rest = match sealed.split_first() {
+            Some((&WRAPPED_VERSION, rest)) if rest.len() >= SALT_BYTES + TAG_BYTES => rest,
+            _ => return Err(KeyRingError::WrongKey),
+        };
+        let (salt, sealed) = rest.split_at(SALT_BYTES);
+        let mut secret = BytesMut::from(sealed);
+        let opened = self.secrets(salt).open(0, purpose, &mut secret);
+        opened.map_err(|_| KeyRingError::WrongKey)?;
+        Ok(secret.to_vec())
+    }
+
+    fn secrets(&self, salt: &[u8]) -> Cipher {
+        Cipher::new(&cipher::derive(&self.master, salt, &[SECRET]))
+    }
+
+    fn cipher(&self, with: WrappingKey<'_>, salt: &[u8]) -> Result<Cipher, KeyRingError> {
+        let key = match with {
+            WrappingKey::Store => cipher::derive(&self.master, salt, &[STORE]),
+            WrappingKey::Named(name) => {
+                let key = self.named.get(name).ok_or(KeyRingError::UnknownKey)?;
+                cipher::derive(key, salt, &[NAMED, name.as_bytes()])
+            }
+            WrappingKey::Given(key) => cipher::derive(key, salt, &[GIVEN]),
+        };
+        Ok(Cipher::new(&key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring(master: u8) -> KeyRing {
+        let named = [("a", 1), ("b", 2)].map(|(name, byte)| (name.to_owned(), [byte; KEY_BYTES]));
+        KeyRing::new([master; KEY_BYTES], BTreeMap::from(named))
+    }
+
+    #[test]
+    fn a_wrapped_key_opens_with_its_own_key_and_purpose_alone() {
+        let (given, other) = ([7; KEY_BYTES], [8; KEY_BYTES]);
+        let all = [
+            WrappingKey::Store,
+            WrappingKey::Named("a"),
+            WrappingKey::Named("b"),
+            WrappingKey::Given(&given),
+            WrappingKey::Given(&other),
+        ];
+        let key = DataKey::generate();
+        for (at, with) in all.into_iter().enumerate() {
+            let wrapped = ring(9).wrap(&key, with, b"purpose").unwrap();
+            for (tried, wrong) in all.into_iter().enumerate() {
+                let opened = ring(9).unwrap(&wrapped, wrong, b"purpose");
+                assert_eq!(opened.is_ok(), tried == at, "{tried} of {at}");
+            }
+            assert!(ring(9).unwrap(&wrapped, with, b"another").is_err());
+            let opened = ring(9).unwrap(&wrapped, with, b"purpose").ok().unwrap();
+            assert_eq!(opened.as_bytes(), key.as_bytes());
+        }
+    }
+
+    #[test]
+    fn another_master_key_opens_nothing() {
+        let wrapped = ring(1).wrap(&DataKey::generate(), WrappingKey::Store, b"");
+        let opened = ring(2).unwrap(&wrapped.unwrap(), WrappingKey::Store, b"");
+        assert_eq!(opened.err(), Some(KeyRingError::WrongKey));
+        let sealed = ring(1).seal_secret(b"hunter2", b"user");
+        assert_eq!(ring(1).open_secret(&sealed, b"user").unwrap(), b"hunter2");
+        assert!(ring(2).open_secret(&sealed, b"user").is_err());
+        assert!(ring(1).open_secret(&sealed, b"other").is_err());
+    }
+
+    #[test]
+    fn names_that_the_ring_lacks_are_told_apart() {
+        let wrapped = ring(1).wrap(&DataKey::generate(), WrappingKey::Named("c"), b"");
+        assert_eq!(wrapped.err(), Some(KeyRingError::UnknownKey));
+    }
+
+    #[test]
+    fn bytes_that_are_no_wrapped_key_are_refused() {
+        for bytes in [&[][..], &[1; 10], &[2; WRAPPED_BYTES], &[1; WRAPPED_BYTES]] {
+            assert!(ring(1).unwrap(bytes, WrappingKey::Store, b"").is_err());
+            assert!(ring(1).open_secret(bytes, b"").is_err());
+        }
+    }
+}
