@@ -417,4 +417,28 @@ async fn foreign_and_truncated_segments_are_left_alone() {
     let all = chunks.into_iter().chain(more).collect();
     assert_holds_exactly(&store, &all).await;
     assert!(fs::read(cut.path().join("segments/00000009")).unwrap() == fs::read(foreign).unwrap());
+    let kept = fs::read_to_string(cut.path().join("segments/00000007")).unwrap();
+    assert_eq!(kept, "no segment");
+}
+
+#[tokio::test]
+async fn a_segment_that_nobody_knows_any_more_is_not_written_over() {
+    let (dir, store) = fresh_small();
+    put_all(&store, [10 * KIB; 3]).await;
+    store.close().await.unwrap();
+    drop(store);
+    fs::remove_dir_all(dir.path().join("index")).unwrap();
+    let path = segments(dir.path()).remove(0);
+    let file = File::options().write(true).open(&path).unwrap();
+    let end = u64::from(SEGMENT_BYTES) - 4096;
+    for header_at in [0, end] {
+        file.write_all_at(&[0xff; 4096], header_at).unwrap();
+    }
+    let before = fs::read(&path).unwrap();
+
+    let store = open_small(dir.path());
+    let more = put_all(&store, [100 * KIB; 20]).await;
+
+    assert_holds_exactly(&store, &more).await;
+    assert!(fs::read(&path).unwrap() == before);
 }
