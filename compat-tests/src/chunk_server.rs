@@ -7,6 +7,7 @@ use chunkproto::ChunkInfo;
 use chunkproto::wire::{CHUNKS_PATH, LIST_LIMIT_MAX, ListPage};
 
 use crate::cluster::CLUSTER_SECRET;
+use crate::proxy::Proxy;
 use crate::server_process::ServerProcess;
 
 /// A chunk server that can be stopped and started again on the same data.
@@ -17,17 +18,25 @@ pub struct ChunkServer {
     dir: PathBuf,
     gateway_admin: String,
     address: String,
+    /// Through what the gateway reaches it.
+    proxy: Option<Proxy>,
 }
 
 impl ChunkServer {
     /// Starts a chunk server named `name` in `dir` that registers with a gateway.
-    pub(crate) async fn start(name: String, dir: &Path, gateway_admin: &str) -> Self {
+    pub(crate) async fn start(
+        name: String,
+        dir: &Path,
+        gateway_admin: &str,
+        proxy: Option<Proxy>,
+    ) -> Self {
         let mut server = Self {
             process: None,
             dir: dir.to_owned(),
             name,
             gateway_admin: gateway_admin.to_owned(),
             address: String::new(),
+            proxy,
         };
         server.start_again().await;
         server
@@ -40,21 +49,40 @@ impl ChunkServer {
     pub async fn start_again(&mut self) {
         self.process = None;
         let data = self.data().into_os_string();
-        let flags = ["--listen", "127.0.0.1:0", "--gateway", &self.gateway_admin];
+        let listen = match &self.proxy {
+            None => "127.0.0.1:0".to_owned(),
+            Some(_) => free_address(),
+        };
+        let flags = ["--listen", &listen, "--gateway", &self.gateway_admin];
         let mut arguments: Vec<OsString> = vec!["--data".into(), data];
         arguments.extend(flags.map(OsString::from));
+        if let Some(proxy) = &self.proxy {
+            proxy.lead_to(&listen);
+            arguments.extend(["--advertise".into(), proxy.url().into()]);
+        }
         let settings = [("SEXTANT_CLUSTER_SECRET", CLUSTER_SECRET)];
         let mut process =
             ServerProcess::start("chunkd", &self.name, &self.dir, &arguments, &settings);
         let line = process.ready_line("chunkd is ready at ").await;
-        let address = line.split_whitespace().next();
-        address
-            .expect("the line names the URL")
-            .clone_into(&mut self.address);
+        let advertised = line.split_whitespace().next();
+        let advertised = advertised.expect("the line names the URL").to_owned();
+        self.address = match &self.proxy {
+            None => advertised,
+            Some(_) => format!("http://{listen}"),
+        };
         self.process = Some(process);
     }
 
-    /// Base URL of its chunk API.
+    /// The proxy that the gateway reaches it through.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().expect("it was started behind a proxy")
+    }
+
+    /// Base URL of its chunk API, not through a proxy.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
@@ -98,4 +126,11 @@ impl ChunkServer {
         assert!(!page.truncated, "a test's node holds one page of chunks");
         page.chunks
     }
+}
+
+/// An address whose port was free a moment ago.
+fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    address.to_string()
 }

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::chunk_server::ChunkServer;
 use crate::endpoint::Endpoint;
 use crate::gateway_process::GatewayProcess;
+use crate::proxy::Proxy;
 use crate::wait::eventually;
 
 /// The secret that the processes of every test cluster share.
@@ -78,9 +79,21 @@ impl Cluster {
     /// # Panics
     /// When it does not become ready in time.
     pub async fn add_node(&mut self) -> usize {
+        self.add(None).await
+    }
+
+    /// The same, with a proxy between the gateway and it.
+    ///
+    /// # Panics
+    /// As [`add_node`](Self::add_node).
+    pub async fn add_node_behind_proxy(&mut self) -> usize {
+        self.add(Some(Proxy::start().await)).await
+    }
+
+    async fn add(&mut self, proxy: Option<Proxy>) -> usize {
         let number = self.nodes.len();
         let (name, dir) = (format!("chunkd-{number}"), self.dir.path());
-        let node = ChunkServer::start(name, dir, self.gateway.admin()).await;
+        let node = ChunkServer::start(name, dir, self.gateway.admin(), proxy).await;
         self.nodes.push(node);
         number
     }

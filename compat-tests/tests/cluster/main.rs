@@ -3,6 +3,7 @@
 
 mod deaths;
 mod healing;
+mod kills;
 mod kit;
 mod placement;
 mod restarts;
