@@ -19,10 +19,11 @@ use crate::chunks::{
 use crate::cluster::Membership;
 use crate::config::GatewayConfig;
 use crate::http::{ListenerLimits, serve_connections};
-use crate::jobs::{JobBoard, JobParts, run_jobs};
+use crate::jobs::{JobBoard, JobParts, LifecycleSettings, run_jobs};
+use crate::lifecycle::Calendar;
 use crate::s3::{Directory, RootKeys, S3Gateway, S3Server, S3Settings};
 use crate::sealing::KeyRing;
-use crate::{keys, users_file};
+use crate::{keys, s3, users_file};
 
 /// A request waits so long for its share of the memory budget.
 const BUDGET_PATIENCE: Duration = Duration::from_secs(30);
@@ -144,6 +145,7 @@ pub async fn run(listeners: Listeners, parts: Parts, config: &GatewayConfig) {
         hints: hint_queue,
         board,
         replicas: parts.writer.replicas,
+        lifecycle: lifecycle_settings(config),
     };
     let jobs = run_jobs(job_parts, &config.jobs, stopped.clone());
     let s3 = s3_server(parts, reads, hints, config);
@@ -184,6 +186,15 @@ pub async fn run(listeners: Listeners, parts: Parts, config: &GatewayConfig) {
     tokio::join!(serve_s3, serve_admin, jobs, announce_stop);
 }
 
+fn lifecycle_settings(config: &GatewayConfig) -> LifecycleSettings {
+    let day_seconds = config.jobs.lifecycle_day_seconds;
+    LifecycleSettings {
+        rules_of: s3::rules_of,
+        calendar: Calendar::with_days_of(day_seconds),
+        period: Duration::from_secs((day_seconds / 24).max(1)),
+    }
+}
+
 fn s3_server(
     parts: Parts,
     reads: RunningReads,
@@ -215,6 +226,7 @@ fn s3_server(
         inline_max_bytes,
         kms_default_key: config.kms_default_key.clone(),
         customer_keys_in_clear: config.sse_c_over_http,
+        calendar: Calendar::with_days_of(config.jobs.lifecycle_day_seconds),
     };
     let directory = Directory::new(Arc::clone(&parts.metastore), parts.keys);
     let gateway = S3Gateway::new(

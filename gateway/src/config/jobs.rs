@@ -35,6 +35,15 @@ pub struct JobConfig {
         default_value = "128MiB"
     )]
     pub repair_rate: ByteSize,
+    /// Seconds that a day of lifecycle rules lasts, 1 to 86400; less than a real one to watch rules work
+    #[arg(
+        long,
+        env = "SEXTANT_LIFECYCLE_DAY_SECONDS",
+        value_name = "SECONDS",
+        default_value_t = 86_400,
+        value_parser = clap::value_parser!(u64).range(1..=86_400)
+    )]
+    pub lifecycle_day_seconds: u64,
     /// Seconds after which a chunk server is compared with the metadata again, beyond each of its
     /// starts and each disk that it lost
     #[arg(

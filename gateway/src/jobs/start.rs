@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::copies::Copies;
 use super::garbage::GarbageCollector;
+use super::lifecycle::{LifecycleJob, LifecycleSettings};
 use super::progress::JobBoard;
 use super::reconcile::{ReconcileJob, ReconcileSettings, StrayLimits};
 use super::repair::{RepairJob, RepairSettings, write_hints};
@@ -34,6 +35,8 @@ pub struct JobParts {
     pub board: JobBoard,
     /// Replicas that each chunk should have.
     pub replicas: u8,
+    /// How lifecycle rules are carried out.
+    pub lifecycle: LifecycleSettings,
 }
 
 /// Runs all jobs until `stop` closes.
@@ -76,7 +79,11 @@ pub async fn run_jobs(parts: JobParts, config: &JobConfig, stop: watch::Receiver
     tokio::join!(
         runner.clone().run(garbage),
         runner.clone().run(repair),
-        runner.run(reconcile),
+        runner.clone().run(reconcile),
+        runner.run(LifecycleJob::new(
+            Arc::clone(&parts.metastore),
+            parts.lifecycle
+        )),
         write_hints(
             parts.hints,
             parts.metastore,

@@ -5,6 +5,7 @@
 mod garbage;
 mod kit;
 mod leases;
+mod lifecycle;
 #[path = "../nodes/mod.rs"]
 #[expect(dead_code, reason = "other suites use the rest")]
 mod nodes;
