@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use chunkproto::{ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkResult, NodeId};
+use tokio::sync::Semaphore;
 
 use super::admission::{Gate, StoreState, WritePermit};
 use super::busy::BusyIds;
@@ -27,6 +28,9 @@ use super::segment::{
 };
 use super::write::{RecordWriter, SealedRecord, TempFile};
 
+/// Threads that write records to segments at a time. Filesystems let one write to a file at a time;
+/// more threads would only burn CPU while they wait for each other.
+const SEGMENT_WRITERS: usize = 2;
 /// How often a chunk is looked up again whose record was moved in the meantime.
 const LOOKUPS_MAX: usize = 8;
 
@@ -47,6 +51,7 @@ pub(crate) struct Disk {
     segments: Arc<Segments>,
     index: Arc<Index>,
     segment_max_bytes: u64,
+    segment_writers: Arc<Semaphore>,
     busy: Arc<BusyIds>,
     closed: AtomicBool,
     identity: Identity,
@@ -88,6 +93,7 @@ impl Disk {
             segments,
             index,
             segment_max_bytes,
+            segment_writers: Arc::new(Semaphore::new(SEGMENT_WRITERS)),
             busy,
             closed: AtomicBool::new(false),
             identity,
@@ -149,6 +155,11 @@ impl Disk {
                 RecordWriter::in_segment(reservation, &head, permit)
             });
         begun.map_err(|fault| self.settle(head.id, fault))
+    }
+
+    /// The turns of those who write records to segments.
+    pub fn segment_writers(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.segment_writers)
     }
 
     /// Adds data to a record.

@@ -22,6 +22,7 @@ mod rebuild;
 mod record;
 mod segment;
 mod write;
+mod writeback;
 
 pub use admission::StoreState;
 pub use chunk_store::{ChunkStore, OwnedRead};

@@ -8,6 +8,7 @@ use chunkproto::{ChunkError, ChunkReceipt, ChunkResult, ChunkStream};
 use futures::StreamExt as _;
 
 use super::blocking;
+use super::blocking::Turns;
 use super::disk::Disk;
 use super::publish;
 use super::record::{Header, Plan};
@@ -57,14 +58,18 @@ pub(super) async fn receive(
         let record = SegmentRecord::new(RecordHead::of(header), data);
         return publish::append(disk, record, permit).await;
     }
+    let turns = match tier {
+        Tier::Segment => Turns::limited(disk.segment_writers()),
+        Tier::Group | Tier::OwnFile => Turns::unlimited(),
+    };
     let begin = move |disk: &Disk| match tier {
         Tier::OwnFile => disk.begin_file(&header, permit),
         Tier::Group | Tier::Segment => disk.begin_in_segment(header, permit),
     };
     let sealed = if declared_bytes <= SMALL_BYTES {
-        receive_small(&disk, begin, incoming).await?
+        receive_small(&disk, &turns, begin, incoming).await?
     } else {
-        receive_large(&disk, begin, incoming).await?
+        receive_large(&disk, &turns, begin, incoming).await?
     };
     publish::land(disk, sealed).await
 }
@@ -85,43 +90,46 @@ fn tier(disk: &Disk, header: &Header) -> Tier {
 /// All disk work in one trip.
 async fn receive_small(
     disk: &Arc<Disk>,
+    turns: &Turns,
     begin: impl FnOnce(&Disk) -> ChunkResult<RecordWriter> + Send + 'static,
     mut incoming: Incoming,
 ) -> ChunkResult<SealedRecord> {
     let data = incoming.gather_all().await?;
     let disk = Arc::clone(disk);
-    blocking::run(move || {
+    let written = turns.start(move || {
         let mut writer = begin(&disk)?;
         disk.append(&mut writer, &data)?;
         disk.seal(writer)
-    })
-    .await
+    });
+    written.await.finish().await
 }
 
 /// One trip per gathered run of bytes, with the next run gathered meanwhile.
 async fn receive_large(
     disk: &Arc<Disk>,
+    turns: &Turns,
     begin: impl FnOnce(&Disk) -> ChunkResult<RecordWriter> + Send + 'static,
     mut incoming: Incoming,
 ) -> ChunkResult<SealedRecord> {
     let beginning = Arc::clone(disk);
-    let mut under_way = blocking::start(move || begin(&beginning));
+    let mut under_way = turns.start(move || begin(&beginning)).await;
     loop {
         let gathered = incoming.next_run().await;
         let mut writer = under_way.finish().await?;
         let disk = Arc::clone(disk);
         let data = match gathered {
             Ok(Some(data)) => data,
-            Ok(None) => return blocking::run(move || disk.seal(writer)).await,
+            Ok(None) => return turns.start(move || disk.seal(writer)).await.finish().await,
             Err(error) => {
                 discard(writer).await;
                 return Err(error);
             }
         };
-        under_way = blocking::start(move || {
+        let append = move || {
             disk.append(&mut writer, &data)?;
             Ok(writer)
-        });
+        };
+        under_way = turns.start(append).await;
     }
 }
 

@@ -17,6 +17,7 @@ use super::durable;
 use super::fault::Fault;
 use super::record::{Header, Plan, Sums};
 use super::segment::{RecordHead, Reservation};
+use super::writeback;
 
 /// How much may be dirty in the page cache before it is synced, so that the last sync is short.
 const SYNC_EVERY_BYTES: u64 = 32 << 20;
@@ -67,6 +68,9 @@ pub(crate) struct SegmentRoom {
     /// Length of the record's head.
     pub head_bytes: u16,
     at: u64,
+    /// What is not written yet: of a small record all of it until its end, of others nothing.
+    gathered: Vec<Bytes>,
+    is_small: bool,
 }
 
 impl RecordWriter {
@@ -102,6 +106,8 @@ impl RecordWriter {
             at: reservation.offset.into(),
             head_bytes: head.bytes(),
             reservation,
+            gathered: Vec::new(),
+            is_small: head.length_bytes <= SMALL_BYTES,
         };
         room.append(&[Bytes::from(head.encode(room.reservation.file.nonce))])?;
         Ok(Self {
@@ -137,6 +143,7 @@ impl RecordWriter {
         );
         let (trailer, footer) = self.sums.finish();
         self.sink.append(&[Bytes::from(trailer)])?;
+        self.sink.end()?;
         let info = ChunkInfo {
             id: self.id,
             length_bytes: footer.length_bytes,
@@ -157,11 +164,30 @@ impl Sink {
             Self::Segment(room) => room.append(pieces),
         }
     }
+
+    fn end(&mut self) -> Result<(), Fault> {
+        match self {
+            Self::OwnFile(_) => Ok(()),
+            Self::Segment(room) => room.flush(),
+        }
+    }
 }
 
 impl SegmentRoom {
     fn append(&mut self, pieces: &[Bytes]) -> Result<(), Fault> {
-        self.reservation.file.write(pieces, self.at)?;
+        self.gathered.extend_from_slice(pieces);
+        if self.is_small {
+            return Ok(());
+        }
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<(), Fault> {
+        let pieces = std::mem::take(&mut self.gathered);
+        let file = &self.reservation.file;
+        file.write(&pieces, self.at)?;
+        let length_bytes = pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        writeback::begin(file.file(), self.at, length_bytes);
         self.at += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
         Ok(())
     }

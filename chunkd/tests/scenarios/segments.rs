@@ -1,12 +1,15 @@
 //! Small chunks share segments: what that promises across restarts, deletes, compaction, full disks,
 //! torn ends and bit rot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use chunkd::{ChunkStore, StoreOptions};
+use chunkd::{ChunkStore, Probe, Step, StoreOptions};
 use chunkproto::{ByteRange, ChunkError, ChunkId};
 use futures::future::join_all;
 use tempfile::TempDir;
@@ -143,6 +146,55 @@ async fn what_was_deleted_and_written_again_is_there_after_every_stop() {
     assert_holds_exactly(&open_small(cut.path()), &chunks).await;
     fs::remove_dir_all(cut.path().join("index")).unwrap();
     assert_holds_exactly(&open_small(cut.path()), &chunks).await;
+}
+
+#[tokio::test]
+async fn segments_that_die_by_themselves_are_used_again_without_a_move() {
+    let dir = TempDir::new().unwrap();
+    let moves = Arc::new(AtomicUsize::new(0));
+    let mut options = StoreOptions::new(dir.path());
+    options.segment_bytes = SEGMENT_BYTES;
+    let counted = Arc::clone(&moves);
+    options.probe = Probe::new(move |step| {
+        counted.fetch_add(usize::from(step == Step::MoveRecord), Ordering::SeqCst);
+        Ok(())
+    });
+    let store = ChunkStore::open(options).unwrap();
+    let mut kept = VecDeque::new();
+    // 40 MiB go through, 2 MiB at a time.
+    for seed in 0..1000 {
+        let (id, data) = (ChunkId::generate(), data(40 * KIB, seed));
+        put(&store, id, &data).await.unwrap();
+        kept.push_back(id);
+        if kept.len() > 50 {
+            store.delete(kept.pop_front().unwrap()).await.unwrap();
+        }
+    }
+    eventually("few segments", || segments(dir.path()).len() <= 20).await;
+    assert_eq!(moves.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_segment_whose_end_was_cut_off_by_an_error_is_freed_later() {
+    let dir = TempDir::new().unwrap();
+    let failures = Arc::new(AtomicUsize::new(0));
+    let mut options = StoreOptions::new(dir.path());
+    options.segment_bytes = SEGMENT_BYTES;
+    let counted = Arc::clone(&failures);
+    options.probe = Probe::new(move |step| {
+        let fails = step == Step::FreeSegment && counted.fetch_add(1, Ordering::SeqCst) == 0;
+        if fails {
+            Err(io::Error::other("made up"))
+        } else {
+            Ok(())
+        }
+    });
+    let store = ChunkStore::open(options).unwrap();
+    let chunks = put_all(&store, [40 * KIB; 30]).await;
+    for id in chunks.keys() {
+        store.delete(*id).await.unwrap();
+    }
+    eventually("another try", || failures.load(Ordering::SeqCst) > 1).await;
 }
 
 #[tokio::test]
@@ -365,4 +417,28 @@ async fn foreign_and_truncated_segments_are_left_alone() {
     let all = chunks.into_iter().chain(more).collect();
     assert_holds_exactly(&store, &all).await;
     assert!(fs::read(cut.path().join("segments/00000009")).unwrap() == fs::read(foreign).unwrap());
+    let kept = fs::read_to_string(cut.path().join("segments/00000007")).unwrap();
+    assert_eq!(kept, "no segment");
+}
+
+#[tokio::test]
+async fn a_segment_that_nobody_knows_any_more_is_not_written_over() {
+    let (dir, store) = fresh_small();
+    put_all(&store, [10 * KIB; 3]).await;
+    store.close().await.unwrap();
+    drop(store);
+    fs::remove_dir_all(dir.path().join("index")).unwrap();
+    let path = segments(dir.path()).remove(0);
+    let file = File::options().write(true).open(&path).unwrap();
+    let end = u64::from(SEGMENT_BYTES) - 4096;
+    for header_at in [0, end] {
+        file.write_all_at(&[0xff; 4096], header_at).unwrap();
+    }
+    let before = fs::read(&path).unwrap();
+
+    let store = open_small(dir.path());
+    let more = put_all(&store, [100 * KIB; 20]).await;
+
+    assert_holds_exactly(&store, &more).await;
+    assert!(fs::read(&path).unwrap() == before);
 }

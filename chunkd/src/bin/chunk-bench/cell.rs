@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::Failure;
-use crate::load;
+use crate::load::{self, PutLoad};
 use crate::sample::{Sample, Span};
 use crate::stores::{Layout, Stores};
 
@@ -33,6 +33,8 @@ pub(crate) struct Limits {
     pub(crate) rounds: u32,
     /// What one measurement of puts may write.
     pub(crate) written_max_bytes: u64,
+    /// What is kept while old chunks are deleted; without it nothing is deleted.
+    pub(crate) turnover_bytes: Option<u64>,
     /// Whether to read as well.
     pub(crate) gets: bool,
 }
@@ -88,9 +90,14 @@ impl Cell {
         outcome: &mut Outcome,
     ) -> Result<(), Failure> {
         let stores = Arc::new(Stores::open(dir, variant.layout, variant.stores)?);
-        let span = Span::after_warm_up(limits.span);
-        let written_max = limits.written_max_bytes;
-        let (puts, placed) = load::puts(&stores, self.clients, data, span, written_max).await?;
+        let load = PutLoad {
+            clients: self.clients,
+            data: data.clone(),
+            span: limits.span,
+            written_max_bytes: limits.written_max_bytes,
+            turnover_bytes: limits.turnover_bytes,
+        };
+        let (puts, placed) = load::puts(&stores, &load).await?;
         outcome.puts.add(puts);
         // Otherwise dropped here: its handles would keep the stores open.
         let placed = limits.gets.then_some(placed);

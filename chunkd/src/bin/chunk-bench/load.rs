@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chunkd::ChunkStore;
 use chunkproto::{ChunkId, ChunkPut, OwnerHint};
 use futures::TryStreamExt as _;
 use futures::stream::{self, StreamExt as _};
+use tokio::task::JoinSet;
 use tokio::task::coop::consume_budget;
 use uuid::Uuid;
 
@@ -19,11 +20,32 @@ use crate::stores::Stores;
 
 /// The chunks that gets choose from are so many bytes at most, so that they stay in memory.
 const HOT_BYTES: u64 = 256 << 20;
+/// Filling before a measurement under turnover ends by the bytes written, long before this.
+const FILL_MAX: Duration = Duration::from_secs(600);
 /// A chunk comes in pieces of this length, as bodies come through a gateway.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// A chunk and where it is.
 pub(crate) type Placed = (ChunkStore, ChunkId);
+
+/// Under turnover so many times what is kept is written before anything counts, so that the stores
+/// have found their rhythm.
+const TURNS_BEFORE: u64 = 3;
+
+/// What is put, and for how long.
+#[derive(Clone)]
+pub(crate) struct PutLoad {
+    /// Clients at a time.
+    pub(crate) clients: usize,
+    /// The bytes of each chunk.
+    pub(crate) data: Bytes,
+    /// Length of the measurement.
+    pub(crate) span: Duration,
+    /// It ends early when so much is written.
+    pub(crate) written_max_bytes: u64,
+    /// So many bytes are kept: beyond them each put is followed by the delete of an old chunk.
+    pub(crate) turnover_bytes: Option<u64>,
+}
 
 /// What the clients of one measurement of puts share.
 struct Puts {
@@ -34,46 +56,73 @@ struct Puts {
     allowance: AtomicU64,
     /// How many chunks each client remembers.
     kept: usize,
+    /// Whether it deletes those that it forgets.
+    deletes: bool,
 }
 
-/// Puts new chunks with these bytes until the span ends or `written_max_bytes` are written. Returns
-/// also the latest chunks, for [`gets`].
+/// Puts new chunks until the span ends or enough is written. Returns also the latest chunks, for
+/// [`gets`].
 ///
 /// # Errors
 /// The first error of any client.
 pub(crate) async fn puts(
     stores: &Arc<Stores>,
-    clients: usize,
-    data: &Bytes,
-    span: Span,
-    written_max_bytes: u64,
+    load: &PutLoad,
 ) -> Result<(Sample, Vec<Placed>), Failure> {
-    let hot = usize::try_from(HOT_BYTES)? / data.len();
-    let shared = Arc::new(Puts {
-        stores: Arc::clone(stores),
-        data: data.clone(),
-        span,
-        allowance: AtomicU64::new(written_max_bytes),
-        kept: (hot / clients).max(1),
-    });
-    let tasks = (0..clients).map(|_| put_in_turn(Arc::clone(&shared)));
-    let (sample, placed) = measure(span, data.len(), tasks).await?;
+    let mut held = vec![VecDeque::new(); load.clients];
+    if let Some(kept_bytes) = load.turnover_bytes {
+        let fill = PutLoad {
+            span: FILL_MAX,
+            written_max_bytes: kept_bytes * TURNS_BEFORE,
+            ..load.clone()
+        };
+        (_, held) = puts_from(stores, &fill, held).await?;
+    }
+    let (sample, placed) = puts_from(stores, load, held).await?;
     Ok((sample, placed.into_iter().flatten().collect()))
 }
 
-async fn put_in_turn(shared: Arc<Puts>) -> Result<(Latencies, VecDeque<Placed>), Failure> {
+async fn puts_from(
+    stores: &Arc<Stores>,
+    load: &PutLoad,
+    held: Vec<VecDeque<Placed>>,
+) -> Result<(Sample, Vec<VecDeque<Placed>>), Failure> {
+    let kept_bytes = usize::try_from(load.turnover_bytes.unwrap_or(HOT_BYTES))?;
+    let span = Span::after_warm_up(load.span);
+    let shared = Arc::new(Puts {
+        stores: Arc::clone(stores),
+        data: load.data.clone(),
+        span,
+        allowance: AtomicU64::new(load.written_max_bytes),
+        kept: (kept_bytes / load.data.len() / load.clients).max(1),
+        deletes: load.turnover_bytes.is_some(),
+    });
+    let tasks = held
+        .into_iter()
+        .map(|held| put_in_turn(Arc::clone(&shared), held));
+    measure(span, load.data.len(), tasks).await
+}
+
+async fn put_in_turn(
+    shared: Arc<Puts>,
+    mut placed: VecDeque<Placed>,
+) -> Result<(Latencies, VecDeque<Placed>), Failure> {
     let mut latencies = Latencies::of(shared.span);
-    let mut placed = VecDeque::new();
+    // One at a time beside the puts, as garbage is collected.
+    let mut deleting = JoinSet::new();
     while shared.span.is_open() && shared.may_write() {
         let (store, id) = (shared.stores.next().clone(), ChunkId::generate());
         let begun = Instant::now();
         put(&store, id, &shared.data).await?;
         latencies.note(begun);
         placed.push_back((store, id));
-        if placed.len() > shared.kept {
-            placed.pop_front();
+        let oldest = (placed.len() > shared.kept).then(|| placed.pop_front());
+        if let Some((store, id)) = oldest.flatten().filter(|_| shared.deletes) {
+            deleting.join_next().await.transpose()?.transpose()?;
+            deleting.spawn(async move { store.delete(id).await });
         }
     }
+    deleting.join_next().await.transpose()?.transpose()?;
     Ok((latencies, placed))
 }
 

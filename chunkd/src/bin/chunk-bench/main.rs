@@ -62,6 +62,10 @@ struct Arguments {
     /// A measurement of puts ends early when it has written so much
     #[arg(long, value_name = "MIB", default_value_t = 8192)]
     written_max_mib: u64,
+    /// Keep so much and delete the oldest chunk with each further put, as a store does that has been
+    /// in use for long; three times as much is written before anything counts
+    #[arg(long, value_name = "MIB")]
+    turnover_mib: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -103,6 +107,7 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
         span: Duration::from_secs(arguments.seconds),
         rounds: arguments.rounds,
         written_max_bytes: arguments.written_max_mib << 20,
+        turnover_bytes: arguments.turnover_mib.map(|mib| mib << 20),
         gets: arguments.gets,
     };
     let variants = arguments.variants();

@@ -2,6 +2,7 @@
 //! needed are told again, then the segment's life ends. A crash between any two steps leaves each
 //! chunk with at least one whole record, and the index knows which; the next compaction goes on.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -22,7 +23,8 @@ use super::group::{Entry, Group};
 use super::keeper::Tools;
 use super::record::{RecordHead, SegmentRecord};
 use super::scan::Scan;
-use super::table::{Purpose, SlotRow, SlotState};
+use super::slot::{SlotRow, SlotState};
+use super::table::{Purpose, Segments};
 use super::{Location, create};
 
 /// How much is moved before it is waited for.
@@ -39,9 +41,44 @@ pub(super) struct Compaction<'a> {
     slot: u32,
     /// Whether new chunks wait for the room: then it does not yield to other work.
     urgent: bool,
+    lives: OtherLives,
     batch: Vec<(Work, Hold)>,
     batch_bytes: u64,
     began: Instant,
+}
+
+/// The segments in use beside the one that is emptied, as they were at the beginning. Lives end here
+/// alone and do not return, so what was not needed then is not needed later.
+struct OtherLives {
+    /// Slot and generation.
+    lives: HashSet<(u32, u32)>,
+    /// Whether any may hold earlier records of a chunk that was moved out of it.
+    any_leftovers: bool,
+}
+
+impl OtherLives {
+    fn beside(segments: &Segments, slot: u32) -> Self {
+        let table = segments.lock();
+        let others = table.slots.iter();
+        let others =
+            others.filter(|(other, entry)| **other != slot && entry.row.state != SlotState::Free);
+        let (mut lives, mut any_leftovers) = (HashSet::new(), false);
+        for (other, entry) in others {
+            lives.insert((*other, entry.row.generation));
+            let state = entry.row.state;
+            any_leftovers |= matches!(state, SlotState::Emptying | SlotState::Retired);
+        }
+        Self {
+            lives,
+            any_leftovers,
+        }
+    }
+
+    /// Whether a delete of a record in that life must be told again: as long as a record of its
+    /// chunk may be found in a segment that is not free.
+    fn need(&self, slot: u32, generation: u32) -> bool {
+        self.any_leftovers || self.lives.contains(&(slot, generation))
+    }
 }
 
 impl<'a> Compaction<'a> {
@@ -51,18 +88,18 @@ impl<'a> Compaction<'a> {
             tools,
             slot,
             urgent,
+            lives: OtherLives::beside(&tools.segments, slot),
             batch: Vec::new(),
             batch_bytes: 0,
             began: Instant::now(),
         }
     }
 
-    /// Does it; true if the segment is free now. Otherwise it was stopped, or somebody still reads
-    /// from the segment.
+    /// Moves out what is needed; false if it was stopped or there is nothing to gain.
     ///
     /// # Errors
     /// `NoRoom` where nothing is left to move records to; nothing is lost, later is as good.
-    pub fn run(mut self, stop: &AtomicBool) -> Result<bool, Fault> {
+    pub fn empty(mut self, stop: &AtomicBool) -> Result<bool, Fault> {
         let (file, row) = {
             let mut table = self.tools.segments.lock();
             let row = table.slot(self.slot).row;
@@ -82,8 +119,7 @@ impl<'a> Compaction<'a> {
         }
         self.send()?;
         self.carry_hidden(&file)?;
-        drop(file);
-        self.free(row)
+        Ok(true)
     }
 
     /// Whether what has to be told again leaves a gain. Deletes that are still needed count as
@@ -95,7 +131,7 @@ impl<'a> Compaction<'a> {
             let needed = scanned.group.entries.iter().filter(|entry| match entry {
                 Entry::Delete {
                     slot, generation, ..
-                } => self.is_needed(*slot, *generation),
+                } => self.lives.need(*slot, *generation),
                 Entry::Put { .. } => false,
             });
             needed_bytes += Group::entries_bytes(needed.count());
@@ -121,7 +157,7 @@ impl<'a> Compaction<'a> {
                     told <= sequence,
                     "a delete is told when it happens or later"
                 );
-                if !self.is_needed(slot, generation) {
+                if !self.lives.need(slot, generation) {
                     return Ok(());
                 }
                 let work = Work::KeepDelete {
@@ -133,18 +169,6 @@ impl<'a> Compaction<'a> {
                 self.push(work, Arc::new((None, None)), 64)
             }
         }
-    }
-
-    /// Whether a delete must be told again: as long as a record of its chunk may be found in a
-    /// segment that is not free.
-    fn is_needed(&self, slot: u32, generation: u32) -> bool {
-        let table = self.tools.segments.lock();
-        table.slots.iter().any(|(other, entry)| {
-            let named = *other == slot && entry.row.generation == generation;
-            // May hold earlier records of any chunk that was moved out.
-            let leftover = matches!(entry.row.state, SlotState::Emptying | SlotState::Retired);
-            *other != self.slot && entry.row.state != SlotState::Free && (named || leftover)
-        })
     }
 
     /// Moves a record, if it is still its chunk's. A damaged one goes to quarantine.
@@ -253,34 +277,37 @@ impl<'a> Compaction<'a> {
         }
         self.send()
     }
+}
 
-    /// Ends the segment's life.
-    fn free(self, row: SlotRow) -> Result<bool, Fault> {
-        let segments = &self.tools.segments;
-        if !segments.retire(self.slot) {
-            return Ok(false);
-        }
-        let path = create::path(&segments.dir, self.slot);
-        let probe = segments.gate.probe();
-        probe
-            .at(Step::FlushIndex)
-            .map_err(Fault::io("index", &path))?;
-        // IMPORTANT: the index is durable before the groups go that it would be read from, and the
-        // segment's end is durable before it begins another life.
-        self.tools.checkpoint()?;
+/// Ends the lives of segments that were emptied; returns those that are free now. From the others
+/// somebody still reads.
+pub(super) fn free_all(tools: &Tools, emptied: Vec<u32>) -> Result<Vec<u32>, Fault> {
+    let segments = &tools.segments;
+    let retired: Vec<u32> = emptied
+        .into_iter()
+        .filter(|slot| segments.retire(*slot))
+        .collect();
+    if retired.is_empty() {
+        return Ok(retired);
+    }
+    let probe = segments.gate.probe();
+    probe
+        .at(Step::FlushIndex)
+        .map_err(Fault::io("index", &segments.dir))?;
+    // IMPORTANT: the index is durable before the groups go that it would be read from, and each
+    // segment's end is durable before it begins another life.
+    tools.checkpoint()?;
+    for slot in &retired {
+        let path = create::path(&segments.dir, *slot);
         probe
             .at(Step::FreeSegment)
             .map_err(Fault::io("free", &path))?;
-        create::end_life(
-            &path,
-            segments.node,
-            self.slot,
-            &row,
-            segments.gate.durability(),
-        )?;
-        segments.set_free(self.slot);
-        Ok(true)
+        let row = segments.lock().slot(*slot).row;
+        let durability = segments.gate.durability();
+        create::end_life(&path, segments.node, *slot, &row, durability)?;
+        segments.set_free(*slot);
     }
+    Ok(retired)
 }
 
 fn read_whole(

@@ -15,7 +15,8 @@ use super::super::durable;
 use super::super::fault::Fault;
 use super::file::SegmentFile;
 use super::header::{HEADER_BYTES, Nonce, SegmentHeader};
-use super::table::{Segments, SlotRow};
+use super::slot::SlotRow;
+use super::table::Segments;
 
 /// How much is zeroed by one system call.
 const ZEROES_BYTES: usize = 1 << 20;

@@ -12,6 +12,8 @@ use super::header::{HEADER_BYTES, Nonce, SegmentHeader};
 
 /// Most buffers that one system call takes (IOV_MAX on Linux).
 const BUFFERS_MAX: usize = 1024;
+/// How much of a file is looked at for zeroes at a time.
+const BLANK_WINDOW_BYTES: usize = 1 << 20;
 
 /// An open segment.
 pub(crate) struct SegmentFile {
@@ -84,6 +86,23 @@ pub(crate) fn read_header(path: &Path) -> Result<Option<SegmentHeader>, Fault> {
         }
     }
     Ok(None)
+}
+
+/// Whether the file at `path` has nothing but zeroes.
+pub(crate) fn is_blank(path: &Path) -> Result<bool, Fault> {
+    let file = File::open(path).map_err(Fault::io("open", path))?;
+    let mut window = vec![0; BLANK_WINDOW_BYTES];
+    let mut at = 0;
+    loop {
+        let read = read_up_to(&file, &mut window, at).map_err(Fault::io("read", path))?;
+        if window[..read].iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        if read < window.len() {
+            return Ok(true);
+        }
+        at += read as u64;
+    }
 }
 
 /// As much of `buffer` as the file has from `at` on.

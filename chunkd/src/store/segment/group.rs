@@ -3,6 +3,7 @@
 use chunkproto::{ChunkId, Crc64, block_crc32c};
 
 use super::super::bytes::{array_at, u32_at, u64_at};
+use super::super::record::check_length;
 use super::header::Nonce;
 
 /// Most entries in one group: more would not make the sync cheaper, and the first would wait.
@@ -161,13 +162,18 @@ impl Entry {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let id = ChunkId::from_bytes(array_at(bytes, 8));
         match bytes[0] {
-            PUT => Some(Self::Put {
-                id,
-                offset: u32_at(bytes, 4),
-                head_bytes: u16::try_from(u32_at(bytes, 40)).ok()?,
-                length_bytes: u64_at(bytes, 24),
-                crc64: Crc64(u64_at(bytes, 32)),
-            }),
+            PUT => {
+                let length_bytes = u64_at(bytes, 24);
+                // So that sums of offset, head and data stay far from an overflow.
+                check_length(length_bytes).ok()?;
+                Some(Self::Put {
+                    id,
+                    offset: u32_at(bytes, 4),
+                    head_bytes: u16::try_from(u32_at(bytes, 40)).ok()?,
+                    length_bytes,
+                    crc64: Crc64(u64_at(bytes, 32)),
+                })
+            }
             DELETE => Some(Self::Delete {
                 id,
                 slot: u32_at(bytes, 44),
@@ -175,6 +181,60 @@ impl Entry {
                 sequence: u64_at(bytes, 24),
             }),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NONCE: Nonce = Nonce([7; 16]);
+
+    fn put_of(length_bytes: u64) -> Entry {
+        Entry::Put {
+            id: ChunkId::from_bytes([1; 16]),
+            offset: u32::MAX,
+            head_bytes: u16::MAX,
+            length_bytes,
+            crc64: Crc64(3),
+        }
+    }
+
+    fn group_of(entry: Entry) -> Group {
+        Group {
+            sequence: 5,
+            ordinal: 6,
+            bytes: 1 << 20,
+            entries: vec![entry],
+        }
+    }
+
+    #[test]
+    fn lengths_that_no_chunk_has_are_refused_under_a_valid_checksum() {
+        for length_bytes in [0, u64::MAX] {
+            let head = group_of(put_of(length_bytes)).encode(NONCE);
+            assert!(Group::decode(&head, NONCE).is_none(), "{length_bytes}");
+        }
+        assert!(Group::decode(&group_of(put_of(1)).encode(NONCE), NONCE).is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_parser_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..512),
+            is_ours in any::<bool>(),
+        ) {
+            let mut bytes = bytes;
+            if is_ours && bytes.len() >= 24 {
+                bytes[..8].copy_from_slice(&MAGIC);
+                bytes[8..24].copy_from_slice(&NONCE.0);
+            }
+            if let Some(group) = Group::decode(&bytes, NONCE) {
+                prop_assert_eq!(&group.encode(NONCE)[..], &bytes[..Group::head_bytes(group.entries.len())]);
+            }
         }
     }
 }

@@ -13,8 +13,9 @@ use super::super::directory::Layout;
 use super::super::fault::Fault;
 use super::super::index::Index;
 use super::committer::Committer;
-use super::compact::Compaction;
+use super::compact::{self, Compaction};
 use super::create::{self, Fill};
+use super::slot::SlotState;
 use super::table::{RESERVE_SEGMENTS, Segments};
 
 /// How often the keeper looks when nothing woke it.
@@ -32,11 +33,18 @@ const FREE_KEPT_PERCENT: usize = 2;
 const LIVE_PERCENT: u64 = 50;
 /// The same when there is no room for new chunks.
 const LIVE_PERCENT_WHEN_FULL: u64 = 90;
+/// Most segments that are freed at a time.
+const FREED_TOGETHER: usize = 16;
+/// A segment that lost nothing for so long will not soon lose the rest by itself.
+const SETTLED_AFTER: Duration = Duration::from_secs(5);
+/// With more than this part of all sealed segments dead, none is waited for.
+const DEAD_PERCENT_MAX: u64 = 66;
 /// A segment that could not be freed, or whose deletes are still needed, waits so long while others
-/// have their turn.
+/// have their turn; after an error less.
 const PUT_OFF_FOR: Duration = Duration::from_secs(60);
+const PUT_OFF_AFTER_ERROR_FOR: Duration = Duration::from_secs(5);
 
-/// Segments whose compaction is put off, and since when.
+/// Segments whose compaction is put off, and until when.
 type PutOff = HashMap<u32, Instant>;
 
 /// The running thread. Dropping it stops it after the record that it is moving.
@@ -89,7 +97,7 @@ fn run(tools: &Tools, stop: &AtomicBool) {
     let mut again = false;
     let mut put_off = PutOff::new();
     while !stop.load(Ordering::SeqCst) {
-        let look_now = again || tools.segments.wait_for_nudge(LOOK_EVERY);
+        let look_now = again || tools.segments.wait_for_nudge(LOOK_EVERY) || ends(&put_off);
         if !look_now || tools.segments.gate.is_poisoned() {
             again = false;
             continue;
@@ -104,6 +112,11 @@ fn run(tools: &Tools, stop: &AtomicBool) {
     }
 }
 
+/// Whether a segment is put off no longer.
+fn ends(put_off: &PutOff) -> bool {
+    put_off.values().any(|until| *until <= Instant::now())
+}
+
 /// Does what is to be done now; true if there is more.
 fn look(tools: &Tools, stop: &AtomicBool, put_off: &mut PutOff) -> Result<bool, Fault> {
     let full = match make_spare(tools) {
@@ -113,21 +126,48 @@ fn look(tools: &Tools, stop: &AtomicBool, put_off: &mut PutOff) -> Result<bool, 
             false
         }
     };
-    put_off.retain(|_, since| since.elapsed() < PUT_OFF_FOR);
-    let Some(slot) = choose(&tools.segments, full, put_off) else {
+    put_off.retain(|_, until| Instant::now() < *until);
+    let mut chosen = dead(&tools.segments, put_off);
+    if chosen.is_empty() {
+        chosen.extend(choose(&tools.segments, full, put_off));
+    }
+    if chosen.is_empty() {
         give_back(tools)?;
         return Ok(false);
-    };
-    let freed = Compaction::new(tools, slot, full).run(stop);
-    if !matches!(freed, Ok(true)) {
-        put_off.insert(slot, Instant::now());
     }
-    match freed {
-        Ok(_) => Ok(true),
-        // A later look may find more room.
-        Err(Fault::NoRoom { .. }) => Ok(false),
-        Err(fault) => Err(fault),
+    match empty_and_free(tools, &chosen, full, stop) {
+        Ok(freed) => {
+            let left = chosen.into_iter().filter(|slot| !freed.contains(slot));
+            put_off.extend(left.map(|slot| (slot, Instant::now() + PUT_OFF_FOR)));
+            Ok(true)
+        }
+        Err(fault) => {
+            let until = Instant::now() + PUT_OFF_AFTER_ERROR_FOR;
+            put_off.extend(chosen.into_iter().map(|slot| (slot, until)));
+            match fault {
+                // A later look may find more room.
+                Fault::NoRoom { .. } => Ok(false),
+                fault => Err(fault),
+            }
+        }
     }
+}
+
+/// Empties segments and frees them; returns those that are free now.
+fn empty_and_free(
+    tools: &Tools,
+    chosen: &[u32],
+    full: bool,
+    stop: &AtomicBool,
+) -> Result<Vec<u32>, Fault> {
+    let mut emptied = Vec::new();
+    for &slot in chosen {
+        let is_retired = tools.segments.lock().slot(slot).row.state == SlotState::Retired;
+        if is_retired || Compaction::new(tools, slot, full).empty(stop)? {
+            emptied.push(slot);
+        }
+    }
+    compact::free_all(tools, emptied)
 }
 
 /// Makes a spare segment if one is missing.
@@ -159,14 +199,28 @@ fn make_spare(tools: &Tools) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The segment that gains most from being compacted.
+/// Segments without a live record, and those whose end was cut off by an error: freed together, for
+/// the price of one.
+fn dead(segments: &Segments, put_off: &PutOff) -> Vec<u32> {
+    let table = segments.lock();
+    let dead = table.slots.iter().filter(|(slot, entry)| {
+        let state = entry.row.state;
+        let is_dead = state.is_sealed() && entry.row.live_bytes == 0 && entry.outstanding == 0;
+        (is_dead || state == SlotState::Retired) && !put_off.contains_key(slot)
+    });
+    dead.map(|(slot, _)| *slot).take(FREED_TOGETHER).collect()
+}
+
+/// The segment that gains most from being compacted. One that still loses records is left alone for
+/// now: soon there will be less to move, or nothing.
 fn choose(segments: &Segments, full: bool, put_off: &PutOff) -> Option<u32> {
     let limit = if full {
         LIVE_PERCENT_WHEN_FULL
     } else {
         LIVE_PERCENT
     };
-    let table = segments.lock();
+    let mut table = segments.lock();
+    let impatient = full || table.dead_percent() > DEAD_PERCENT_MAX;
     let sealed = table.slots.iter().filter(|(slot, entry)| {
         let row = &entry.row;
         let percent = row.live_bytes * 100 / u64::from(row.bytes);
@@ -175,8 +229,16 @@ fn choose(segments: &Segments, full: bool, put_off: &PutOff) -> Option<u32> {
             && percent <= limit
             && !put_off.contains_key(slot)
     });
-    let least = sealed.min_by_key(|(_, entry)| entry.row.live_bytes);
-    least.map(|(slot, _)| *slot)
+    let (due, waning): (Vec<_>, Vec<_>) =
+        sealed.partition(|(_, entry)| impatient || entry.is_settled(SETTLED_AFTER));
+    let least = due
+        .into_iter()
+        .min_by_key(|(_, entry)| entry.row.live_bytes);
+    let least = least.map(|(slot, _)| *slot);
+    // Those that are not due yet are looked at again.
+    let wait = !waning.is_empty();
+    table.nudged |= wait;
+    least
 }
 
 /// Gives free segments back to the filesystem that are more than will soon be needed.

@@ -17,6 +17,7 @@ mod record;
 mod recover;
 mod salvage;
 mod scan;
+mod slot;
 mod table;
 
 pub(crate) use committer::{Committer, Hold, Landed, Work};

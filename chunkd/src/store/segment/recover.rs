@@ -22,12 +22,13 @@ use super::super::index_rows::Row;
 use super::super::read::{RecordReader, Wait};
 use super::append::{record_bytes, row_of};
 use super::create;
-use super::file::{SegmentFile, read_header};
+use super::file::{SegmentFile, is_blank, read_header};
 use super::group::{Entry, Group};
 use super::header::SegmentHeader;
 use super::salvage::salvage;
 use super::scan::{Scan, Scanned};
-use super::table::{Segments, SlotRow, SlotState};
+use super::slot::{SlotRow, SlotState};
+use super::table::Segments;
 
 /// How often the walk says how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
@@ -117,6 +118,15 @@ impl<'a> Recovery<'a> {
                 continue;
             }
             let header = read_header(&entry.path())?;
+            if header.is_none() && row.is_none() && !is_blank(&entry.path())? {
+                tracing::error!(
+                    path = %entry.path().display(),
+                    "bit rot: both headers of a segment are damaged and the index does not know it; \
+                     left alone. Its chunks must be repaired from other replicas; then the file can \
+                     be removed"
+                );
+                continue;
+            }
             match judge(&place, slot, row, header) {
                 Verdict::Strange(why) => {
                     tracing::error!(path = %entry.path().display(), why, "not a segment of ours; left alone");

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use chunkproto::NodeId;
 
 use super::super::admission::Gate;
-use super::super::bytes::{array_at, u32_at, u64_at};
 use super::super::fault::Fault;
 use super::create;
 use super::file::SegmentFile;
 use super::handles::Handles;
-use super::header::{HEADER_BYTES, Nonce, SegmentHeader};
+use super::header::{Nonce, SegmentHeader};
 use super::recover::Place;
-use super::{ALIGN_BYTES, Location, aligned};
+use super::slot::{Slot, SlotRow, SlotState};
+use super::{Location, aligned};
 
 /// Free segments that new chunks leave alone, so that deletes and compaction go on when the disk
 /// is full.
@@ -24,42 +24,6 @@ pub(super) const RESERVE_SEGMENTS: usize = 1;
 /// Records up to this length are written by the committer, in their group; longer ones by those who
 /// bring them, side by side.
 const INLINE_BYTES_MAX: u64 = 72 << 10;
-const ROW_BYTES: usize = 41;
-
-/// What a segment's file is used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SlotState {
-    /// Nothing; its bytes may be written over.
-    Free,
-    /// Groups are appended to it.
-    Open,
-    /// Nothing is appended any more.
-    Sealed,
-    /// Sealed, and records of chunks were moved out that it still holds: a delete that names their
-    /// later place is all that keeps them from coming back.
-    Emptying,
-    /// Empty, and soon free; its header may not say so yet.
-    Retired,
-}
-
-/// What is kept of a segment in the index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SlotRow {
-    /// What it is used for.
-    pub state: SlotState,
-    /// Its present life, or its last one if it is free.
-    pub generation: u32,
-    /// The mark of that life.
-    pub nonce: Nonce,
-    /// Length of the file.
-    pub bytes: u32,
-    /// Where the next bytes go; every group beyond the index lies behind it.
-    pub tail: u32,
-    /// Number of the next group.
-    pub ordinal: u32,
-    /// Bytes of the records that are chunks.
-    pub live_bytes: u64,
-}
 
 /// Whose bytes ask for room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,13 +72,7 @@ pub(super) struct Table {
     /// The number of the next new file.
     slots_end: u32,
     /// Set when the keeper should look at the table.
-    nudged: bool,
-}
-
-pub(super) struct Slot {
-    pub row: SlotRow,
-    /// Reservations that are not settled; each may need one more block for its group.
-    pub outstanding: u32,
+    pub nudged: bool,
 }
 
 impl Segments {
@@ -127,15 +85,7 @@ impl Segments {
             gate,
             ..
         } = place;
-        let slot = |(slot, row): (u32, SlotRow)| {
-            (
-                slot,
-                Slot {
-                    row,
-                    outstanding: 0,
-                },
-            )
-        };
+        let slot = |(slot, row): (u32, SlotRow)| (slot, Slot::new(row));
         let open = |(slot, row): (&u32, &SlotRow)| {
             (row.state == SlotState::Open).then_some((*slot, Purpose::Put))
         };
@@ -236,12 +186,7 @@ impl Segments {
         if slot.row.generation != location.generation {
             return;
         }
-        let live_bytes = &mut slot.row.live_bytes;
-        *live_bytes = if live {
-            *live_bytes + bytes
-        } else {
-            live_bytes.saturating_sub(bytes)
-        };
+        slot.count(bytes, live);
         table.changed.insert(location.slot);
         // Seen at the keeper's next look; each delete is not worth one.
         table.nudged |= !live;
@@ -395,6 +340,19 @@ impl Table {
         self.slots.iter().filter_map(free)
     }
 
+    /// How many percent of the sealed segments' bytes are not live.
+    pub fn dead_percent(&self) -> u64 {
+        let rows = self.slots.values().map(|entry| &entry.row);
+        let sealed = rows.filter(|row| row.state.is_sealed());
+        let (bytes, live_bytes) = sealed.fold((0, 0), |(bytes, live_bytes), row| {
+            (bytes + u64::from(row.bytes), live_bytes + row.live_bytes)
+        });
+        100 - (live_bytes * 100)
+            .checked_div(bytes)
+            .unwrap_or(100)
+            .min(100)
+    }
+
     /// A number for a new file.
     pub fn new_slot(&mut self) -> u32 {
         self.slots_end += 1;
@@ -404,13 +362,7 @@ impl Table {
     /// Enters a new file that was never used.
     pub fn add_free(&mut self, slot: u32, bytes: u32) {
         let row = SlotRow::free(0, bytes);
-        self.slots.insert(
-            slot,
-            Slot {
-                row,
-                outstanding: 0,
-            },
-        );
+        self.slots.insert(slot, Slot::new(row));
         self.changed.insert(slot);
     }
 
@@ -479,16 +431,6 @@ impl Table {
     }
 }
 
-impl Slot {
-    /// Whether `bytes` more fit in before the copy of the header, with a block left for the group
-    /// of each reservation and one more.
-    fn fits(&self, bytes: u64) -> bool {
-        let kept = u64::from(self.outstanding + 1) * u64::from(ALIGN_BYTES);
-        let end = u64::from(self.row.bytes - HEADER_BYTES);
-        u64::from(self.row.tail) + bytes + kept <= end
-    }
-}
-
 impl Drop for Reservation {
     fn drop(&mut self) {
         let mut table = self.segments.lock();
@@ -496,85 +438,5 @@ impl Drop for Reservation {
         table.seal_if_done(self.file.slot);
         drop(table);
         self.segments.wake.notify_all();
-    }
-}
-
-impl SlotState {
-    /// Whether records in it may be chunks.
-    pub fn holds_chunks(self) -> bool {
-        matches!(self, Self::Open | Self::Sealed | Self::Emptying)
-    }
-
-    /// Whether it may be compacted.
-    pub fn is_sealed(self) -> bool {
-        matches!(self, Self::Sealed | Self::Emptying)
-    }
-}
-
-impl SlotRow {
-    /// The row of a free segment whose last life was `generation`.
-    pub fn free(generation: u32, bytes: u32) -> Self {
-        Self {
-            state: SlotState::Free,
-            generation,
-            nonce: Nonce([0; 16]),
-            bytes,
-            tail: 0,
-            ordinal: 0,
-            live_bytes: 0,
-        }
-    }
-
-    /// The row of a segment at the beginning of a life.
-    pub fn begun(header: &SegmentHeader) -> Self {
-        Self {
-            state: SlotState::Open,
-            generation: header.generation,
-            nonce: header.nonce,
-            bytes: header.bytes,
-            tail: HEADER_BYTES,
-            ordinal: 0,
-            live_bytes: 0,
-        }
-    }
-
-    /// The row's bytes in the index.
-    pub fn encode(&self) -> [u8; ROW_BYTES] {
-        let mut bytes = [0; ROW_BYTES];
-        bytes[0] = match self.state {
-            SlotState::Free => 0,
-            SlotState::Open => 1,
-            SlotState::Sealed => 2,
-            SlotState::Retired => 3,
-            SlotState::Emptying => 4,
-        };
-        bytes[1..5].copy_from_slice(&self.generation.to_le_bytes());
-        bytes[5..21].copy_from_slice(&self.nonce.0);
-        bytes[21..25].copy_from_slice(&self.bytes.to_le_bytes());
-        bytes[25..29].copy_from_slice(&self.tail.to_le_bytes());
-        bytes[29..33].copy_from_slice(&self.ordinal.to_le_bytes());
-        bytes[33..41].copy_from_slice(&self.live_bytes.to_le_bytes());
-        bytes
-    }
-
-    /// Reads what [`encode`](Self::encode) wrote.
-    pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
-        let state = match (bytes.first(), bytes.len()) {
-            (Some(0), ROW_BYTES) => SlotState::Free,
-            (Some(1), ROW_BYTES) => SlotState::Open,
-            (Some(2), ROW_BYTES) => SlotState::Sealed,
-            (Some(3), ROW_BYTES) => SlotState::Retired,
-            (Some(4), ROW_BYTES) => SlotState::Emptying,
-            _ => return Err(Fault::Index(format!("segment row {bytes:02x?}"))),
-        };
-        Ok(Self {
-            state,
-            generation: u32_at(bytes, 1),
-            nonce: Nonce(array_at(bytes, 5)),
-            bytes: u32_at(bytes, 21),
-            tail: u32_at(bytes, 25),
-            ordinal: u32_at(bytes, 29),
-            live_bytes: u64_at(bytes, 33),
-        })
     }
 }
