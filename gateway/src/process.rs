@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use crate::admin::AdminServer;
+use crate::admin::{AdminParts, AdminServer};
 use crate::chunks::{
     BodyReader, BodyWriter, ByteBudget, ChunkTransport, RepairHints, RunningReads, WriterSettings,
 };
@@ -127,13 +127,14 @@ pub async fn load_users(
 pub async fn run(listeners: Listeners, parts: Parts, config: &GatewayConfig) {
     let board = JobBoard::default();
     let quorum = parts.writer.write_quorum.unwrap_or(1);
-    let admin = AdminServer::new(
-        Arc::clone(&parts.membership),
-        Arc::clone(&parts.metastore),
-        board.clone(),
-        parts.secret.clone(),
-        usize::from(quorum),
-    );
+    let admin = AdminServer::new(AdminParts {
+        membership: Arc::clone(&parts.membership),
+        metastore: Arc::clone(&parts.metastore),
+        jobs: board.clone(),
+        secret: parts.secret.clone(),
+        nodes_needed: usize::from(quorum),
+        replicas: parts.writer.replicas,
+    });
     let (stop, stopped) = watch::channel(());
     let reads = RunningReads::default();
     let (hints, hint_queue) = RepairHints::new();
