@@ -94,6 +94,14 @@ impl ChunkServer {
         self.dir.join(&self.name)
     }
 
+    /// Everything that its running process, and those before it, have logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process
+            .as_ref()
+            .map_or_else(String::new, ServerProcess::log)
+    }
+
     /// Whether it was started and not stopped since.
     #[must_use]
     pub fn is_running(&self) -> bool {

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use chunkproto::ChunkId;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::process::Command;
 
 use crate::chunk_server::ChunkServer;
 use crate::endpoint::Endpoint;
+use crate::environment::server_program;
 use crate::gateway_process::GatewayProcess;
 use crate::proxy::Proxy;
 use crate::wait::eventually;
@@ -192,6 +194,30 @@ impl Cluster {
         let jobs = jobs.expect("the status lists the jobs");
         let job = jobs.iter().find(|job| job["job"] == name);
         job.unwrap_or_else(|| panic!("no job {name}")).clone()
+    }
+
+    /// Runs `gateway admin` with these words; what it printed, or why it refused.
+    ///
+    /// # Errors
+    /// What the command said before it failed.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub async fn admin(&self, words: &[&str]) -> Result<String, String> {
+        let output = Command::new(server_program("gateway"))
+            .arg("admin")
+            .args(words)
+            .env_clear()
+            .env("SEXTANT_ADMIN_URL", self.gateway.admin())
+            .env("SEXTANT_CLUSTER_SECRET", CLUSTER_SECRET)
+            .output()
+            .await
+            .expect("the gateway's program can be started");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        match output.status.success() {
+            true => Ok(text(output.stdout)),
+            false => Err(text(output.stderr)),
+        }
     }
 
     async fn whole_status(&self) -> Value {

@@ -1,6 +1,7 @@
 //! Settings: flags, environment variables and a TOML file, in that order of precedence, as plain
 //! validated data. The only place that reads the environment.
 
+mod admin;
 mod jobs;
 
 use std::ffi::OsString;
@@ -14,6 +15,10 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::keys::SecretBytes;
 
+pub use admin::{
+    AdminCommand, DrainCommand, GatewayLink, JobCommand, LinkCommand, NodeCommand, OneJob, OneNode,
+    Rate, RateCommand, StatusCommand,
+};
 pub use jobs::{JobConfig, rate_bytes_per_s};
 
 /// The gateway's command line.
@@ -40,6 +45,9 @@ pub enum Command {
     Standalone(StandaloneConfig),
     /// Run a gateway over separate chunkd processes
     Serve(ServeConfig),
+    /// Look at a running cluster, and say what is wanted of its chunk servers and jobs
+    #[command(subcommand)]
+    Admin(AdminCommand),
 }
 
 /// Settings of `gateway standalone`.
@@ -292,13 +300,20 @@ where
 }
 
 impl Cli {
-    /// What both commands share.
+    /// What the commands that run a gateway share.
     #[must_use]
-    pub fn gateway(&self) -> &GatewayConfig {
+    pub fn gateway(&self) -> Option<&GatewayConfig> {
         match &self.command {
-            Command::Standalone(config) => &config.gateway,
-            Command::Serve(config) => &config.gateway,
+            Command::Standalone(config) => Some(&config.gateway),
+            Command::Serve(config) => Some(&config.gateway),
+            Command::Admin(_) => None,
         }
+    }
+
+    /// What to log, as a filter.
+    #[must_use]
+    pub fn log(&self) -> &str {
+        self.gateway().map_or("error", |config| &config.log)
     }
 
     fn check(&self) -> Result<(), String> {
@@ -473,6 +488,9 @@ mod tests {
             "--max-object-size",
             "5MiB",
         ]);
-        assert_eq!(cli.unwrap().gateway().max_object_size, ByteSize::mib(5));
+        assert_eq!(
+            cli.unwrap().gateway().unwrap().max_object_size,
+            ByteSize::mib(5)
+        );
     }
 }

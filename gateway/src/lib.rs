@@ -14,6 +14,7 @@ mod data_dir;
 pub mod http;
 pub mod jobs;
 mod keys;
+pub mod lifecycle;
 mod process;
 pub mod s3;
 mod sealing;

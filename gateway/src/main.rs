@@ -3,8 +3,8 @@
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use gateway::config::{self, Command};
-use gateway::{serve, standalone};
+use gateway::config::{self, AdminCommand, Command};
+use gateway::{admin::command, serve, standalone};
 use tracing::error;
 use tracing_subscriber::EnvFilter;
 
@@ -14,7 +14,7 @@ async fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    let filter = EnvFilter::builder().parse_lossy(&cli.gateway().log);
+    let filter = EnvFilter::builder().parse_lossy(cli.log());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -28,11 +28,27 @@ async fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Standalone(config) => standalone::run(config).await,
         Command::Serve(config) => serve::run(config).await,
+        Command::Admin(command) => return admin(command).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An admin command speaks to a person at a terminal, not to a log.
+#[expect(
+    clippy::print_stderr,
+    reason = "the refusal is for the person at the terminal"
+)]
+async fn admin(command: AdminCommand) -> ExitCode {
+    match command::run(command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
     }

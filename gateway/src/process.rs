@@ -12,17 +12,18 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use crate::admin::AdminServer;
+use crate::admin::{AdminParts, AdminServer};
 use crate::chunks::{
     BodyReader, BodyWriter, ByteBudget, ChunkTransport, RepairHints, RunningReads, WriterSettings,
 };
 use crate::cluster::Membership;
 use crate::config::GatewayConfig;
 use crate::http::{ListenerLimits, serve_connections};
-use crate::jobs::{JobBoard, JobParts, run_jobs};
+use crate::jobs::{JobBoard, JobParts, LifecycleSettings, run_jobs};
+use crate::lifecycle::Calendar;
 use crate::s3::{Directory, RootKeys, S3Gateway, S3Server, S3Settings};
 use crate::sealing::KeyRing;
-use crate::{keys, users_file};
+use crate::{keys, s3, users_file};
 
 /// A request waits so long for its share of the memory budget.
 const BUDGET_PATIENCE: Duration = Duration::from_secs(30);
@@ -126,13 +127,14 @@ pub async fn load_users(
 pub async fn run(listeners: Listeners, parts: Parts, config: &GatewayConfig) {
     let board = JobBoard::default();
     let quorum = parts.writer.write_quorum.unwrap_or(1);
-    let admin = AdminServer::new(
-        Arc::clone(&parts.membership),
-        Arc::clone(&parts.metastore),
-        board.clone(),
-        parts.secret.clone(),
-        usize::from(quorum),
-    );
+    let admin = AdminServer::new(AdminParts {
+        membership: Arc::clone(&parts.membership),
+        metastore: Arc::clone(&parts.metastore),
+        jobs: board.clone(),
+        secret: parts.secret.clone(),
+        nodes_needed: usize::from(quorum),
+        replicas: parts.writer.replicas,
+    });
     let (stop, stopped) = watch::channel(());
     let reads = RunningReads::default();
     let (hints, hint_queue) = RepairHints::new();
@@ -144,6 +146,7 @@ pub async fn run(listeners: Listeners, parts: Parts, config: &GatewayConfig) {
         hints: hint_queue,
         board,
         replicas: parts.writer.replicas,
+        lifecycle: lifecycle_settings(config),
     };
     let jobs = run_jobs(job_parts, &config.jobs, stopped.clone());
     let s3 = s3_server(parts, reads, hints, config);
@@ -184,6 +187,15 @@ pub async fn run(listeners: Listeners, parts: Parts, config: &GatewayConfig) {
     tokio::join!(serve_s3, serve_admin, jobs, announce_stop);
 }
 
+fn lifecycle_settings(config: &GatewayConfig) -> LifecycleSettings {
+    let day_seconds = config.jobs.lifecycle_day_seconds;
+    LifecycleSettings {
+        rules_of: s3::rules_of,
+        calendar: Calendar::with_days_of(day_seconds),
+        period: Duration::from_secs((day_seconds / 24).max(1)),
+    }
+}
+
 fn s3_server(
     parts: Parts,
     reads: RunningReads,
@@ -215,6 +227,7 @@ fn s3_server(
         inline_max_bytes,
         kms_default_key: config.kms_default_key.clone(),
         customer_keys_in_clear: config.sse_c_over_http,
+        calendar: Calendar::with_days_of(config.jobs.lifecycle_day_seconds),
     };
     let directory = Directory::new(Arc::clone(&parts.metastore), parts.keys);
     let gateway = S3Gateway::new(

@@ -9,7 +9,7 @@ use metastore::{Metastore, NodeRow, RocksMetastore, RocksOptions};
 use uuid::Uuid;
 
 use crate::chunks::{HttpTransport, WriterSettings};
-use crate::cluster::{Membership, Patience};
+use crate::cluster::{Membership, Patience, learn_phases};
 use crate::config::{MetadataUrl, ServeConfig};
 use crate::data_dir::{self, Purpose};
 use crate::keys;
@@ -39,9 +39,7 @@ pub async fn run(config: ServeConfig) -> Result<(), StartError> {
         down_after: Duration::from_secs(config.gateway.jobs.node_down_after),
         ..Patience::default()
     }));
-    for (node, phase) in metastore.node_phases().await? {
-        membership.set_phase(node, phase);
-    }
+    learn_phases(metastore.as_ref(), &membership).await?;
     for node in metastore.nodes().await? {
         // A node that registers meanwhile is at least as new as its row.
         let _ = membership.remember(unheard(node));

@@ -2,7 +2,9 @@
 //! lies where; restarts and crashes of `gateway standalone` too.
 
 mod deaths;
+mod draining;
 mod healing;
+mod joining;
 mod kills;
 mod kit;
 mod placement;

@@ -3,24 +3,36 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use chunkproto::wire::{ErrorBody, HEARTBEAT_PATH, REGISTER_PATH};
+use chunkproto::wire::{HEARTBEAT_PATH, REGISTER_PATH};
 use chunkproto::{ClusterSecret, Fence, Heartbeat, HeartbeatReply, NodeId, Registration};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use metastore::{MetaResult, Metastore, NodeRow, Timestamp};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tracing::{info, warn};
 
+use super::answers::{Answer, body, json, not_found, refuse, text, unavailable};
 use super::metrics::metrics;
-use super::status::{self, Status};
+use super::node_orders::NodeDesk;
+use super::orders::{ORDERS_PATH, Orders};
+use super::status::StatusDesk;
 use crate::cluster::Membership;
 use crate::jobs::JobBoard;
 
-/// Longest request body.
-const BODY_MAX_BYTES: usize = 64 * 1024;
+/// What the admin listener works with.
+pub struct AdminParts {
+    /// The chunk servers, as they register.
+    pub membership: Arc<Membership>,
+    /// The metadata.
+    pub metastore: Arc<dyn Metastore>,
+    /// How far the jobs are.
+    pub jobs: JobBoard,
+    /// What everything but health, readiness and metrics takes.
+    pub secret: ClusterSecret,
+    /// Ready while so many chunk servers can be written to.
+    pub nodes_needed: usize,
+    /// Replicas that each chunk should have.
+    pub replicas: u8,
+}
 
 /// Answers admin requests. Cheap to clone.
 #[derive(Clone)]
@@ -30,27 +42,33 @@ pub struct AdminServer {
     jobs: JobBoard,
     secret: ClusterSecret,
     nodes_needed: usize,
+    status: StatusDesk,
+    orders: Orders,
 }
 
-type Answer = Response<Full<Bytes>>;
-
 impl AdminServer {
-    /// A server that takes chunk servers into `membership` and shows them and `jobs`; ready while `nodes_needed` of them can
-    /// be written to.
+    /// A server that takes chunk servers in, shows how the cluster is, and takes orders.
     #[must_use]
-    pub fn new(
-        membership: Arc<Membership>,
-        metastore: Arc<dyn Metastore>,
-        jobs: JobBoard,
-        secret: ClusterSecret,
-        nodes_needed: usize,
-    ) -> Self {
+    pub fn new(parts: AdminParts) -> Self {
+        let (membership, metastore) = (&parts.membership, &parts.metastore);
+        let nodes = NodeDesk::new(
+            Arc::clone(membership),
+            Arc::clone(metastore),
+            parts.replicas,
+        );
         Self {
-            membership,
-            metastore,
-            jobs,
-            secret,
-            nodes_needed,
+            status: StatusDesk::new(
+                Arc::clone(membership),
+                Arc::clone(metastore),
+                parts.jobs.clone(),
+                parts.replicas,
+            ),
+            orders: Orders::new(nodes, Arc::clone(metastore), parts.jobs.clone()),
+            membership: parts.membership,
+            metastore: parts.metastore,
+            jobs: parts.jobs,
+            secret: parts.secret,
+            nodes_needed: parts.nodes_needed,
         }
     }
 
@@ -70,23 +88,20 @@ impl AdminServer {
                 "unauthorized",
                 "the cluster secret is needed",
             ),
-            (&Method::GET, "/status") => json(StatusCode::OK, &self.status()),
+            (&Method::GET, "/status") => match self.status.look().await {
+                Ok(status) => json(StatusCode::OK, &status),
+                Err(error) => unavailable(&error.to_string()),
+            },
             (&Method::POST, REGISTER_PATH) => match body(request).await {
                 Ok(registration) => self.register(registration).await,
                 Err(refusal) => refusal,
             },
+            (_, path) if path.starts_with(ORDERS_PATH) => self.orders.handle(request).await,
             (&Method::POST, path) => match path.strip_prefix(HEARTBEAT_PATH) {
                 Some(node) => self.heartbeat(node.trim_start_matches('/'), request).await,
-                None => refuse(StatusCode::NOT_FOUND, "not_found", "no such path"),
+                None => not_found(),
             },
-            _ => refuse(StatusCode::NOT_FOUND, "not_found", "no such path"),
-        }
-    }
-
-    fn status(&self) -> Status {
-        Status {
-            nodes: status::nodes(&self.membership.status()),
-            jobs: self.jobs.reports(),
+            _ => not_found(),
         }
     }
 
@@ -96,15 +111,11 @@ impl AdminServer {
             "{writable} chunk servers take writes, {} needed\n",
             self.nodes_needed
         );
-        let ready = writable >= self.nodes_needed;
-        text(
-            if ready {
-                StatusCode::OK
-            } else {
-                StatusCode::SERVICE_UNAVAILABLE
-            },
-            line,
-        )
+        let status = match writable >= self.nodes_needed {
+            true => StatusCode::OK,
+            false => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        text(status, line)
     }
 
     async fn register(&self, registration: Registration) -> Answer {
@@ -129,11 +140,7 @@ impl AdminServer {
             }
             Err(error) => {
                 warn!(%node, %error, "a chunk server could not be noted in the metadata");
-                refuse(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "unavailable",
-                    &error.to_string(),
-                )
+                unavailable(&error.to_string())
             }
         }
     }
@@ -161,49 +168,4 @@ impl AdminServer {
             Err(refusal) => refusal,
         }
     }
-}
-
-async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Answer> {
-    let limited = Limited::new(request.into_body(), BODY_MAX_BYTES);
-    let bytes = match limited.collect().await {
-        Ok(collected) => collected.to_bytes(),
-        Err(error) => {
-            return Err(refuse(
-                StatusCode::BAD_REQUEST,
-                "invalid",
-                &error.to_string(),
-            ));
-        }
-    };
-    serde_json::from_slice(&bytes)
-        .map_err(|error| refuse(StatusCode::BAD_REQUEST, "invalid", &error.to_string()))
-}
-
-fn refuse(status: StatusCode, word: &str, detail: &str) -> Answer {
-    json(
-        status,
-        &ErrorBody {
-            error: word.to_owned(),
-            detail: detail.to_owned(),
-        },
-    )
-}
-
-fn json(status: StatusCode, value: &impl Serialize) -> Answer {
-    let body = serde_json::to_vec(value).unwrap_or_default();
-    answer(status, "application/json", body.into())
-}
-
-fn text(status: StatusCode, body: String) -> Answer {
-    answer(status, "text/plain; charset=utf-8", body.into())
-}
-
-fn answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = status;
-    let content_type = HeaderValue::from_static(content_type);
-    response
-        .headers_mut()
-        .insert(http::header::CONTENT_TYPE, content_type);
-    response
 }

@@ -60,6 +60,12 @@ pub struct NodeStatus {
     pub state: NodeState,
     /// What the operator wants of it.
     pub phase: NodePhase,
+    /// Whether it is part of this process.
+    pub is_embedded: bool,
+    /// For how long it has not been heard from.
+    pub silent: Duration,
+    /// Whether it takes new chunks.
+    pub is_writable: bool,
     /// Requests of this gateway under way on it.
     pub in_flight: u32,
 }
@@ -169,6 +175,12 @@ impl Member {
             && self.registration.state.writable
     }
 
+    /// Whether it is live, is to hold chunks, and is a process of its own.
+    pub(super) fn is_active(&self, patience: Patience) -> bool {
+        let is_remote = self.voice != Voice::Embedded;
+        is_remote && self.phase == NodePhase::Active && self.state(patience) == NodeState::Live
+    }
+
     /// Requests under way: this gateway's own and those that the node last reported.
     pub(super) fn load(&self) -> u32 {
         self.in_flight
@@ -200,6 +212,9 @@ impl Member {
             registration: self.registration.clone(),
             state: self.state(patience),
             phase: self.phase,
+            is_embedded: self.voice == Voice::Embedded,
+            silent: self.heard_at.elapsed(),
+            is_writable: self.is_writable(patience),
             in_flight: self.in_flight.load(Ordering::Relaxed),
         }
     }

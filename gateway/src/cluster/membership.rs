@@ -164,6 +164,38 @@ impl Membership {
         }
     }
 
+    /// Whether the node is live, is to hold chunks, and is a process of its own.
+    #[must_use]
+    pub fn is_active(&self, node: NodeId) -> bool {
+        let members = self.read();
+        members
+            .get(&node)
+            .is_some_and(|member| member.is_active(self.patience))
+    }
+
+    /// Requests under way on a node, as far as this gateway knows.
+    #[must_use]
+    pub fn load(&self, node: NodeId) -> u32 {
+        self.read().get(&node).map_or(0, Member::load)
+    }
+
+    /// The nodes that were removed, in order of their ids.
+    #[must_use]
+    pub fn removed(&self) -> Vec<NodeId> {
+        let phases = self.phases.read().unwrap_or_else(PoisonError::into_inner);
+        let is_removed =
+            |(node, phase): (&NodeId, &NodePhase)| (*phase == NodePhase::Removed).then_some(*node);
+        let mut removed: Vec<_> = phases.iter().filter_map(is_removed).collect();
+        removed.sort_unstable();
+        removed
+    }
+
+    /// How long silence is borne.
+    #[must_use]
+    pub fn patience(&self) -> Patience {
+        self.patience
+    }
+
     /// The stretch of its life that a live node is in.
     #[must_use]
     pub fn episode(&self, node: NodeId) -> Option<Episode> {

@@ -2,6 +2,8 @@
 
 mod member;
 mod membership;
+mod phases;
 
 pub use member::{Episode, InFlight, NodeState, NodeStatus, Patience};
 pub use membership::{Membership, RegisterError};
+pub use phases::{follow_phases, learn_phases};

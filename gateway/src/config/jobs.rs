@@ -35,6 +35,44 @@ pub struct JobConfig {
         default_value = "128MiB"
     )]
     pub repair_rate: ByteSize,
+    /// Bytes per second that draining may copy, and rebalancing too, with or without a unit; 0 for no
+    /// limit
+    #[arg(
+        long,
+        env = "SEXTANT_MOVE_RATE",
+        value_name = "SIZE",
+        default_value = "64MiB"
+    )]
+    pub move_rate: ByteSize,
+    /// Percent of a disk, 0 to 50, by which chunk servers may differ in use before chunks move to the
+    /// emptier ones; they differ by two chunks at least then
+    #[arg(
+        long,
+        env = "SEXTANT_REBALANCE_THRESHOLD",
+        value_name = "PERCENT",
+        default_value_t = 5,
+        value_parser = clap::value_parser!(u8).range(0..=50)
+    )]
+    pub rebalance_threshold: u8,
+    /// Days after which a multipart upload that was neither completed nor aborted is aborted, or a time
+    /// with a unit (s, min, h, d); 0 for never
+    #[arg(
+        long,
+        env = "SEXTANT_MULTIPART_EXPIRY",
+        value_name = "DAYS",
+        default_value = "7",
+        value_parser = parse_days
+    )]
+    pub multipart_expiry: Duration,
+    /// Seconds that a day of lifecycle rules lasts, 1 to 86400; less than a real one to watch rules work
+    #[arg(
+        long,
+        env = "SEXTANT_LIFECYCLE_DAY_SECONDS",
+        value_name = "SECONDS",
+        default_value_t = 86_400,
+        value_parser = clap::value_parser!(u64).range(1..=86_400)
+    )]
+    pub lifecycle_day_seconds: u64,
     /// Seconds after which a chunk server is compared with the metadata again, beyond each of its
     /// starts and each disk that it lost
     #[arg(
@@ -87,4 +125,36 @@ impl JobConfig {
 #[must_use]
 pub fn rate_bytes_per_s(setting: ByteSize) -> Option<u64> {
     Some(setting.as_u64()).filter(|rate| *rate > 0)
+}
+
+/// A time in days, or with a unit.
+fn parse_days(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let (digits, unit) = text.split_at(digits.len());
+    let unit_s = match unit.trim() {
+        "s" => 1,
+        "min" => 60,
+        "h" => 3600,
+        "" | "d" => 86_400,
+        _ => return Err("the unit must be s, min, h or d".into()),
+    };
+    let number: u32 = digits
+        .trim()
+        .parse()
+        .map_err(|_| "expected a number of days")?;
+    Ok(Duration::from_secs(u64::from(number) * unit_s))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_days_unless_they_have_a_unit() {
+        let seconds = |text| parse_days(text).map(|time| time.as_secs());
+        assert_eq!(seconds("7"), Ok(7 * 86_400));
+        assert_eq!(seconds("90 min"), Ok(5400));
+        assert_eq!(seconds("0"), Ok(0));
+        assert!(seconds("a week").is_err() && seconds("3 m").is_err());
+    }
 }

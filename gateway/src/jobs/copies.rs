@@ -115,17 +115,21 @@ impl Copies {
         }
     }
 
-    /// The best node for another copy of the chunk, none of `excluded`.
+    /// The best node for another copy of the chunk beside those on `kept`, whose zones are avoided;
+    /// none of `shunned`.
     #[must_use]
-    pub fn choose(&self, chunk: &ChunkRef, excluded: &[NodeId]) -> Option<NodeId> {
+    pub fn choose(&self, chunk: &ChunkRef, kept: &[NodeId], shunned: &[NodeId]) -> Option<NodeId> {
         let request = PlacementRequest {
             nodes_wanted: 1,
             length_bytes: chunk.length_bytes,
-            excluded,
+            excluded: kept,
             same_body: &[],
         };
+        let mut view = self.membership.view();
+        // What a node holds that the chunk leaves takes no zone.
+        view.retain(|node| !shunned.contains(&node.id));
         let random = || self.random.hash_one(Uuid::now_v7());
-        choose_nodes(&self.membership.view(), request, random).pop()
+        choose_nodes(&view, request, random).pop()
     }
 
     /// Copies the chunk at the job's rate, and sees that the copy has length and checksum of the row.

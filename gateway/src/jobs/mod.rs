@@ -2,26 +2,36 @@
 //! under a lease whose fencing token goes with everything that it changes.
 //!
 //! `start` names all jobs. `job` says what a job is, `runner` runs one, `lease` holds its lease,
-//! `throttle` its rate, `progress` says how far it is; `copies` is what jobs that move chunks share.
+//! `throttle` its rate, `progress` says how far it is; `copies` and `relocate` are what jobs that move
+//! chunks share.
 
 mod copies;
+mod drain;
 mod garbage;
 mod job;
 mod lease;
+mod lifecycle;
 mod progress;
+mod rebalance;
 mod reconcile;
+mod relocate;
 mod repair;
 mod runner;
 mod start;
 mod throttle;
+mod uploads;
 
 pub use copies::Copies;
+pub use drain::{DrainJob, MoveSettings};
 pub use garbage::GarbageCollector;
 pub use job::{Job, JobError, Round};
 pub use lease::LEASE_TIME;
+pub use lifecycle::{LifecycleJob, LifecycleSettings};
 pub use progress::{JobBoard, JobProgress, JobReport, JobState};
+pub use rebalance::{Evenness, RebalanceJob, RebalanceSettings};
 pub use reconcile::{ReconcileJob, ReconcileSettings, StrayLimits};
 pub use repair::{RepairJob, RepairSettings, write_hints};
 pub use runner::JobRunner;
 pub use start::{JobParts, run_jobs};
 pub use throttle::Throttle;
+pub use uploads::UploadExpiry;

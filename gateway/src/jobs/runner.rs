@@ -60,6 +60,7 @@ impl JobRunner {
             ),
             progress: self.board.of(&job.name()),
             throttle: Throttle::new(job.rate_bytes_per_s()),
+            alarm: None,
             runner: &self,
             job: &job,
         };
@@ -83,6 +84,8 @@ struct Run<'r, J> {
     lease: Lease,
     progress: Arc<JobProgress>,
     throttle: Throttle,
+    /// What was said last of why it refuses to go on; the same is not said every round.
+    alarm: Option<String>,
 }
 
 impl<J: Job> Run<'_, J> {
@@ -91,9 +94,12 @@ impl<J: Job> Run<'_, J> {
         let outcome = self.round().await;
         let now = self.runner.clock.now();
         match outcome {
-            Ok(()) => {}
+            Ok(()) => self.alarm = None,
             Err(JobError::Alarm(reason)) => {
-                error!(job = %self.job.name(), reason, "a job refuses to go on");
+                if self.alarm.as_ref() != Some(&reason) {
+                    error!(job = %self.job.name(), reason, "a job refuses to go on");
+                    self.alarm = Some(reason.clone());
+                }
                 self.progress.fail_round(now, &reason, JobState::Alarmed);
             }
             Err(JobError::Metadata(failure)) => {

@@ -8,14 +8,18 @@ use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use super::copies::Copies;
+use super::drain::{DrainJob, MoveSettings};
 use super::garbage::GarbageCollector;
+use super::lifecycle::{LifecycleJob, LifecycleSettings};
 use super::progress::JobBoard;
+use super::rebalance::{Evenness, RebalanceJob, RebalanceSettings};
 use super::reconcile::{ReconcileJob, ReconcileSettings, StrayLimits};
 use super::repair::{RepairJob, RepairSettings, write_hints};
 use super::runner::JobRunner;
+use super::uploads::UploadExpiry;
 use crate::chunks::{ChunkTransport, HintQueue, RunningReads};
 use crate::clock::Clock;
-use crate::cluster::Membership;
+use crate::cluster::{Membership, follow_phases};
 use crate::config::{JobConfig, rate_bytes_per_s};
 
 /// What the jobs work with.
@@ -34,6 +38,8 @@ pub struct JobParts {
     pub board: JobBoard,
     /// Replicas that each chunk should have.
     pub replicas: u8,
+    /// How lifecycle rules are carried out.
+    pub lifecycle: LifecycleSettings,
 }
 
 /// Runs all jobs until `stop` closes.
@@ -56,7 +62,7 @@ pub async fn run_jobs(parts: JobParts, config: &JobConfig, stop: watch::Receiver
     let copies = Copies::new(
         Arc::clone(&parts.metastore),
         parts.transport,
-        parts.membership,
+        Arc::clone(&parts.membership),
     );
     let settings = RepairSettings {
         replicas: parts.replicas,
@@ -72,11 +78,33 @@ pub async fn run_jobs(parts: JobParts, config: &JobConfig, stop: watch::Receiver
             limit_percent: config.orphan_limit,
         },
     };
-    let reconcile = ReconcileJob::new(copies, settings, Arc::clone(&wake));
+    let reconcile = ReconcileJob::new(copies.clone(), settings, Arc::clone(&wake));
+    let settings = MoveSettings {
+        replicas: parts.replicas,
+        rate_bytes_per_s: rate_bytes_per_s(config.move_rate),
+    };
+    let drain = DrainJob::new(copies.clone(), settings);
+    let settings = RebalanceSettings {
+        moves: settings,
+        evenness: Evenness {
+            threshold_percent: config.rebalance_threshold,
+        },
+    };
+    let rebalance = RebalanceJob::new(copies, settings);
+    let uploads = expiry(&parts.metastore, config, &runner);
+    let phases = follow_phases(Arc::clone(&parts.metastore), parts.membership, stop.clone());
     tokio::join!(
         runner.clone().run(garbage),
         runner.clone().run(repair),
-        runner.run(reconcile),
+        runner.clone().run(reconcile),
+        runner.clone().run(drain),
+        runner.clone().run(rebalance),
+        runner.run(LifecycleJob::new(
+            Arc::clone(&parts.metastore),
+            parts.lifecycle
+        )),
+        uploads,
+        phases,
         write_hints(
             parts.hints,
             parts.metastore,
@@ -86,4 +114,20 @@ pub async fn run_jobs(parts: JobParts, config: &JobConfig, stop: watch::Receiver
             stop
         ),
     );
+}
+
+/// The expiry of uploads, if they expire.
+fn expiry(
+    metastore: &Arc<dyn Metastore>,
+    config: &JobConfig,
+    runner: &JobRunner,
+) -> impl Future<Output = ()> + use<> {
+    let age = config.multipart_expiry;
+    let job = UploadExpiry::new(Arc::clone(metastore), age);
+    let runner = runner.clone();
+    async move {
+        if !age.is_zero() {
+            runner.run(job).await;
+        }
+    }
 }

@@ -54,7 +54,14 @@ impl S3Gateway {
             Ok(upload) => upload,
             Err(MetaError::NoSuchUpload(_)) => {
                 let object = self.completed_before(&bucket, &key, id).await?;
-                return Ok(answer(&object, &asked, input.bucket, input.key, location));
+                return Ok(answer(
+                    &object,
+                    &asked,
+                    self.expiration(&bucket, &key, &object),
+                    input.bucket,
+                    input.key,
+                    location,
+                ));
             }
             Err(error) => return Err(errors::from_metadata(error)),
         };
@@ -94,7 +101,14 @@ impl S3Gateway {
                 .map_err(|_| errors::from_metadata(MetaError::OutcomeUnknown(detail)))?,
             Err(error) => return Err(errors::from_metadata(error)),
         };
-        Ok(answer(&object, &asked, input.bucket, input.key, location))
+        Ok(answer(
+            &object,
+            &asked,
+            self.expiration(&bucket, &key, &object),
+            input.bucket,
+            input.key,
+            location,
+        ))
     }
 
     /// The current object, if it is what this upload was completed to.
@@ -319,6 +333,7 @@ fn location(host: Option<&str>, bucket: &str, key: &str) -> String {
 fn answer(
     object: &ObjectVersion,
     asked: &EncryptionRequest,
+    expiration: Option<String>,
     bucket: String,
     key: String,
     location: String,
@@ -328,6 +343,7 @@ fn answer(
         key: Some(xml_text(key)),
         location: Some(location),
         e_tag: Some(headers::to_etag(&object.etag)),
+        expiration,
         version_id: written_version(object.version),
         ..CompleteMultipartUploadOutput::default()
     };

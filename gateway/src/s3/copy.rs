@@ -114,6 +114,7 @@ impl S3Gateway {
         if !replaces_tags(&request.headers)? {
             attributes.tags.clone_from(&source.attributes.tags);
         }
+        let copied_to = key.clone();
         let (object, version) = if row_alone && condition == WriteCondition::Always {
             let object = self
                 .rewrite_row(&request, &bucket, &key, replace, attributes)
@@ -133,6 +134,7 @@ impl S3Gateway {
             self.copy_bytes(input, source, &bucket, key, new).await?
         };
         let mut answer = answer(&object);
+        answer.output.expiration = self.expiration(&bucket, &copied_to, &object);
         answer.output.version_id = written_version(version);
         answer.output.copy_source_version_id = source_version;
         answer.headers = shown;

@@ -42,6 +42,8 @@ struct Found {
     version: Option<String>,
     object: ObjectVersion,
     selection: Selection,
+    /// When it goes, for the header.
+    expiration: Option<String>,
     /// The key, where it is encrypted.
     key: Option<DataKey>,
     /// For a read by part number of a multipart object.
@@ -81,8 +83,10 @@ macro_rules! description {
             selection,
             parts_count,
             key: _,
+            expiration,
         } = $found;
         let mut output = $output {
+            expiration,
             accept_ranges: Some("bytes".into()),
             content_length: i64::try_from(selection.range.length_bytes()).ok(),
             content_range: selection.content_range(object.size_bytes),
@@ -218,6 +222,10 @@ impl S3Gateway {
         let key = self.opening_key(bucket.id, encryption, wanted.asked.customer.as_ref())?;
         Ok(Some(Found {
             version: shown_version(&bucket, object.version),
+            expiration: match version {
+                None => self.expiration(&bucket, &wanted.key, &object),
+                Some(_) => None,
+            },
             object,
             selection,
             key,

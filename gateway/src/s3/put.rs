@@ -85,6 +85,7 @@ impl S3Gateway {
         let shown = asked.shown(object.attributes.encryption.as_ref());
         let mut output = PutObjectOutput {
             e_tag: Some(headers::to_etag(&object.etag)),
+            expiration: self.expiration(&bucket, &key, &object),
             checksum_type: Some(ChecksumType::from_static(kind_name(checked.checksum.kind))),
             ..PutObjectOutput::default()
         };

@@ -11,8 +11,13 @@ use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
 use super::access::{Directory, Gate};
 use super::errors;
+use super::parsed::Parsed;
 use crate::chunks::{BodyReader, BodyWriter};
+use crate::lifecycle::{Calendar, Rule};
 use crate::sealing::KeyRing;
+
+/// Says of a key without current version whether a delete marker hides it.
+const DELETE_MARKER: &str = "x-amz-delete-marker";
 
 /// Bounds and names that operators set.
 #[derive(Debug, Clone)]
@@ -27,6 +32,8 @@ pub struct S3Settings {
     pub kms_default_key: Option<String>,
     /// Whether clients may send keys of their own (SSE-C) over connections without TLS.
     pub customer_keys_in_clear: bool,
+    /// How long a lifecycle day is.
+    pub calendar: Calendar,
 }
 
 /// The S3 operations over one cluster. Cheap to clone.
@@ -39,6 +46,7 @@ pub struct S3Gateway {
     pub(super) directory: Directory,
     pub(super) gate: Gate,
     pub(super) key_ring: Arc<KeyRing>,
+    pub(super) lifecycle_rules: Parsed<Vec<Rule>>,
     /// Changes of buckets' settings take turns here, so that many at once do not starve each other;
     /// what keeps gateways apart is the compare-and-set.
     pub(super) settings_turn: Arc<tokio::sync::Mutex<()>>,
@@ -63,6 +71,7 @@ impl S3Gateway {
             reader,
             settings: Arc::new(settings),
             key_ring,
+            lifecycle_rules: Parsed::default(),
             settings_turn: Arc::default(),
         }
     }
@@ -104,15 +113,19 @@ impl S3Gateway {
 
     /// The error for a key without current version.
     async fn missing(&self, bucket: &Bucket, key: &ObjectKey) -> S3Result<S3Error> {
-        let error = s3_error!(NoSuchKey);
-        if bucket.settings.versioning == Versioning::Off {
-            return Ok(error);
+        let mut error = s3_error!(NoSuchKey);
+        if bucket.settings.versioning != Versioning::Off {
+            let newest = self.metastore.newest_version(bucket.id, key).await;
+            if let Some(StoredVersion::DeleteMarker(marker)) =
+                newest.map_err(errors::from_metadata)?
+            {
+                return Ok(at_marker(error, &marker));
+            }
         }
-        let newest = self.metastore.newest_version(bucket.id, key).await;
-        Ok(match newest.map_err(errors::from_metadata)? {
-            Some(StoredVersion::DeleteMarker(marker)) => at_marker(error, &marker),
-            _ => error,
-        })
+        let mut headers = HeaderMap::new();
+        headers.insert(DELETE_MARKER, HeaderValue::from_static("false"));
+        error.set_headers(headers);
+        Ok(error)
     }
 
     /// Refuses a body that is longer than the operator allows, before any of it is read.
@@ -147,7 +160,7 @@ pub(super) fn shown_version(bucket: &Bucket, version: VersionId) -> Option<Strin
 
 fn at_marker(mut error: S3Error, marker: &DeleteMarker) -> S3Error {
     let mut headers = HeaderMap::new();
-    headers.insert("x-amz-delete-marker", HeaderValue::from_static("true"));
+    headers.insert(DELETE_MARKER, HeaderValue::from_static("true"));
     if let Ok(version) = HeaderValue::from_str(&marker.version.to_string()) {
         headers.insert("x-amz-version-id", version);
     }

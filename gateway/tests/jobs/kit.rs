@@ -44,15 +44,16 @@ impl World {
     /// `count` healthy nodes and an empty bucket; it is now. A node that is not
     /// heard from is taken for gone at once.
     pub async fn new(count: u8) -> Self {
-        let down_after = Duration::ZERO;
-        Self::with(Nodes::with(
-            count,
-            Patience {
-                down_after,
-                ..Patience::default()
-            },
-        ))
-        .await
+        Self::giving_up_after(count, Duration::ZERO).await
+    }
+
+    /// As [`new`](Self::new), but a node that is not heard from is given up after `down_after`.
+    pub async fn giving_up_after(count: u8, down_after: Duration) -> Self {
+        let patience = Patience {
+            down_after,
+            ..Patience::default()
+        };
+        Self::with(Nodes::with(count, patience)).await
     }
 
     /// As [`new`](Self::new), but a node that is not heard from is expected to return.

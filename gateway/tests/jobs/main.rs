@@ -2,11 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod drain;
 mod garbage;
 mod kit;
 mod leases;
+mod lifecycle;
 #[path = "../nodes/mod.rs"]
 #[expect(dead_code, reason = "other suites use the rest")]
 mod nodes;
+mod rebalance;
 mod reconcile;
 mod repair;
+mod uploads;

@@ -2,6 +2,7 @@
 
 use chunkproto::NodeId;
 use gateway::chunks::slices_of;
+use gateway::cluster::NodeState;
 use gateway::jobs::JobError;
 use metastore::{ChunkRef, Metastore as _, RepairNeed, Upkeep as _};
 
@@ -293,4 +294,25 @@ async fn an_overtaken_repair_changes_nothing() {
     let found = world.metastore.placements(&[chunk.id]).await.unwrap();
     assert_eq!(found[0].as_ref().unwrap().chunk, chunk);
     assert_eq!(world.queued().await, [(1, chunk.id)]);
+}
+
+#[tokio::test]
+async fn chunks_that_waited_for_a_node_are_copied_as_soon_as_it_is_given_up() {
+    let down_after = std::time::Duration::from_millis(300);
+    let world = World::giving_up_after(4, down_after).await;
+    let chunk = world.put_chunk("cat", 3).await;
+    for away in &chunk.replicas[1..] {
+        world.take_down(*away);
+    }
+    world.queue(&chunk, 1, 3).await;
+    let repair = world.repair(3);
+    let _ = world.run(&repair).await;
+    assert_eq!(world.nodes.copied(), [], "they may return");
+
+    let away = chunk.replicas[1];
+    while world.nodes.membership.state(away) != NodeState::Down {
+        tokio::task::yield_now().await;
+    }
+    let _ = world.run(&repair).await;
+    assert_eq!(world.nodes.copied(), [chunk.id]);
 }

@@ -170,6 +170,36 @@ impl Nodes {
         self.membership.register(registration(node)).unwrap();
     }
 
+    /// As [`register`](Self::register), in a failure zone.
+    pub fn put_in_zone(&self, node: NodeId, zone: &str) {
+        let mut registration = registration(node);
+        registration.zone = zone.into();
+        self.membership.register(registration).unwrap();
+    }
+
+    /// Makes every node say how much it holds, on a disk of `capacity_bytes`.
+    pub fn report(&self, capacity_bytes: u64) {
+        let zones: Vec<_> = self.all().into_iter().map(|node| (node, "")).collect();
+        self.report_in_zones(capacity_bytes, &zones);
+    }
+
+    /// As [`report`](Self::report), of nodes in failure zones.
+    pub fn report_in_zones(&self, capacity_bytes: u64, zones: &[(NodeId, &str)]) {
+        for &(node, zone) in zones {
+            let used_bytes = {
+                let nodes = self.nodes.lock().unwrap();
+                let chunks = nodes[&node].1.chunks.values();
+                chunks.map(|bytes| bytes.len() as u64).sum::<u64>()
+            };
+            let mut registration = registration(node);
+            registration.zone = zone.into();
+            registration.state.capacity_bytes = capacity_bytes;
+            registration.state.used_bytes = used_bytes;
+            registration.state.free_bytes = capacity_bytes - used_bytes;
+            self.membership.register(registration).unwrap();
+        }
+    }
+
     /// Lets every node see a fence.
     pub async fn show_fence(&self, fence: &Fence) {
         for node in self.all() {

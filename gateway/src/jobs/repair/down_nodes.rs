@@ -8,7 +8,7 @@ use std::time::Duration;
 use chunkproto::{ChunkId, NodeId};
 use metastore::{MetaResult, NodeChunk, RepairNeed, Timestamp};
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::cluster::{Membership, NodeState};
 use crate::jobs::copies::Copies;
@@ -55,10 +55,9 @@ impl DownNodes {
     /// # Errors
     /// What keeps the metadata from being read or written.
     pub async fn queue(&self, copies: &Copies, wanted: u8, round: &Round) -> MetaResult<()> {
-        let states = copies.membership.states();
-        let is_down = |node: &NodeId| states.contains(&(*node, NodeState::Down));
-        self.walks().retain(|node, _| is_down(node));
-        for (node, _) in states.iter().filter(|(_, state)| *state == NodeState::Down) {
+        let gone = gone_nodes(&copies.membership);
+        self.walks().retain(|node, _| gone.contains(node));
+        for node in &gone {
             while let Some((after, named)) = self.next_page(*node) {
                 if !round.goes_on() {
                     return Ok(());
@@ -80,7 +79,7 @@ impl DownNodes {
     fn next_page(&self, node: NodeId) -> Option<(Option<ChunkId>, bool)> {
         let mut walks = self.walks();
         let walk = walks.entry(node).or_insert_with(|| {
-            warn!(%node, "a chunk server is taken for gone; its chunks are queued for repair");
+            info!(%node, "a chunk server is gone; what rows still place on it is queued for repair");
             Walk::START
         });
         match *walk {
@@ -118,6 +117,15 @@ impl Walk {
         after: None,
         named: false,
     };
+}
+
+/// Nodes that are down, and those that were removed: a write that began before may name one after.
+fn gone_nodes(membership: &Membership) -> Vec<NodeId> {
+    let states = membership.states().into_iter();
+    let is_down = |(node, state)| (state == NodeState::Down).then_some(node);
+    let mut gone: Vec<_> = states.filter_map(is_down).collect();
+    gone.extend(membership.removed());
+    gone
 }
 
 /// What must be repaired of a page of a lost node's chunks: those that rows still place on it.

@@ -10,7 +10,6 @@ use futures::{TryStreamExt as _, stream};
 use metastore::{MetaError, MetaResult, RepairEntry, RepairNeed};
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tracing::warn;
 
 use super::down_nodes::DownNodes;
 use super::mend::{Mended, mend};
@@ -47,9 +46,9 @@ pub struct RepairJob {
     stuck: Mutex<Option<Stuck>>,
 }
 
-/// A round mended nothing with these nodes live.
+/// A round mended nothing while the nodes were so.
 struct Stuck {
-    live: Vec<NodeId>,
+    states: Vec<(NodeId, NodeState)>,
     at: Instant,
 }
 
@@ -142,15 +141,9 @@ impl RepairJob {
         }
     }
 
-    fn live_nodes(&self) -> Vec<NodeId> {
-        let states = self.copies.membership.states();
-        let live = states.iter().filter(|(_, state)| *state == NodeState::Live);
-        live.map(|(node, _)| *node).collect()
-    }
-
     fn note_stuck(&self) {
         let stuck = Stuck {
-            live: self.live_nodes(),
+            states: self.copies.membership.states(),
             at: Instant::now(),
         };
         *self.stuck.lock().unwrap_or_else(PoisonError::into_inner) = Some(stuck);
@@ -158,9 +151,9 @@ impl RepairJob {
 
     /// Whether the last round mended nothing and nothing speaks for another outcome now.
     fn is_stuck(&self) -> bool {
-        let live = self.live_nodes();
+        let states = self.copies.membership.states();
         let stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_same = |stuck: &Stuck| stuck.live == live && stuck.at.elapsed() < STUCK_FOR;
+        let is_same = |stuck: &Stuck| stuck.states == states && stuck.at.elapsed() < STUCK_FOR;
         stuck.as_ref().is_some_and(is_same)
     }
 }
@@ -194,7 +187,6 @@ impl Job for RepairJob {
             tokio::try_join!(queue, self.mend_queue(round))?;
         }
         if self.down.are_too_many(&self.copies.membership) {
-            warn!("more than a third of the chunk servers are missing");
             return Err(JobError::Alarm(
                 "more than a third of the chunk servers are missing: only chunks with a single copy \
                  left are repaired until they return or are removed"

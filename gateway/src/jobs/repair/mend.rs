@@ -72,7 +72,8 @@ impl Patient<'_> {
             let Some(&source) = good.first() else {
                 return;
             };
-            let Some(target) = copies.choose(self.chunk, &self.no_targets()) else {
+            let (kept, shunned) = (self.kept(), self.shunned());
+            let Some(target) = copies.choose(self.chunk, &kept, &shunned) else {
                 return;
             };
             if !self.make_room(target, copies, round).await {
@@ -99,11 +100,16 @@ impl Patient<'_> {
         deleted.is_ok()
     }
 
-    /// Nodes that are not asked to take a copy.
-    fn no_targets(&self) -> Vec<NodeId> {
-        let is_out = |holding: Holding| !matches!(holding, Holding::Nothing | Holding::Other);
-        let held = self.held.iter().filter(|(_, holding)| is_out(*holding));
-        let out = held.map(|(node, _)| *node);
+    /// Nodes whose copies stay.
+    fn kept(&self) -> Vec<NodeId> {
+        let awaited = self.with(Holding::Awaited);
+        self.good().into_iter().chain(awaited).collect()
+    }
+
+    /// Further nodes that are not asked to take a copy.
+    fn shunned(&self) -> Vec<NodeId> {
+        let unreadable = self.with(Holding::Unreadable).into_iter();
+        let out = unreadable.chain(self.with(Holding::Lost));
         out.chain(self.refused.iter().copied()).collect()
     }
 

@@ -22,6 +22,7 @@ use super::context::RequestContext;
 use super::decide::{Facts, ObjectFacts, decide};
 use super::policy::Policy;
 use crate::http::Peer;
+use crate::s3::parsed::Parsed;
 use crate::s3::{errors, form};
 
 /// Tells from a policy's text whether its conditions look at the tags of what is there.
@@ -47,6 +48,7 @@ pub struct Verified(pub Option<Credentials>);
 pub struct Gate {
     metastore: Arc<dyn Metastore>,
     directory: Directory,
+    policies: Parsed<Policy>,
 }
 
 impl Gate {
@@ -55,6 +57,7 @@ impl Gate {
         Self {
             metastore,
             directory,
+            policies: Parsed::default(),
         }
     }
 
@@ -122,8 +125,12 @@ impl Gate {
             }
             _ => None,
         };
+        let parse = |text| {
+            let parse = || Policy::parse(text, bucket.name.as_str());
+            self.policies.of(bucket, parse)
+        };
         let parsed = policy
-            .map(|text| Policy::parse(text, bucket.name.as_str()))
+            .map(parse)
             .transpose()
             // It was read when it was put; if it cannot be now, nobody passes.
             .map_err(|_| s3_error!(AccessDenied))?;
@@ -131,7 +138,7 @@ impl Gate {
             caller,
             bucket_owner: &bucket.owner,
             settings: &bucket.settings,
-            policy: parsed.as_ref(),
+            policy: parsed.as_deref(),
             object: object.as_ref().map(|object| ObjectFacts {
                 owner: &object.owner,
                 acl: object.attributes.acl.as_ref(),

@@ -1,0 +1,139 @@
+//! `gateway admin`: asks a running gateway and shows what it says. `link` reaches it, `show` puts
+//! answers into words.
+
+mod link;
+mod show;
+
+use std::io::Write as _;
+
+use tokio::time::sleep;
+
+pub use self::link::AdminError;
+use self::link::Link;
+use super::node_orders::NodeHolds;
+use super::orders::{JobOrder, RateOrder};
+use super::status::{NodeReport, Status};
+use crate::config::{AdminCommand, DrainCommand, JobCommand, NodeCommand, Rate, RateCommand};
+
+/// Does what the command says, and prints the answer.
+///
+/// # Errors
+/// What keeps it from being done, in a sentence for the person who asked.
+pub async fn run(command: AdminCommand) -> Result<(), AdminError> {
+    match command {
+        AdminCommand::Status(status) => {
+            let link = Link::new(&status.link)?;
+            if status.json {
+                return say(&link.text("/status").await?);
+            }
+            say(&show::status(&link.status().await?))
+        }
+        AdminCommand::Node(command) => node(command).await,
+        AdminCommand::Job(command) => job(command).await,
+    }
+}
+
+async fn node(command: NodeCommand) -> Result<(), AdminError> {
+    match command {
+        NodeCommand::List(list) => {
+            let status = Link::new(&list.link)?.status().await?;
+            say(&show::nodes(&status))
+        }
+        NodeCommand::Drain(drain) => self::drain(drain).await,
+        NodeCommand::Undrain(one) => {
+            let link = Link::new(&one.link)?;
+            let node = find(&link.status().await?, &one.node)?.id;
+            link.order(&format!("nodes/{node}/undrain"), &()).await?;
+            say(&format!("{node} takes chunks again.\n"))
+        }
+        NodeCommand::Remove(one) => {
+            let link = Link::new(&one.link)?;
+            let node = find(&link.status().await?, &one.node)?.id;
+            link.order(&format!("nodes/{node}/remove"), &()).await?;
+            say(&format!(
+                "{node} was removed. Stop its chunkd; its disks may be wiped.\n"
+            ))
+        }
+    }
+}
+
+async fn drain(drain: DrainCommand) -> Result<(), AdminError> {
+    let link = Link::new(&drain.node.link)?;
+    let node = find(&link.status().await?, &drain.node.node)?.id;
+    link.order(&format!("nodes/{node}/drain"), &()).await?;
+    say(&format!("{node} is draining.\n"))?;
+    if !drain.wait {
+        return say(
+            "Look with: gateway admin status. When it is empty: gateway admin node remove.\n",
+        );
+    }
+    let mut last = String::new();
+    loop {
+        let holds: NodeHolds = link.ask(&format!("nodes/{node}")).await?;
+        let status = link.status().await?;
+        let reported = status.nodes.iter().find(|known| known.id == node);
+        if reported.is_none_or(|known| known.phase != "draining") {
+            return Err(AdminError::CalledOff(node));
+        }
+        let is_live = reported.is_some_and(|known| known.state == "live");
+        let is_done = holds.placed_chunks == 0 && (holds.garbage_chunks == 0 || !is_live);
+        if is_done && !holds.truncated {
+            return say(&format!(
+                "{node} is empty. Let it go with: gateway admin node remove {node}\n"
+            ));
+        }
+        let line = show::drain_progress(&holds, &status.jobs);
+        if line != last {
+            say(&line)?;
+            last = line;
+        }
+        sleep(drain.look_period()).await;
+    }
+}
+
+async fn job(command: JobCommand) -> Result<(), AdminError> {
+    let pause = |paused: bool| JobOrder {
+        paused: Some(paused),
+        rate: None,
+    };
+    let (job, order) = match command {
+        JobCommand::List(list) => {
+            let status = Link::new(&list.link)?.status().await?;
+            return say(&show::jobs(&status.jobs));
+        }
+        JobCommand::Pause(job) => (job, pause(true)),
+        JobCommand::Resume(job) => (job, pause(false)),
+        JobCommand::Rate(RateCommand { job, rate }) => {
+            let rate = Some(match rate {
+                Rate::Default => RateOrder::Default,
+                Rate::Unlimited => RateOrder::Unlimited,
+                Rate::BytesPerS(rate) => RateOrder::BytesPerS(rate),
+            });
+            (job, JobOrder { paused: None, rate })
+        }
+    };
+    let link = Link::new(&job.link)?;
+    link.order(&format!("jobs/{}", job.job), &order).await?;
+    say("Done; it takes effect within seconds.\n")
+}
+
+/// The node that `wanted` names: by id, beginning of an id, or address.
+fn find<'s>(status: &'s Status, wanted: &str) -> Result<&'s NodeReport, AdminError> {
+    let is_wanted = |node: &&NodeReport| {
+        let address = node.address.trim_start_matches("http://");
+        (!wanted.is_empty() && node.id.to_string().starts_with(wanted))
+            || [address, &*node.address].contains(&wanted)
+    };
+    let found: Vec<_> = status.nodes.iter().filter(is_wanted).collect();
+    match found[..] {
+        [node] => Ok(node),
+        [] => Err(AdminError::NoNode(wanted.to_owned())),
+        _ => Err(AdminError::ManyNodes(wanted.to_owned(), found.len())),
+    }
+}
+
+fn say(text: &str) -> Result<(), AdminError> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(AdminError::Output)
+}

@@ -1,0 +1,331 @@
+//! What operators order of chunk servers: drain, undrain, remove. An order that would endanger data is
+//! refused with the numbers that forbid it.
+
+use std::sync::Arc;
+
+use chunkproto::NodeId;
+use metastore::{ChunkRef, MetaError, MetaResult, Metastore, NodePhase};
+use serde::{Deserialize, Serialize};
+use tracing::info;
+
+use crate::cluster::{Membership, NodeState, NodeStatus};
+
+/// Share of a disk that moved chunks leave free, in percent; as in placement.
+const RESERVED_PERCENT: u64 = 5;
+/// Chunks of a node read at a time.
+const PAGE: usize = 1000;
+/// Chunks of a node that are counted; where there are more, the count says that it is not complete.
+const COUNTED_MAX: u64 = 100_000;
+
+/// An order about a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeOrder {
+    /// Move its chunks elsewhere, and give it no new ones.
+    Drain,
+    /// Use it again.
+    Undrain,
+    /// Let it go for good.
+    Remove,
+}
+
+/// What the metadata says of a node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeHolds {
+    /// Chunks that rows place on it.
+    pub placed_chunks: u64,
+    /// Their bytes.
+    pub placed_bytes: u64,
+    /// Of those, the ones with no other copy on a node that is not lost.
+    pub last_copies: u64,
+    /// Copies that wait to be deleted.
+    pub garbage_chunks: u64,
+    /// Whether there are more chunks than were counted.
+    pub truncated: bool,
+}
+
+/// Why an order is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// Nobody knows the node.
+    #[error("no chunk server {0} is known")]
+    Unknown(NodeId),
+    /// It left already.
+    #[error(
+        "chunk server {0} was removed for good; with empty data directories it joins as a new one"
+    )]
+    Removed(NodeId),
+    /// It is a store inside the gateway.
+    #[error("the chunk stores of `gateway standalone` cannot be drained or removed")]
+    Embedded,
+    /// Too few would be left to hold as many replicas as chunks should have.
+    #[error(
+        "draining it would leave {left} chunk servers that are live and take chunks, and --replicas is \
+         {replicas}: add {} first", replicas - left
+    )]
+    TooFewLeft {
+        /// Those that would be left.
+        left: usize,
+        /// Replicas that each chunk should have.
+        replicas: usize,
+    },
+    /// The others cannot take what it holds.
+    #[error(
+        "{needed_bytes} bytes would have to move, and the other chunk servers have room for {room_bytes} \
+         (5 % of each disk stays free): add chunk servers or delete data first"
+    )]
+    NoRoom {
+        /// Bytes to move.
+        needed_bytes: u64,
+        /// Bytes that the others can take.
+        room_bytes: u64,
+    },
+    /// It was not drained.
+    #[error("it is not draining; drain it first: gateway admin node drain {0} --wait")]
+    NotDraining(NodeId),
+    /// Rows name it.
+    #[error(
+        "{} chunks ({} bytes) are still placed on it, {} of them with no other copy: {}",
+        at_least(.0.placed_chunks, .0.truncated), .0.placed_bytes, .0.last_copies, advice(.0.last_copies)
+    )]
+    StillHolds(NodeHolds),
+    /// Reads that began earlier may need its copies.
+    #[error(
+        "{} copies on it wait out --gc-grace for reads that began earlier: try again later, or wait \
+         with --wait", at_least(.0.garbage_chunks, .0.truncated)
+    )]
+    AwaitsGarbage(NodeHolds),
+    /// The metadata cannot be read or written.
+    #[error(transparent)]
+    Metadata(#[from] MetaError),
+}
+
+fn at_least(count: u64, truncated: bool) -> String {
+    match truncated {
+        true => format!("more than {count}"),
+        false => count.to_string(),
+    }
+}
+
+fn advice(last_copies: u64) -> &'static str {
+    match last_copies {
+        0 => "wait until they were moved or copied (gateway admin status)",
+        _ => "removing it would lose those; bring it back, or delete their objects",
+    }
+}
+
+/// Takes orders about nodes.
+#[derive(Clone)]
+pub struct NodeDesk {
+    membership: Arc<Membership>,
+    metastore: Arc<dyn Metastore>,
+    replicas: u8,
+}
+
+impl NodeDesk {
+    /// A desk for a cluster that keeps `replicas` of each chunk.
+    #[must_use]
+    pub fn new(membership: Arc<Membership>, metastore: Arc<dyn Metastore>, replicas: u8) -> Self {
+        Self {
+            membership,
+            metastore,
+            replicas,
+        }
+    }
+
+    /// Carries an order out. Doing it again changes nothing.
+    ///
+    /// # Errors
+    /// See [`OrderError`]; then nothing has changed.
+    pub async fn carry_out(&self, node: NodeId, order: NodeOrder) -> Result<(), OrderError> {
+        let phase = self.membership.phase(node);
+        let nodes = self.membership.status();
+        let known = nodes
+            .iter()
+            .find(|known| known.registration.node_id == node);
+        match (phase, known) {
+            (NodePhase::Removed, _) if order == NodeOrder::Remove => return Ok(()),
+            (NodePhase::Removed, _) => return Err(OrderError::Removed(node)),
+            (_, None) => return Err(OrderError::Unknown(node)),
+            (_, Some(known)) if known.is_embedded => return Err(OrderError::Embedded),
+            _ => {}
+        }
+        let wanted = match order {
+            NodeOrder::Drain => {
+                if phase == NodePhase::Active {
+                    check_drain(&nodes, node, self.replicas.into())?;
+                }
+                NodePhase::Draining
+            }
+            NodeOrder::Undrain => NodePhase::Active,
+            NodeOrder::Remove => {
+                self.check_remove(node, phase).await?;
+                NodePhase::Removed
+            }
+        };
+        self.metastore.set_node_phase(node, wanted).await?;
+        self.membership.set_phase(node, wanted);
+        info!(%node, phase = ?wanted, "an operator said what is wanted of a chunk server");
+        Ok(())
+    }
+
+    async fn check_remove(&self, node: NodeId, phase: NodePhase) -> Result<(), OrderError> {
+        if phase != NodePhase::Draining {
+            return Err(OrderError::NotDraining(node));
+        }
+        let holds = self.holds(node).await?;
+        if holds.placed_chunks > 0 || holds.truncated {
+            return Err(OrderError::StillHolds(holds));
+        }
+        // A node that is away cannot be read from, so no read is waited for.
+        if holds.garbage_chunks > 0 && self.membership.is_live(node) {
+            return Err(OrderError::AwaitsGarbage(holds));
+        }
+        Ok(())
+    }
+
+    /// Counts what the metadata places on a node.
+    ///
+    /// # Errors
+    /// What keeps it from being read.
+    pub async fn holds(&self, node: NodeId) -> MetaResult<NodeHolds> {
+        let (mut holds, mut after) = (NodeHolds::default(), None);
+        loop {
+            let page = self.metastore.node_chunks(node, after, PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(holds);
+            };
+            if holds.placed_chunks + holds.garbage_chunks >= COUNTED_MAX {
+                holds.truncated = true;
+                return Ok(holds);
+            }
+            after = Some(last.id);
+            for chunk in &page {
+                let placed = chunk.placement.as_ref().map(|placed| &placed.chunk);
+                match placed.filter(|placed| placed.replicas.contains(&node)) {
+                    Some(placed) => self.count(&mut holds, node, placed),
+                    None => holds.garbage_chunks += 1,
+                }
+            }
+        }
+    }
+
+    fn count(&self, holds: &mut NodeHolds, node: NodeId, chunk: &ChunkRef) {
+        holds.placed_chunks += 1;
+        holds.placed_bytes = holds.placed_bytes.saturating_add(chunk.length_bytes);
+        let is_other_copy =
+            |other: &NodeId| *other != node && self.membership.state(*other) != NodeState::Down;
+        if !chunk.replicas.iter().any(is_other_copy) {
+            holds.last_copies += 1;
+        }
+    }
+}
+
+/// Whether `node` may be drained.
+fn check_drain(nodes: &[NodeStatus], node: NodeId, replicas: usize) -> Result<(), OrderError> {
+    let is_left = |other: &&NodeStatus| other.registration.node_id != node && other.is_writable;
+    let left: Vec<_> = nodes.iter().filter(is_left).collect();
+    if left.len() < replicas {
+        let left = left.len();
+        return Err(OrderError::TooFewLeft { left, replicas });
+    }
+    let room = left.iter().map(|other| {
+        let state = &other.registration.state;
+        let reserved_bytes = state.capacity_bytes / 100 * RESERVED_PERCENT;
+        state.free_bytes.saturating_sub(reserved_bytes)
+    });
+    let leaves = |other: &&NodeStatus| {
+        other.registration.node_id == node || other.phase == NodePhase::Draining
+    };
+    let leaving = nodes.iter().filter(leaves);
+    let needed_bytes = leaving
+        .map(|other| other.registration.state.used_bytes)
+        .sum();
+    let room_bytes = room.sum();
+    if needed_bytes > room_bytes {
+        return Err(OrderError::NoRoom {
+            needed_bytes,
+            room_bytes,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use chunkproto::{Heartbeat, Registration};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn node(number: u8) -> NodeStatus {
+        NodeStatus {
+            registration: Registration {
+                node_id: NodeId::from_bytes([number; 16]),
+                incarnation: Uuid::nil(),
+                address: String::new(),
+                zone: String::new(),
+                state: Heartbeat {
+                    incarnation: Uuid::nil(),
+                    capacity_bytes: 1000,
+                    used_bytes: 100,
+                    free_bytes: 900,
+                    chunk_count: 0,
+                    in_flight: 0,
+                    disk_errors: 0,
+                    quarantined: 0,
+                    writable: true,
+                    fenced_disks: Vec::new(),
+                },
+            },
+            state: NodeState::Live,
+            phase: NodePhase::Active,
+            is_embedded: false,
+            silent: Duration::ZERO,
+            is_writable: true,
+            in_flight: 0,
+        }
+    }
+
+    fn refusal(nodes: &[NodeStatus], replicas: usize) -> String {
+        let first = nodes[0].registration.node_id;
+        match check_drain(nodes, first, replicas) {
+            Ok(()) => String::new(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_drain_that_leaves_fewer_servers_than_replicas_is_refused_with_both_numbers() {
+        let mut nodes = [node(1), node(2), node(3), node(4)];
+        assert_eq!(refusal(&nodes, 3), "");
+        nodes[3].is_writable = false;
+        let refusal = refusal(&nodes, 3);
+        assert!(
+            refusal.contains("leave 2 ") && refusal.contains("--replicas is 3"),
+            "{refusal}"
+        );
+    }
+
+    #[test]
+    fn a_drain_into_full_servers_is_refused_with_bytes_and_room() {
+        let mut nodes = [node(1), node(2), node(3)];
+        for full in &mut nodes[1..] {
+            full.registration.state.free_bytes = 99;
+        }
+        let refusal = refusal(&nodes, 2);
+        assert!(
+            refusal.contains("100 bytes would") && refusal.contains("room for 98"),
+            "{refusal}"
+        );
+    }
+
+    #[test]
+    fn servers_that_drain_already_need_their_room_too() {
+        let mut nodes = [node(1), node(2), node(3)];
+        (nodes[1].phase, nodes[1].is_writable) = (NodePhase::Draining, false);
+        nodes[2].registration.state.free_bytes = 200;
+        assert!(refusal(&nodes, 1).contains("200 bytes would"));
+    }
+}

@@ -1,0 +1,169 @@
+//! The command line of `gateway admin`: what an operator asks of a running gateway.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use chunkproto::{ClusterSecret, JobName};
+use clap::{Args, Subcommand};
+
+/// What `gateway admin` is to do.
+#[derive(Debug, Clone, Subcommand)]
+pub enum AdminCommand {
+    /// Show how safe the data is, what needs attention, chunk servers and jobs
+    Status(StatusCommand),
+    /// Show chunk servers, drain and remove them
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Show background jobs, pause them, change their rates
+    #[command(subcommand)]
+    Job(JobCommand),
+}
+
+/// The gateway that is asked.
+#[derive(Debug, Clone, Args)]
+pub struct GatewayLink {
+    /// Base URL of the gateway's admin listener
+    #[arg(
+        long,
+        env = "SEXTANT_ADMIN_URL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:9001"
+    )]
+    pub gateway: String,
+    /// The cluster's secret
+    #[arg(long, env = "SEXTANT_CLUSTER_SECRET", value_name = "SECRET", hide_env_values = true,
+        value_parser = ClusterSecret::parse)]
+    pub cluster_secret: Option<ClusterSecret>,
+    /// File with the cluster's secret; a gateway keeps one in its metadata directory
+    #[arg(
+        long,
+        env = "SEXTANT_CLUSTER_SECRET_FILE",
+        value_name = "FILE",
+        conflicts_with = "cluster_secret"
+    )]
+    pub cluster_secret_file: Option<PathBuf>,
+}
+
+/// Settings of `gateway admin status`.
+#[derive(Debug, Clone, Args)]
+pub struct StatusCommand {
+    /// Show it as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// The gateway that is asked.
+    #[command(flatten)]
+    pub link: GatewayLink,
+}
+
+/// What is wanted of chunk servers.
+#[derive(Debug, Clone, Subcommand)]
+pub enum NodeCommand {
+    /// Show all chunk servers
+    List(LinkCommand),
+    /// Move everything off a chunk server, and put nothing new on it
+    Drain(DrainCommand),
+    /// Use a chunk server again that was to be drained
+    Undrain(OneNode),
+    /// Let a drained chunk server go for good: it is not let in again
+    Remove(OneNode),
+}
+
+/// A command that needs nothing but the gateway.
+#[derive(Debug, Clone, Args)]
+pub struct LinkCommand {
+    /// The gateway that is asked.
+    #[command(flatten)]
+    pub link: GatewayLink,
+}
+
+/// A command about one chunk server.
+#[derive(Debug, Clone, Args)]
+pub struct OneNode {
+    /// Its id, the beginning of its id, or its address
+    #[arg(value_name = "NODE")]
+    pub node: String,
+    /// The gateway that is asked.
+    #[command(flatten)]
+    pub link: GatewayLink,
+}
+
+/// Settings of `gateway admin node drain`.
+#[derive(Debug, Clone, Args)]
+pub struct DrainCommand {
+    /// Which.
+    #[command(flatten)]
+    pub node: OneNode,
+    /// Wait until it is empty and may be removed, and show how far it is
+    #[arg(long)]
+    pub wait: bool,
+    /// Seconds between two looks
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, hide = true,
+        value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub look_every: u64,
+}
+
+impl DrainCommand {
+    /// Time between two looks.
+    #[must_use]
+    pub fn look_period(&self) -> Duration {
+        Duration::from_secs(self.look_every)
+    }
+}
+
+/// What is wanted of jobs.
+#[derive(Debug, Clone, Subcommand)]
+pub enum JobCommand {
+    /// Show all jobs
+    List(LinkCommand),
+    /// Let a job rest until it is resumed
+    Pause(OneJob),
+    /// Let a paused job go on
+    Resume(OneJob),
+    /// Change how many bytes per second a job may move, while it runs; it stays so until changed again
+    Rate(RateCommand),
+}
+
+/// A command about one job.
+#[derive(Debug, Clone, Args)]
+pub struct OneJob {
+    /// Its name
+    #[arg(value_name = "JOB")]
+    pub job: JobName,
+    /// The gateway that is asked.
+    #[command(flatten)]
+    pub link: GatewayLink,
+}
+
+/// Settings of `gateway admin job rate`.
+#[derive(Debug, Clone, Args)]
+pub struct RateCommand {
+    /// Which.
+    #[command(flatten)]
+    pub job: OneJob,
+    /// Bytes per second, with or without a unit; `unlimited`; or `default`, as the gateway's settings say
+    #[arg(value_name = "RATE", value_parser = parse_rate)]
+    pub rate: Rate,
+}
+
+/// How fast a job may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rate {
+    /// As the gateway's settings say.
+    Default,
+    /// Without limit.
+    Unlimited,
+    /// So many bytes per second.
+    BytesPerS(u64),
+}
+
+fn parse_rate(text: &str) -> Result<Rate, String> {
+    match text {
+        "default" => Ok(Rate::Default),
+        "unlimited" => Ok(Rate::Unlimited),
+        _ => match text.parse::<ByteSize>()?.as_u64() {
+            0 => Err("0 would never move anything; use `gateway admin job pause`".into()),
+            rate => Ok(Rate::BytesPerS(rate)),
+        },
+    }
+}

@@ -1,0 +1,368 @@
+//! Carries out lifecycle rules: walks the versions and uploads of each bucket that has rules, and
+//! deletes, moves or aborts what is due. Every change is a compare-and-set on the row that was
+//! judged, so that a write, a tag or a lock that gets in between wins, and two gateways at it do
+//! no more than one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chunkproto::JobName;
+use metastore::{
+    Bucket, ListEntry, ListedVersion, MetaError, MetaResult, Metastore, ObjectVersion, Sequence,
+    StoredVersion, Timestamp, UploadQuery, VersionQuery, WriteCondition,
+};
+use tracing::debug;
+
+use super::job::{Job, JobError, Round};
+use crate::lifecycle::{Calendar, Judge, Rule, Verdict};
+
+/// Buckets read at a time.
+const BUCKETS_PAGE: usize = 100;
+/// Versions or uploads read at a time.
+const ENTRIES_PAGE: usize = 500;
+
+/// How lifecycle rules are carried out.
+#[derive(Clone)]
+pub struct LifecycleSettings {
+    /// Reads the enabled rules of a bucket; none where it has none.
+    pub rules_of: fn(&Bucket) -> Vec<Rule>,
+    /// How long a day is.
+    pub calendar: Calendar,
+    /// Rest between two rounds.
+    pub period: Duration,
+}
+
+/// The job.
+pub struct LifecycleJob {
+    metastore: Arc<dyn Metastore>,
+    settings: LifecycleSettings,
+}
+
+/// The rules of the bucket that is walked.
+struct Walk<'a> {
+    bucket: &'a Bucket,
+    rules: &'a [Rule],
+    round: &'a Round,
+    /// Noncurrent versions that were met of the present key.
+    newer: u32,
+}
+
+impl LifecycleJob {
+    /// The job over these rules.
+    #[must_use]
+    pub fn new(metastore: Arc<dyn Metastore>, settings: LifecycleSettings) -> Self {
+        Self {
+            metastore,
+            settings,
+        }
+    }
+}
+
+#[async_trait]
+impl Job for LifecycleJob {
+    fn name(&self) -> JobName {
+        "lifecycle".parse().expect("a job's name")
+    }
+
+    fn period(&self) -> Duration {
+        self.settings.period
+    }
+
+    async fn round(&self, round: &Round) -> Result<(), JobError> {
+        let mut after: Option<String> = None;
+        while round.goes_on() {
+            let page = self
+                .metastore
+                .list_buckets("", after.as_deref(), BUCKETS_PAGE)
+                .await?;
+            for bucket in &page.buckets {
+                let rules = (self.settings.rules_of)(bucket);
+                if !rules.is_empty() && round.goes_on() {
+                    self.bucket(bucket, &rules, round).await?;
+                }
+            }
+            after = page
+                .buckets
+                .last()
+                .map(|bucket| bucket.name.as_str().to_owned());
+            if !page.truncated {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl LifecycleJob {
+    async fn bucket(&self, bucket: &Bucket, rules: &[Rule], round: &Round) -> MetaResult<()> {
+        let walk = Walk {
+            bucket,
+            rules,
+            round,
+            newer: 0,
+        };
+        self.versions(walk).await?;
+        if rules.iter().any(|rule| rule.abort_uploads_after.is_some()) {
+            self.uploads(bucket, rules, round).await?;
+        }
+        Ok(())
+    }
+
+    /// Goes through all versions. Each is judged once the next one is known: a delete marker by what
+    /// stands behind it, and the cursor of a page must not be deleted.
+    async fn versions(&self, mut walk: Walk<'_>) -> MetaResult<()> {
+        let mut held: Option<ListedVersion> = None;
+        let mut query = VersionQuery {
+            bucket: walk.bucket.id,
+            prefix: common_prefix(walk.rules),
+            delimiter: None,
+            after: None,
+            limit: ENTRIES_PAGE,
+        };
+        while walk.round.goes_on() {
+            let page = self.metastore.list_versions(query.clone()).await?;
+            for entry in page.entries {
+                let ListEntry::Item(next) = entry else {
+                    continue;
+                };
+                if let Some(listed) = held.replace(next) {
+                    self.version(&mut walk, &listed, held.as_ref()).await?;
+                }
+                if !walk.round.goes_on() {
+                    return Ok(());
+                }
+            }
+            if !page.truncated {
+                break;
+            }
+            query.after = held
+                .as_ref()
+                .map(|last| (last.key.as_str().to_owned(), Some(last.version.version())));
+        }
+        match held {
+            Some(listed) if walk.round.goes_on() => self.version(&mut walk, &listed, None).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn version(
+        &self,
+        walk: &mut Walk<'_>,
+        listed: &ListedVersion,
+        next: Option<&ListedVersion>,
+    ) -> MetaResult<()> {
+        if listed.is_latest() {
+            walk.newer = 0;
+        }
+        let judge = Judge {
+            rules: walk.rules,
+            calendar: self.settings.calendar,
+            now: walk.round.now(),
+        };
+        let key = listed.key.as_str();
+        let is_last = next.is_none_or(|next| next.key != listed.key);
+        let outcome = match (&listed.version, listed.noncurrent_since) {
+            (StoredVersion::Object(object), None) => {
+                let verdict = judge.current(key, object);
+                self.carry_out(walk, listed, object, verdict).await
+            }
+            (StoredVersion::Object(object), Some(since)) => {
+                let verdict = judge.noncurrent(key, object, since, walk.newer);
+                self.carry_out(walk, listed, object, verdict).await
+            }
+            (StoredVersion::DeleteMarker(marker), None) => {
+                match is_last && judge.lone_marker(key, marker.modified_at) {
+                    true => {
+                        self.delete_version(walk, listed, WriteCondition::Always)
+                            .await
+                    }
+                    false => Ok(()),
+                }
+            }
+            (StoredVersion::DeleteMarker(_), Some(since)) => {
+                match judge.noncurrent_marker(key, since, walk.newer) {
+                    true => {
+                        self.delete_version(walk, listed, WriteCondition::Always)
+                            .await
+                    }
+                    false => Ok(()),
+                }
+            }
+        };
+        if !listed.is_latest() {
+            walk.newer = walk.newer.saturating_add(1);
+        }
+        match outcome {
+            // Somebody changed it meanwhile; the next round judges it anew.
+            Err(
+                MetaError::Conflict
+                | MetaError::NoSuchKey(_)
+                | MetaError::NoSuchVersion(..)
+                | MetaError::NoSuchBucket,
+            ) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        walk: &Walk<'_>,
+        listed: &ListedVersion,
+        object: &ObjectVersion,
+        verdict: Verdict,
+    ) -> MetaResult<()> {
+        let unchanged = WriteCondition::Revision(object.sequence);
+        match verdict {
+            Verdict::Stay => Ok(()),
+            Verdict::Move(class) => self.change_class(walk, listed, object, class).await,
+            Verdict::Expire if listed.is_latest() => {
+                let now = walk.round.now();
+                debug!(bucket = %walk.bucket.name, key = %listed.key, "an object expires");
+                self.metastore
+                    .delete_object(walk.bucket.id, &listed.key, unchanged, now)
+                    .await?;
+                walk.round.progress().done(object.size_bytes);
+                Ok(())
+            }
+            Verdict::Expire if is_locked(object, walk.round.now()) => Ok(()),
+            Verdict::Expire => {
+                self.delete_version(walk, listed, unchanged).await?;
+                walk.round.progress().done(object.size_bytes);
+                Ok(())
+            }
+        }
+    }
+
+    async fn delete_version(
+        &self,
+        walk: &Walk<'_>,
+        listed: &ListedVersion,
+        condition: WriteCondition,
+    ) -> MetaResult<()> {
+        let version = listed.version.version();
+        debug!(bucket = %walk.bucket.name, key = %listed.key, %version, "a version expires");
+        self.metastore
+            .delete_version(
+                walk.bucket.id,
+                &listed.key,
+                version,
+                condition,
+                walk.round.now(),
+            )
+            .await?;
+        Ok(())
+    }
+
+    async fn change_class(
+        &self,
+        walk: &Walk<'_>,
+        listed: &ListedVersion,
+        object: &ObjectVersion,
+        class: String,
+    ) -> MetaResult<()> {
+        let mut moved = object.clone();
+        moved.headers.storage_class = Some(class);
+        moved.sequence = Sequence::generate();
+        self.metastore
+            .amend_object(walk.bucket.id, &listed.key, moved, object.sequence)
+            .await?;
+        walk.round.progress().done(0);
+        Ok(())
+    }
+
+    async fn uploads(&self, bucket: &Bucket, rules: &[Rule], round: &Round) -> MetaResult<()> {
+        let mut query = UploadQuery {
+            bucket: bucket.id,
+            prefix: common_prefix(rules),
+            delimiter: None,
+            after: None,
+            limit: ENTRIES_PAGE,
+        };
+        while round.goes_on() {
+            let page = self.metastore.list_uploads(query.clone()).await?;
+            for entry in &page.entries {
+                let ListEntry::Item(listed) = entry else {
+                    continue;
+                };
+                query.after = Some((listed.key.as_str().to_owned(), Some(listed.upload.id)));
+                let now = round.now();
+                let judge = Judge {
+                    rules,
+                    calendar: self.settings.calendar,
+                    now,
+                };
+                if !judge.abandoned(listed.key.as_str(), listed.upload.initiated_at) {
+                    continue;
+                }
+                debug!(bucket = %bucket.name, key = %listed.key, "an upload is aborted");
+                let aborted = self
+                    .metastore
+                    .abort_upload(bucket.id, &listed.key, listed.upload.id, now)
+                    .await;
+                match aborted {
+                    Ok(()) | Err(MetaError::NoSuchUpload(_)) => round.progress().done(0),
+                    Err(error) => return Err(error),
+                }
+            }
+            if !page.truncated {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a version may not be deleted now.
+fn is_locked(object: &ObjectVersion, now: Timestamp) -> bool {
+    let attributes = &object.attributes;
+    attributes.legal_hold == Some(true)
+        || attributes
+            .retention
+            .is_some_and(|retention| retention.until > now)
+}
+
+/// What the prefixes of all rules begin with; nothing else needs to be read.
+fn common_prefix(rules: &[Rule]) -> String {
+    let mut prefixes = rules.iter().map(|rule| rule.filter.prefix.as_str());
+    let first = prefixes.next().unwrap_or_default();
+    let common = prefixes.fold(first, |common, prefix| {
+        let ends = common
+            .char_indices()
+            .map(|(at, char)| at + char.len_utf8())
+            .rev();
+        let kept = ends
+            .into_iter()
+            .find(|end| prefix.starts_with(&common[..*end]));
+        &common[..kept.unwrap_or(0)]
+    });
+    common.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::Filter;
+
+    #[test]
+    fn only_what_all_prefixes_begin_with_narrows_the_walk() {
+        let common = |prefixes: &[&str]| {
+            let rules: Vec<_> = prefixes
+                .iter()
+                .map(|prefix| Rule {
+                    filter: Filter {
+                        prefix: (*prefix).to_owned(),
+                        ..Filter::default()
+                    },
+                    ..Rule::default()
+                })
+                .collect();
+            common_prefix(&rules)
+        };
+        assert_eq!(common(&["logs/a"]), "logs/a");
+        assert_eq!(common(&["logs/a", "logs/b"]), "logs/");
+        assert_eq!(common(&["logs/", "other/"]), "");
+        assert_eq!(common(&["é1", "è2"]), "");
+        assert_eq!(common(&["a", ""]), "");
+    }
+}

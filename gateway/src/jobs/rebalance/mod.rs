@@ -1,0 +1,10 @@
+//! Rebalancing: nodes that are fuller than others give chunks to those, until all are about even.
+//!
+//! `plan` decides who gives to whom, `garbage_on` what does not count as load, `job` moves.
+
+mod garbage_on;
+mod job;
+mod plan;
+
+pub use job::{RebalanceJob, RebalanceSettings};
+pub use plan::Evenness;

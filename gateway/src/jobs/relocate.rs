@@ -1,0 +1,133 @@
+//! Moving one copy of a chunk from a node to another: copied, verified, named in place of the old
+//! one by compare-and-set; the old one is garbage from then on. At no moment has the chunk fewer good
+//! copies than before (I7).
+
+use chunkproto::NodeId;
+use metastore::{ChunkRef, MetaResult, RepairNeed};
+
+use super::copies::{Changed, Copies, CopyFailure, Holding};
+use super::job::Round;
+
+/// Nodes tried for one chunk in one round.
+const ATTEMPTS_MAX: usize = 3;
+
+/// Where a copy is to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// Wherever placement would put it.
+    Best,
+    /// To this node.
+    Node(NodeId),
+}
+
+/// What became of a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relocated {
+    /// Its row names the new node, and not the old one.
+    Moved,
+    /// It stays for now: it is busy, bad (and queued for repair), or its row changed.
+    NotNow,
+    /// No node takes it.
+    NoTarget,
+}
+
+impl Copies {
+    /// Moves the copy of `chunk` on `from`. `wanted` is how many copies it should have.
+    ///
+    /// # Errors
+    /// What keeps the metadata from being read or written.
+    pub async fn relocate(
+        &self,
+        chunk: &ChunkRef,
+        from: NodeId,
+        destination: Destination,
+        wanted: u8,
+        round: &Round,
+    ) -> MetaResult<Relocated> {
+        let held = self.examine(chunk).await;
+        let is_good = |&&(_, holding): &&(NodeId, Holding)| holding == Holding::Good;
+        let mut sources: Vec<_> = held.iter().filter(is_good).map(|(node, _)| *node).collect();
+        if held.contains(&(from, Holding::Awaited)) || held.contains(&(from, Holding::Lost)) {
+            return Ok(Relocated::NotNow);
+        }
+        if !sources.contains(&from) {
+            // Moving is for good copies; whatever ails this one is for repair.
+            self.queue_repair(chunk, sources.len(), wanted, round)
+                .await?;
+            return Ok(Relocated::NotNow);
+        }
+        self.membership.order_for_reading(&mut sources);
+        let replicas = chunk.replicas.iter().copied();
+        let stay: Vec<_> = replicas.filter(|node| *node != from).collect();
+        let mut refused = vec![from];
+        for _ in 0..ATTEMPTS_MAX {
+            let Some(target) = self.target(chunk, destination, &stay, &refused) else {
+                let is_first = refused.len() == 1;
+                return Ok(if is_first {
+                    Relocated::NoTarget
+                } else {
+                    Relocated::NotNow
+                });
+            };
+            let Some(&source) = sources.first() else {
+                return Ok(Relocated::NotNow);
+            };
+            match self.copy(chunk, source, target, round).await {
+                Ok(()) => return self.rename(chunk, from, target, round).await,
+                Err(CopyFailure::Source) => {
+                    sources.remove(0);
+                    self.queue_repair(chunk, sources.len(), wanted, round)
+                        .await?;
+                }
+                Err(CopyFailure::Target) => refused.push(target),
+                Err(CopyFailure::Over) => return Ok(Relocated::NotNow),
+            }
+        }
+        Ok(Relocated::NotNow)
+    }
+
+    fn target(
+        &self,
+        chunk: &ChunkRef,
+        destination: Destination,
+        stay: &[NodeId],
+        refused: &[NodeId],
+    ) -> Option<NodeId> {
+        match destination {
+            Destination::Best => self.choose(chunk, stay, refused),
+            Destination::Node(node) => Some(node).filter(|node| !refused.contains(node)),
+        }
+    }
+
+    async fn rename(
+        &self,
+        chunk: &ChunkRef,
+        from: NodeId,
+        target: NodeId,
+        round: &Round,
+    ) -> MetaResult<Relocated> {
+        let moved = |&node: &NodeId| if node == from { target } else { node };
+        let replicas = chunk.replicas.iter().map(moved).collect();
+        Ok(match self.name(chunk, replicas, round).await? {
+            Changed::Done | Changed::Gone => Relocated::Moved,
+            Changed::NotNow => Relocated::NotNow,
+        })
+    }
+
+    async fn queue_repair(
+        &self,
+        chunk: &ChunkRef,
+        good: usize,
+        wanted: u8,
+        round: &Round,
+    ) -> MetaResult<()> {
+        let need = RepairNeed {
+            chunk: chunk.id,
+            length_bytes: chunk.length_bytes,
+            wanted,
+            have: u8::try_from(good).unwrap_or(u8::MAX),
+            since: round.now(),
+        };
+        self.metastore.queue_repairs(vec![need]).await
+    }
+}

@@ -1,0 +1,127 @@
+//! Multipart uploads that nobody completes: after a while they are aborted, and their parts become
+//! garbage.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chunkproto::JobName;
+use metastore::{
+    BucketId, ListEntry, ListedUpload, MetaError, MetaResult, Metastore, Timestamp, UploadQuery,
+};
+use tracing::info;
+
+use super::job::{Job, JobError, Round};
+
+/// Buckets and uploads read at a time.
+const PAGE: usize = 1000;
+/// Rest between two looks at all uploads; shorter where they are to live for less.
+const PERIOD: Duration = Duration::from_secs(600);
+
+/// Aborts uploads that are too old.
+pub struct UploadExpiry {
+    metastore: Arc<dyn Metastore>,
+    age: Duration,
+}
+
+impl UploadExpiry {
+    /// A job that aborts what began longer than `age` ago.
+    #[must_use]
+    pub fn new(metastore: Arc<dyn Metastore>, age: Duration) -> Self {
+        Self { metastore, age }
+    }
+
+    /// Goes through the uploads of a bucket. Aborting one that was completed meanwhile does nothing.
+    async fn expire(&self, bucket: BucketId, before: Timestamp, round: &Round) -> MetaResult<()> {
+        let mut after = None;
+        while round.goes_on() {
+            let query = UploadQuery {
+                bucket,
+                prefix: String::new(),
+                delimiter: None,
+                after,
+                limit: PAGE,
+            };
+            let page = self.metastore.list_uploads(query).await?;
+            after = page.entries.last().and_then(place_of);
+            for listed in page.entries.into_iter().filter_map(item) {
+                if listed.upload.initiated_at < before && round.goes_on() {
+                    self.abort(bucket, &listed, round).await?;
+                }
+            }
+            if !page.truncated {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn abort(
+        &self,
+        bucket: BucketId,
+        listed: &ListedUpload,
+        round: &Round,
+    ) -> MetaResult<()> {
+        let upload = listed.upload.id;
+        let aborted = self
+            .metastore
+            .abort_upload(bucket, &listed.key, upload, round.now());
+        match aborted.await {
+            Ok(()) => {
+                info!(%upload, key = %listed.key, "a multipart upload expired");
+                round.progress().done(0);
+                Ok(())
+            }
+            Err(MetaError::NoSuchUpload(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn item(entry: ListEntry<ListedUpload>) -> Option<ListedUpload> {
+    match entry {
+        ListEntry::Item(listed) => Some(listed),
+        ListEntry::CommonPrefix(_) => None,
+    }
+}
+
+fn place_of(entry: &ListEntry<ListedUpload>) -> Option<(String, Option<metastore::UploadId>)> {
+    match entry {
+        ListEntry::Item(listed) => Some((listed.key.as_str().to_owned(), Some(listed.upload.id))),
+        ListEntry::CommonPrefix(_) => None,
+    }
+}
+
+#[async_trait]
+impl Job for UploadExpiry {
+    fn name(&self) -> JobName {
+        "uploads".parse().expect("a job's name")
+    }
+
+    fn period(&self) -> Duration {
+        (self.age / 10).clamp(Duration::from_secs(1), PERIOD)
+    }
+
+    async fn round(&self, round: &Round) -> Result<(), JobError> {
+        let age_ms = u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX);
+        let before = Timestamp(round.now().0.saturating_sub(age_ms));
+        let mut after: Option<String> = None;
+        while round.goes_on() {
+            let page = self
+                .metastore
+                .list_buckets("", after.as_deref(), PAGE)
+                .await?;
+            for bucket in &page.buckets {
+                self.expire(bucket.id, before, round).await?;
+            }
+            after = page
+                .buckets
+                .last()
+                .map(|last| last.name.as_str().to_owned());
+            if !page.truncated {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

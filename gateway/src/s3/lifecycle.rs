@@ -1,0 +1,147 @@
+//! Lifecycle configurations of buckets, and the header that tells when an object goes. What the
+//! rules say is carried out by a job. Source of the checks: S3 API reference,
+//! PutBucketLifecycleConfiguration.
+
+use std::collections::HashSet;
+
+use metastore::{Bucket, BucketDocument, ObjectKey, ObjectVersion, Timestamp};
+use s3s::dto::{
+    BucketLifecycleConfiguration, DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput,
+    GetBucketLifecycleConfigurationInput, GetBucketLifecycleConfigurationOutput,
+    PutBucketLifecycleConfigurationInput, PutBucketLifecycleConfigurationOutput,
+};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
+use uuid::Uuid;
+
+use super::bucket_settings::document_of;
+use super::errors;
+use super::lifecycle_rule;
+use super::service::S3Gateway;
+use crate::lifecycle::{Judge, Rule};
+
+/// Most rules of a bucket, and their longest names.
+const RULES_MAX: usize = 1000;
+const ID_MAX_CHARS: usize = 255;
+
+impl S3Gateway {
+    /// `GET /bucket?lifecycle`.
+    pub(super) async fn get_bucket_lifecycle_configuration(
+        &self,
+        request: S3Request<GetBucketLifecycleConfigurationInput>,
+    ) -> S3Result<S3Response<GetBucketLifecycleConfigurationOutput>> {
+        let found = self
+            .document::<BucketLifecycleConfiguration>(
+                &request.input.bucket,
+                BucketDocument::Lifecycle,
+            )
+            .await?;
+        let configuration = found.ok_or_else(|| {
+            errors::custom(
+                http::StatusCode::NOT_FOUND,
+                "NoSuchLifecycleConfiguration",
+                "The lifecycle configuration does not exist",
+            )
+        })?;
+        Ok(S3Response::new(GetBucketLifecycleConfigurationOutput {
+            rules: Some(configuration.rules),
+            ..GetBucketLifecycleConfigurationOutput::default()
+        }))
+    }
+
+    /// `PUT /bucket?lifecycle`. Rules without a name get one.
+    pub(super) async fn put_bucket_lifecycle_configuration(
+        &self,
+        request: S3Request<PutBucketLifecycleConfigurationInput>,
+    ) -> S3Result<S3Response<PutBucketLifecycleConfigurationOutput>> {
+        let input = request.input;
+        let mut configuration = input
+            .lifecycle_configuration
+            .ok_or_else(|| s3_error!(MalformedXML))?;
+        check(&mut configuration)?;
+        self.put_document(&input.bucket, BucketDocument::Lifecycle, &configuration)
+            .await?;
+        Ok(S3Response::new(
+            PutBucketLifecycleConfigurationOutput::default(),
+        ))
+    }
+
+    /// `DELETE /bucket?lifecycle`.
+    pub(super) async fn delete_bucket_lifecycle(
+        &self,
+        request: S3Request<DeleteBucketLifecycleInput>,
+    ) -> S3Result<S3Response<DeleteBucketLifecycleOutput>> {
+        self.delete_document(&request.input.bucket, BucketDocument::Lifecycle)
+            .await?;
+        Ok(S3Response::with_status(
+            DeleteBucketLifecycleOutput::default(),
+            http::StatusCode::NO_CONTENT,
+        ))
+    }
+
+    /// The `x-amz-expiration` header of a current version, if a rule lets it expire.
+    pub(super) fn expiration(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        object: &ObjectVersion,
+    ) -> Option<String> {
+        let documents = &bucket.settings.documents;
+        documents.get(&BucketDocument::Lifecycle)?;
+        let rules = self.lifecycle_rules.of(bucket, || enabled_rules(bucket));
+        let rules = rules.ok()?;
+        let judge = Judge {
+            rules: &rules,
+            calendar: self.settings.calendar,
+            now: Timestamp::now(),
+        };
+        let (at, id) = judge.expiry(key.as_str(), object)?;
+        let seconds = i64::try_from(at.0 / 1000).ok()?;
+        let date = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
+        let date = date.format(&Rfc2822).ok()?.replace("+0000", "GMT");
+        let id = percent_encoding::utf8_percent_encode(id, percent_encoding::CONTROLS);
+        Some(format!("expiry-date=\"{date}\", rule-id=\"{id}\""))
+    }
+}
+
+/// The enabled rules of a bucket, for the job; none where its document cannot be read, which is
+/// logged.
+pub fn rules_of(bucket: &Bucket) -> Vec<Rule> {
+    enabled_rules(bucket).unwrap_or_default()
+}
+
+fn enabled_rules(bucket: &Bucket) -> S3Result<Vec<Rule>> {
+    let found = document_of::<BucketLifecycleConfiguration>(bucket, BucketDocument::Lifecycle)?;
+    let rules = found.map(|configuration| configuration.rules);
+    let enabled = rules.into_iter().flatten().map(lifecycle_rule::parse);
+    let enabled = enabled.collect::<S3Result<Vec<_>>>()?;
+    Ok(enabled.into_iter().flatten().collect())
+}
+
+/// Checks a configuration and names its nameless rules.
+fn check(configuration: &mut BucketLifecycleConfiguration) -> S3Result<()> {
+    if configuration.rules.is_empty() || configuration.rules.len() > RULES_MAX {
+        return Err(s3_error!(MalformedXML));
+    }
+    let mut ids = HashSet::new();
+    for rule in &mut configuration.rules {
+        let id = rule
+            .id
+            .get_or_insert_with(|| Uuid::new_v4().simple().to_string());
+        if id.chars().count() > ID_MAX_CHARS {
+            return Err(s3_error!(
+                InvalidArgument,
+                "ID length should not exceed allowed limit of 255"
+            ));
+        }
+        if !ids.insert(id.clone()) {
+            return Err(s3_error!(
+                InvalidArgument,
+                "Rule ID must be unique. Found same ID for more than one rule"
+            ));
+        }
+        lifecycle_rule::parse(rule.clone())?;
+    }
+    Ok(())
+}

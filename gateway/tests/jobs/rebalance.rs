@@ -1,0 +1,120 @@
+//! Rebalancing: newcomers get their share, nobody has fewer good copies for it, and it ends.
+
+use std::collections::HashSet;
+
+use chunkproto::NodeId;
+use gateway::jobs::{Evenness, MoveSettings, RebalanceJob, RebalanceSettings};
+use metastore::{ChunkRef, Upkeep as _};
+
+use crate::kit::{CHUNK_BYTES, World};
+use crate::nodes::Fault;
+
+/// Room for two hundred chunks on each node.
+const CAPACITY_BYTES: u64 = 200 * CHUNK_BYTES as u64;
+
+impl World {
+    fn rebalance(&self) -> RebalanceJob {
+        let settings = RebalanceSettings {
+            moves: MoveSettings {
+                replicas: 2,
+                rate_bytes_per_s: None,
+            },
+            evenness: Evenness {
+                threshold_percent: 5,
+            },
+        };
+        RebalanceJob::new(self.job_copies(), settings)
+    }
+
+    /// Sixty chunks with two copies each, on the first two of the nodes.
+    async fn fill_two(&self) -> Vec<ChunkRef> {
+        let mut chunks = Vec::new();
+        for number in 0..60 {
+            let key = number.to_string();
+            chunks.push(self.put_chunk_on(&key, &self.nodes.all()[..2]).await);
+        }
+        self.nodes.report(CAPACITY_BYTES);
+        chunks
+    }
+
+    async fn assert_two_good_copies(&self, chunks: &[ChunkRef]) {
+        let ids: Vec<_> = chunks.iter().map(|chunk| chunk.id).collect();
+        let placements = self.metastore.placements(&ids).await.unwrap();
+        for (chunk, placed) in chunks.iter().zip(placements) {
+            let nodes: HashSet<NodeId> = placed.unwrap().chunk.replicas.into_iter().collect();
+            assert_eq!(nodes.len(), 2);
+            for node in nodes {
+                assert_eq!(self.nodes.crc64(node, chunk.id), Some(chunk.crc64));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn newcomers_get_their_share_and_then_nothing_moves_any_more() {
+    let world = World::new(4).await;
+    let chunks = world.fill_two().await;
+    world.run(&world.rebalance()).await.unwrap();
+    world.collect_everything().await;
+    world.assert_two_good_copies(&chunks).await;
+    let counts: Vec<_> = world
+        .nodes
+        .all()
+        .iter()
+        .map(|node| world.nodes.chunks_on(*node))
+        .collect();
+    assert!(
+        counts.iter().all(|count| (24..=36).contains(count)),
+        "{counts:?}"
+    );
+
+    world.nodes.report(CAPACITY_BYTES);
+    let moved = world.nodes.copied().len();
+    world.run(&world.rebalance()).await.unwrap();
+    assert_eq!(world.nodes.copied().len(), moved, "it is even");
+}
+
+#[tokio::test]
+async fn copies_that_wait_to_be_deleted_are_not_taken_for_load() {
+    let world = World::new(4).await;
+    world.fill_two().await;
+    world.run(&world.rebalance()).await.unwrap();
+    let moved = world.nodes.copied().len();
+    // The old copies are still there, and the nodes say so.
+    world.nodes.report(CAPACITY_BYTES);
+    world.run(&world.rebalance()).await.unwrap();
+    assert_eq!(world.nodes.copied().len(), moved);
+}
+
+#[tokio::test]
+async fn a_newcomer_that_takes_nothing_costs_nothing() {
+    let world = World::new(3).await;
+    let chunks = world.fill_two().await;
+    world
+        .nodes
+        .set_fault(world.nodes.all()[2], Fault::DiesAtSync);
+    world.run(&world.rebalance()).await.unwrap();
+    world.assert_two_good_copies(&chunks).await;
+    assert_eq!(world.garbage().await, []);
+}
+
+#[tokio::test]
+async fn copies_do_not_crowd_into_one_zone() {
+    let world = World::new(3).await;
+    let chunks = world.fill_two().await;
+    let [a, b, newcomer] = world.nodes.all()[..] else {
+        panic!("three nodes")
+    };
+    let zones = [(a, "a"), (b, "b"), (newcomer, "b")];
+    world.nodes.report_in_zones(CAPACITY_BYTES, &zones);
+    world.run(&world.rebalance()).await.unwrap();
+    world.assert_two_good_copies(&chunks).await;
+    assert!(world.nodes.chunks_on(newcomer) > 0);
+    let ids: Vec<_> = chunks.iter().map(|chunk| chunk.id).collect();
+    for placed in world.metastore.placements(&ids).await.unwrap() {
+        assert!(
+            placed.unwrap().chunk.replicas.contains(&a),
+            "zone a keeps its copy"
+        );
+    }
+}
