@@ -4,7 +4,8 @@
 use std::error::Error;
 
 use chunkproto::ChunkError;
-use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use metastore::{InvalidName, MetaError};
 use s3s::stream::aws_chunked_stream::AwsChunkedStreamError;
 use s3s::stream::upload_stream::UploadStreamError;
@@ -152,4 +153,12 @@ fn payload_mismatch() -> S3Error {
 fn slow_down(error: &dyn Error) -> S3Error {
     warn!(%error, "a request was turned away");
     s3_error!(SlowDown)
+}
+
+/// The error with these headers. Headers of its own replace the ones that s3s gives an error, so the
+/// type of its body must be among them.
+pub(super) fn with_headers(mut error: S3Error, mut headers: HeaderMap) -> S3Error {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    error.set_headers(headers);
+    error
 }

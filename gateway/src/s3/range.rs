@@ -84,13 +84,12 @@ impl Selection {
 }
 
 fn unsatisfiable(size_bytes: u64) -> S3Error {
-    let mut error = s3_error!(InvalidRange);
+    let error = s3_error!(InvalidRange);
     let mut headers = HeaderMap::new();
     if let Ok(value) = HeaderValue::from_str(&format!("bytes */{size_bytes}")) {
         headers.insert(http::header::CONTENT_RANGE, value);
     }
-    error.set_headers(headers);
-    error
+    errors::with_headers(error, headers)
 }
 
 /// Parses `x-amz-copy-source-range`, which must be `bytes=first-last` inside the source.

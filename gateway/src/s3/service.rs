@@ -113,7 +113,7 @@ impl S3Gateway {
 
     /// The error for a key without current version.
     async fn missing(&self, bucket: &Bucket, key: &ObjectKey) -> S3Result<S3Error> {
-        let mut error = s3_error!(NoSuchKey);
+        let error = s3_error!(NoSuchKey);
         if bucket.settings.versioning != Versioning::Off {
             let newest = self.metastore.newest_version(bucket.id, key).await;
             if let Some(StoredVersion::DeleteMarker(marker)) =
@@ -124,8 +124,7 @@ impl S3Gateway {
         }
         let mut headers = HeaderMap::new();
         headers.insert(DELETE_MARKER, HeaderValue::from_static("false"));
-        error.set_headers(headers);
-        Ok(error)
+        Ok(errors::with_headers(error, headers))
     }
 
     /// Refuses a body that is longer than the operator allows, before any of it is read.
@@ -158,12 +157,11 @@ pub(super) fn shown_version(bucket: &Bucket, version: VersionId) -> Option<Strin
     (bucket.settings.versioning != Versioning::Off).then(|| version.to_string())
 }
 
-fn at_marker(mut error: S3Error, marker: &DeleteMarker) -> S3Error {
+fn at_marker(error: S3Error, marker: &DeleteMarker) -> S3Error {
     let mut headers = HeaderMap::new();
     headers.insert(DELETE_MARKER, HeaderValue::from_static("true"));
     if let Ok(version) = HeaderValue::from_str(&marker.version.to_string()) {
         headers.insert("x-amz-version-id", version);
     }
-    error.set_headers(headers);
-    error
+    errors::with_headers(error, headers)
 }
