@@ -43,6 +43,10 @@ lint: deps ## Check format, lints and docs
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --no-deps
 
+.PHONY: simulate
+simulate: deps ## Run the protocol in simulated time with SEEDS seeds (20,000: 4 min)
+	SEXTANT_SIMULATIONS=$(or $(SEEDS),20000) cargo test $(CARGO_FLAGS) --test jobs -- simulation --nocapture
+
 .PHONY: starts
 starts: deps ## Fill a chunk store with COUNT small chunks in DIR, kill it, and measure its starts
 	cargo run $(CARGO_FLAGS) --example starts -- "$(or $(DIR),./starts)" $(or $(COUNT),10000000)

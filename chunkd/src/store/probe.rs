@@ -27,10 +27,12 @@ pub enum Step {
     NameFile,
     /// Removing the file of a large chunk.
     RemoveFile,
+    /// Ending the recovery after an unclean stop.
+    EndRecovery,
 }
 
 impl Step {
-    /// All of them.
+    /// All that are taken again and again.
     pub const ALL: [Self; 10] = [
         Self::WriteRecord,
         Self::WriteGroup,

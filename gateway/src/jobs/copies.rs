@@ -132,6 +132,29 @@ impl Copies {
         choose_nodes(&view, request, random).pop()
     }
 
+    /// Of nodes with good copies those that are not needed where `wanted` are enough: first of those
+    /// that share a zone with another, then the last ones.
+    #[must_use]
+    pub fn surplus(&self, good: &[NodeId], wanted: usize) -> Vec<NodeId> {
+        let view = self.membership.view();
+        let zone_of = |node: NodeId| {
+            let known = view.iter().find(|known| known.id == node);
+            known
+                .map(|known| known.zone.as_str())
+                .filter(|zone| !zone.is_empty())
+        };
+        let (mut kept, mut surplus) = (good.to_vec(), Vec::new());
+        while kept.len() > wanted {
+            let shares = |at: usize| {
+                let zone = zone_of(kept[at]);
+                zone.is_some() && kept[..at].iter().any(|other| zone_of(*other) == zone)
+            };
+            let at = (0..kept.len()).rev().find(|at| shares(*at));
+            surplus.push(kept.remove(at.unwrap_or(kept.len() - 1)));
+        }
+        surplus
+    }
+
     /// Copies the chunk at the job's rate, and sees that the copy has length and checksum of the row.
     ///
     /// # Errors

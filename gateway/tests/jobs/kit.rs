@@ -105,9 +105,20 @@ impl World {
 
     /// Writes an object by the write protocol, with as many replicas as asked for.
     pub async fn put(&self, key: &str, bytes: &Bytes, replicas: u8) -> ObjectVersion {
+        self.try_put(key, bytes, replicas).await.unwrap()
+    }
+
+    /// As [`put`](Self::put). After an error nothing of the object is visible.
+    pub async fn try_put(
+        &self,
+        key: &str,
+        bytes: &Bytes,
+        replicas: u8,
+    ) -> Result<ObjectVersion, String> {
         let writer = self.nodes.writer(replicas);
         let length = bytes.len() as u64;
         let written = writer.write(owner(), length, body_of(bytes)).await;
+        let written = written.map_err(|error| error.to_string())?;
         let object = ObjectVersion {
             version: VersionId::Null,
             sequence: Sequence::generate(),
@@ -118,7 +129,7 @@ impl World {
             headers: SystemHeaders::default(),
             user_metadata: Vec::new(),
             owner: "alice".into(),
-            data: ObjectData::Chunks(written.unwrap().layout),
+            data: ObjectData::Chunks(written.layout),
             order: metastore::VersionOrder::FIRST,
             attributes: metastore::ObjectAttributes::default(),
         };
@@ -130,8 +141,9 @@ impl World {
             condition: WriteCondition::Always,
             replicas_wanted: replicas,
         };
-        self.metastore.commit_object(commit).await.unwrap();
-        object
+        let committed = self.metastore.commit_object(commit).await;
+        committed.map_err(|error| error.to_string())?;
+        Ok(object)
     }
 
     /// Writes an object of one chunk, and returns that.

@@ -13,4 +13,5 @@ mod nodes;
 mod rebalance;
 mod reconcile;
 mod repair;
+mod simulation;
 mod uploads;

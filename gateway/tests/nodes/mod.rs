@@ -57,6 +57,7 @@ pub struct Nodes {
     lists: Arc<Mutex<usize>>,
     copied: Arc<Mutex<Vec<ChunkId>>>,
     before_copies: Arc<Mutex<Option<Hook>>>,
+    on_the_wire: Arc<Mutex<Option<Hook>>>,
 }
 
 /// What a test does in the middle of what it tests.
@@ -93,6 +94,7 @@ impl Nodes {
             lists: Arc::default(),
             copied: Arc::default(),
             before_copies: Arc::default(),
+            on_the_wire: Arc::default(),
             nodes: Arc::new(Mutex::new(nodes)),
         }
     }
@@ -163,6 +165,18 @@ impl Nodes {
     /// Does something before every copy.
     pub fn before_copies(&self, hook: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) {
         *self.before_copies.lock().unwrap() = Some(Arc::new(hook));
+    }
+
+    /// Does something before every call reaches its node, and before the answer to a put is heard.
+    pub fn on_the_wire(&self, hook: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) {
+        *self.on_the_wire.lock().unwrap() = Some(Arc::new(hook));
+    }
+
+    /// Everything that a node holds.
+    pub fn contents(&self, node: NodeId) -> BTreeMap<ChunkId, Crc64> {
+        let nodes = self.nodes.lock().unwrap();
+        let chunks = nodes[&node].1.chunks.iter();
+        chunks.map(|(id, bytes)| (*id, Crc64::of(bytes))).collect()
     }
 
     /// Makes the node known again as if it had just started.
@@ -254,6 +268,15 @@ impl Nodes {
         *self.lists.lock().unwrap()
     }
 
+    /// Makes a call's way to a node.
+    async fn reach(&self, node: NodeId) -> ChunkResult<Fault> {
+        let hook = self.on_the_wire.lock().unwrap().clone();
+        if let Some(hook) = hook {
+            hook().await;
+        }
+        self.fault(node)
+    }
+
     fn fault(&self, node: NodeId) -> ChunkResult<Fault> {
         match self.nodes.lock().unwrap()[&node].0 {
             Fault::Gone => Err(ChunkError::Unreachable("connection refused".into())),
@@ -319,7 +342,7 @@ impl ChunkTransport for Nodes {
         put: ChunkPut,
         mut body: ChunkStream,
     ) -> ChunkResult<ChunkReceipt> {
-        let fault = self.fault(node)?;
+        let fault = self.reach(node).await?;
         let mut stored = Vec::new();
         while let Some(piece) = body.try_next().await? {
             stored.extend_from_slice(&piece);
@@ -345,9 +368,12 @@ impl ChunkTransport for Nodes {
             length_bytes: stored.len() as u64,
             crc64: Crc64::of(&stored),
         };
-        let mut nodes = self.nodes.lock().unwrap();
-        let (_, state) = nodes.get_mut(&node).unwrap();
-        state.chunks.insert(put.id, stored.into());
+        {
+            let mut nodes = self.nodes.lock().unwrap();
+            let (_, state) = nodes.get_mut(&node).unwrap();
+            state.chunks.insert(put.id, stored.into());
+        }
+        self.reach(node).await?;
         Ok(receipt)
     }
 
@@ -357,7 +383,7 @@ impl ChunkTransport for Nodes {
         chunk: ChunkId,
         range: Option<ByteRange>,
     ) -> ChunkResult<ChunkRead> {
-        let fault = self.fault(node)?;
+        let fault = self.reach(node).await?;
         let info = self.head(node, chunk).await?;
         let mut bytes = {
             let mut nodes = self.nodes.lock().unwrap();
@@ -389,7 +415,7 @@ impl ChunkTransport for Nodes {
     }
 
     async fn head(&self, node: NodeId, chunk: ChunkId) -> ChunkResult<ChunkInfo> {
-        self.fault(node)?;
+        self.reach(node).await?;
         let nodes = self.nodes.lock().unwrap();
         let bytes = nodes[&node].1.chunks.get(&chunk);
         let bytes = bytes.ok_or(ChunkError::NotFound(chunk))?;
@@ -401,7 +427,7 @@ impl ChunkTransport for Nodes {
     }
 
     async fn delete(&self, node: NodeId, chunk: ChunkId, fence: Option<&Fence>) -> ChunkResult<()> {
-        self.fault(node)?;
+        self.reach(node).await?;
         let _admitted = self.admit(node, fence).await?;
         let mut nodes = self.nodes.lock().unwrap();
         nodes.get_mut(&node).unwrap().1.chunks.remove(&chunk);
@@ -409,6 +435,7 @@ impl ChunkTransport for Nodes {
     }
 
     async fn digest(&self, node: NodeId, range: IdRange) -> ChunkResult<InventoryDigest> {
+        self.reach(node).await?;
         let held = self.held(node)?;
         let inside = held.iter().filter(|chunk| range.contains(chunk.id));
         Ok(InventoryDigest::of(inside))
@@ -421,6 +448,7 @@ impl ChunkTransport for Nodes {
         limit: usize,
     ) -> ChunkResult<ListPage> {
         *self.lists.lock().unwrap() += 1;
+        self.reach(node).await?;
         let mut chunks = self.held(node)?;
         chunks.retain(|chunk| Some(chunk.id) > after);
         let truncated = chunks.len() > limit;

@@ -31,7 +31,7 @@ struct Patient<'a> {
 
 /// Sees that `chunk` has `wanted` good copies. With `only_last_copies`, leaves chunks alone that have
 /// more than one. A copy that is missing or bad is taken out of the row only once there are `wanted`
-/// good ones (I7).
+/// good ones (I7); so are good ones beyond that.
 ///
 /// # Errors
 /// What keeps the metadata from being read or written.
@@ -51,7 +51,10 @@ pub async fn mend(
     if may_copy {
         patient.copy_until(wanted, copies, round).await;
     }
-    let replicas = patient.replicas(wanted);
+    let mut replicas = patient.replicas(wanted);
+    // A node that was given up and returned brings its copies back.
+    let surplus = copies.surplus(&patient.good(), wanted);
+    replicas.retain(|node| !surplus.contains(node));
     match copies.name(chunk, replicas, round).await? {
         Changed::Gone => return Ok(Mended::Gone),
         Changed::NotNow => debug!(chunk = %chunk.id, "its row changed while it was mended"),
