@@ -94,7 +94,7 @@ bench-garage: build garage ## Compare small durable PUTs with Garage, which is c
 		--garage "$(GARAGE)/bin/garage"
 
 .PHONY: s3-tests
-s3-tests: build ## Run ceph/s3-tests (S3TESTS=checkout) and compare with the lists in compat-tests/s3-tests
+s3-tests: build ## Run ceph/s3-tests (S3TESTS=checkout) over http or, with HTTPS=1, https, and compare with the lists in compat-tests/s3-tests
 	@test -n "$(S3TESTS)" || { echo "name a checkout: make s3-tests S3TESTS=path" >&2; exit 1; }
 	test -x "$(VENV)-s3tests/bin/pytest" || { python3 -m venv "$(VENV)-s3tests" && "$(VENV)-s3tests/bin/pip" install -q -r "$(S3TESTS)/requirements.txt" pytest-xdist pytest-timeout; }
-	python3 compat-tests/s3-tests/run.py --checkout "$(S3TESTS)" --gateway "$(abspath $(TARGET_DIR))/release/gateway" --python "$(VENV)-s3tests/bin/python"
+	python3 compat-tests/s3-tests/run.py $(if $(HTTPS),--https) --checkout "$(S3TESTS)" --gateway "$(abspath $(TARGET_DIR))/release/gateway" --python "$(VENV)-s3tests/bin/python"

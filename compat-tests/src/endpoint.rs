@@ -31,6 +31,7 @@ impl Endpoint {
     /// Host and port, without the scheme.
     #[must_use]
     pub fn authority(&self) -> &str {
-        self.url.trim_start_matches("http://")
+        let (_, authority) = self.url.split_once("://").unwrap_or(("", &self.url));
+        authority
     }
 }

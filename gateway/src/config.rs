@@ -2,6 +2,7 @@
 //! validated data. The only place that reads the environment.
 
 mod admin;
+mod admin_user;
 mod jobs;
 
 use std::ffi::OsString;
@@ -19,6 +20,7 @@ pub use admin::{
     AdminCommand, DrainCommand, GatewayLink, JobCommand, LinkCommand, NodeCommand, OneJob, OneNode,
     Rate, RateCommand, StatusCommand,
 };
+pub use admin_user::{CreateUserCommand, OneUser, UserCommand};
 pub use jobs::{JobConfig, rate_bytes_per_s};
 
 /// The gateway's command line.
@@ -106,6 +108,22 @@ pub struct GatewayConfig {
         default_value = "127.0.0.1:9000"
     )]
     pub listen: SocketAddr,
+    /// Certificate chain of the S3 listener, a PEM file; with it, the listener speaks TLS only
+    #[arg(
+        long,
+        env = "SEXTANT_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key of that certificate, a PEM file
+    #[arg(
+        long,
+        env = "SEXTANT_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    pub tls_key: Option<PathBuf>,
     /// Address of the admin listener: health, readiness, metrics, status, chunk server registration
     #[arg(
         long,

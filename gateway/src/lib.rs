@@ -20,6 +20,6 @@ pub mod s3;
 mod sealing;
 pub mod serve;
 pub mod standalone;
-mod users_file;
+mod users;
 
 pub use clock::Clock;

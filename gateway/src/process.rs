@@ -10,6 +10,7 @@ use metastore::Metastore;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 use tracing::{error, info, warn};
 
 use crate::admin::{AdminParts, AdminServer};
@@ -18,12 +19,13 @@ use crate::chunks::{
 };
 use crate::cluster::Membership;
 use crate::config::GatewayConfig;
-use crate::http::{ListenerLimits, serve_connections};
+use crate::http::{ListenerLimits, TlsError, serve_connections, tls_acceptor};
 use crate::jobs::{JobBoard, JobParts, LifecycleSettings, run_jobs};
 use crate::lifecycle::Calendar;
 use crate::s3::{Directory, RootKeys, S3Gateway, S3Server, S3Settings};
 use crate::sealing::KeyRing;
-use crate::{keys, s3, users_file};
+use crate::users::{self, Secrets};
+use crate::{keys, s3};
 
 /// A request waits so long for its share of the memory budget.
 const BUDGET_PATIENCE: Duration = Duration::from_secs(30);
@@ -50,12 +52,15 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// TLS cannot be had.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Keys cannot be had.
     #[error(transparent)]
     Keys(#[from] keys::KeyError),
     /// The users of the settings' file cannot be had.
     #[error(transparent)]
-    Users(#[from] users_file::UsersFileError),
+    Users(#[from] users::UsersFileError),
     /// The metadata cannot be opened.
     #[error(transparent)]
     Metadata(#[from] metastore::OpenError),
@@ -76,6 +81,7 @@ pub enum StartError {
 /// The bound listeners of a gateway.
 pub struct Listeners {
     s3: TcpListener,
+    tls: Option<TlsAcceptor>,
     admin: TcpListener,
 }
 
@@ -88,6 +94,7 @@ impl Listeners {
                 .map_err(|source| StartError::Bind { address, source })
         };
         Ok(Self {
+            tls: tls_of(config)?,
             s3: bind(config.listen).await?,
             admin: bind(config.admin_listen).await?,
         })
@@ -95,18 +102,25 @@ impl Listeners {
 
     /// Base URL of the S3 listener, with the port that the system chose where 0 was asked for.
     pub fn endpoint(&self) -> String {
-        url_of(&self.s3)
+        url_of(&self.s3, if self.tls.is_some() { "https" } else { "http" })
     }
 
     /// Base URL of the admin listener.
     pub fn admin_endpoint(&self) -> String {
-        url_of(&self.admin)
+        url_of(&self.admin, "http")
     }
 }
 
-fn url_of(listener: &TcpListener) -> String {
+fn tls_of(config: &GatewayConfig) -> Result<Option<TlsAcceptor>, TlsError> {
+    match (&config.tls_cert, &config.tls_key) {
+        (Some(certificate), Some(key)) => tls_acceptor(certificate, key).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn url_of(listener: &TcpListener, scheme: &str) -> String {
     match listener.local_addr() {
-        Ok(address) => format!("http://{address}"),
+        Ok(address) => format!("{scheme}://{address}"),
         Err(error) => format!("unknown address ({error})"),
     }
 }
@@ -115,9 +129,10 @@ fn url_of(listener: &TcpListener) -> String {
 pub async fn load_users(
     config: &GatewayConfig,
     metastore: &dyn Metastore,
+    key_ring: &Arc<KeyRing>,
 ) -> Result<(), StartError> {
     if let Some(path) = &config.users_file {
-        let count = users_file::load(path, metastore).await?;
+        let count = users::load(path, metastore, &Secrets::new(Arc::clone(key_ring))).await?;
         info!(count, path = %path.display(), "users were written to the metadata");
     }
     Ok(())
@@ -134,6 +149,7 @@ pub async fn run(listeners: Listeners, parts: Parts, config: &GatewayConfig) {
         secret: parts.secret.clone(),
         nodes_needed: usize::from(quorum),
         replicas: parts.writer.replicas,
+        secrets: Secrets::new(Arc::clone(&parts.key_ring)),
     });
     let (stop, stopped) = watch::channel(());
     let reads = RunningReads::default();
@@ -156,6 +172,7 @@ pub async fn run(listeners: Listeners, parts: Parts, config: &GatewayConfig) {
     let limits = ListenerLimits::default();
     let serve_s3 = serve_connections(
         listeners.s3,
+        listeners.tls,
         limits,
         move |request| {
             let s3 = s3.clone();
@@ -165,6 +182,7 @@ pub async fn run(listeners: Listeners, parts: Parts, config: &GatewayConfig) {
     );
     let serve_admin = serve_connections(
         listeners.admin,
+        None,
         limits,
         move |request| {
             let admin = admin.clone();
@@ -229,7 +247,11 @@ fn s3_server(
         customer_keys_in_clear: config.sse_c_over_http,
         calendar: Calendar::with_days_of(config.jobs.lifecycle_day_seconds),
     };
-    let directory = Directory::new(Arc::clone(&parts.metastore), parts.keys);
+    let directory = Directory::new(
+        Arc::clone(&parts.metastore),
+        parts.keys,
+        Secrets::new(Arc::clone(&parts.key_ring)),
+    );
     let gateway = S3Gateway::new(
         parts.metastore,
         writer,

@@ -33,7 +33,7 @@ pub async fn run(config: ServeConfig) -> Result<(), StartError> {
     let secret = keys::cluster_secret(dir, config.cluster_secret.clone())?;
 
     let key_ring = process::key_ring(&config.gateway, dir)?;
-    process::load_users(&config.gateway, metastore.as_ref()).await?;
+    process::load_users(&config.gateway, metastore.as_ref(), &key_ring).await?;
 
     let membership = Arc::new(Membership::new(Patience {
         down_after: Duration::from_secs(config.gateway.jobs.node_down_after),

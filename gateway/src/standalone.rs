@@ -47,7 +47,7 @@ pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
     let durability = config.gateway.durability;
     let metastore = open_metastore(&config.data.join(DATABASE_DIR), durability)?;
     let key_ring = process::key_ring(&config.gateway, &config.data)?;
-    process::load_users(&config.gateway, metastore.as_ref()).await?;
+    process::load_users(&config.gateway, metastore.as_ref(), &key_ring).await?;
     let count = config
         .nodes
         .unwrap_or_else(|| stores_in(&config.data).max(config.replicas));

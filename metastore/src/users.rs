@@ -22,7 +22,8 @@ pub struct User {
 pub struct AccessKey {
     /// Names the user in signatures.
     pub access_key: String,
-    /// Signs requests. Kept as it is, since a signature cannot be checked against a hash.
+    /// Signs requests. Kept as the caller hands it over, who seals it; a signature cannot be checked
+    /// against a hash.
     pub secret_key: String,
 }
 

@@ -83,5 +83,5 @@ async fn a_presigned_url_ends_in_time() {
     assert_eq!(answer.text(), "kept");
     let eight_days = 8 * 24 * 60 * MINUTE;
     let answer = signed(eight_days).send().await;
-    answer.assert_error(400, "AuthorizationQueryParametersError");
+    answer.assert_error(403, "AuthorizationQueryParametersError");
 }

@@ -10,6 +10,7 @@ mod node_orders;
 mod orders;
 mod server;
 mod status;
+mod user_orders;
 
 pub use node_orders::{NodeDesk, NodeHolds, NodeOrder, OrderError};
 pub use server::{AdminParts, AdminServer};

@@ -1,4 +1,4 @@
-//! Orders of operators over HTTP: what is wanted of chunk servers and of jobs.
+//! Orders of operators over HTTP: what is wanted of chunk servers, jobs and users.
 
 use std::sync::Arc;
 
@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::answers::{Answer, body, json, not_found, refuse, unavailable};
 use super::node_orders::{NodeDesk, NodeOrder, OrderError};
+use super::user_orders::UserDesk;
 use crate::jobs::JobBoard;
 
-/// Where orders go: `nodes/{id}`, `nodes/{id}/drain|undrain|remove`, `jobs/{name}`.
+/// Where orders go: `nodes/{id}`, `nodes/{id}/drain|undrain|remove`, `jobs/{name}`, `users`, `users/{id}`,
+/// `users/{id}/disable|enable|delete|rotate`.
 pub const ORDERS_PATH: &str = "/admin/v1/";
 
 /// What is to change about a job; what is absent stays.
@@ -52,14 +54,21 @@ impl RateOrder {
 #[derive(Clone)]
 pub struct Orders {
     nodes: NodeDesk,
+    users: UserDesk,
     metastore: Arc<dyn Metastore>,
     jobs: JobBoard,
 }
 
 impl Orders {
-    pub fn new(nodes: NodeDesk, metastore: Arc<dyn Metastore>, jobs: JobBoard) -> Self {
+    pub fn new(
+        nodes: NodeDesk,
+        users: UserDesk,
+        metastore: Arc<dyn Metastore>,
+        jobs: JobBoard,
+    ) -> Self {
         Self {
             nodes,
+            users,
             metastore,
             jobs,
         }
@@ -81,6 +90,7 @@ impl Orders {
                 let job = (*job).to_owned();
                 self.change_job(&job, request).await
             }
+            (_, ["users", rest @ ..]) => self.users.handle(rest, request).await,
             _ => not_found(),
         }
     }

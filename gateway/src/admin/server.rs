@@ -15,8 +15,10 @@ use super::metrics::metrics;
 use super::node_orders::NodeDesk;
 use super::orders::{ORDERS_PATH, Orders};
 use super::status::StatusDesk;
+use super::user_orders::UserDesk;
 use crate::cluster::Membership;
 use crate::jobs::JobBoard;
+use crate::users::Secrets;
 
 /// What the admin listener works with.
 pub struct AdminParts {
@@ -32,6 +34,8 @@ pub struct AdminParts {
     pub nodes_needed: usize,
     /// Replicas that each chunk should have.
     pub replicas: u8,
+    /// How the secret keys of users are kept.
+    pub secrets: Secrets,
 }
 
 /// Answers admin requests. Cheap to clone.
@@ -63,7 +67,12 @@ impl AdminServer {
                 parts.jobs.clone(),
                 parts.replicas,
             ),
-            orders: Orders::new(nodes, Arc::clone(metastore), parts.jobs.clone()),
+            orders: Orders::new(
+                nodes,
+                UserDesk::new(Arc::clone(metastore), parts.secrets),
+                Arc::clone(metastore),
+                parts.jobs.clone(),
+            ),
             membership: parts.membership,
             metastore: parts.metastore,
             jobs: parts.jobs,

@@ -7,6 +7,8 @@ use bytesize::ByteSize;
 use chunkproto::{ClusterSecret, JobName};
 use clap::{Args, Subcommand};
 
+use super::admin_user::UserCommand;
+
 /// What `gateway admin` is to do.
 #[derive(Debug, Clone, Subcommand)]
 pub enum AdminCommand {
@@ -18,6 +20,9 @@ pub enum AdminCommand {
     /// Show background jobs, pause them, change their rates
     #[command(subcommand)]
     Job(JobCommand),
+    /// Create, show, disable and delete the users who sign S3 requests
+    #[command(subcommand)]
+    User(UserCommand),
 }
 
 /// The gateway that is asked.

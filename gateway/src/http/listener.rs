@@ -2,6 +2,8 @@
 //! under a deadline and cuts off what is left.
 
 use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +11,15 @@ use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -33,6 +38,12 @@ pub struct ListenerLimits {
     pub drain_max: Duration,
 }
 
+/// What clients that speak HTTP/2 agree on in the handshake.
+const HTTP_2: &[u8] = b"h2";
+/// Requests under way on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 128;
+/// A TLS handshake takes no longer.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// Headers of one request; s3-tests and SDKs stay under 60.
 const HEADERS_MAX: usize = 200;
 /// A connection is closed when what was sent on it stays unacknowledged or unread for so long.
@@ -51,9 +62,10 @@ impl Default for ListenerLimits {
     }
 }
 
-/// Serves `handle` on `listener` until `shutdown` resolves, then waits for requests under way.
+/// Serves `handle` on `listener`, over TLS where it is given, until `shutdown` resolves, then waits for requests under way.
 pub async fn serve_connections<H, F, B>(
     listener: TcpListener,
+    tls: Option<TlsAcceptor>,
     limits: ListenerLimits,
     handle: H,
     shutdown: impl Future<Output = ()>,
@@ -73,8 +85,12 @@ pub async fn serve_connections<H, F, B>(
             accepted = accept(&listener, &slots) => accepted,
             () = &mut shutdown => break,
         };
-        let Some((stream, peer, slot)) = accepted else {
+        let Some((stream, address, slot)) = accepted else {
             continue;
+        };
+        let peer = Peer {
+            address: address.ip().to_canonical(),
+            secure: tls.is_some(),
         };
         let handle = handle.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
@@ -82,12 +98,37 @@ pub async fn serve_connections<H, F, B>(
             let response = handle(request);
             async move { Ok::<_, Infallible>(response.await) }
         });
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
-        let connection = connections.watch(connection);
-        let cut_off = cut_off.clone();
+        let (builder, tls, cut_off) = (builder.clone(), tls.clone(), cut_off.clone());
+        let watcher = connections.watcher();
         tokio::spawn(async move {
+            let served = async {
+                match tls {
+                    None => {
+                        let connection = builder.serve_connection(TokioIo::new(stream), service);
+                        watcher.watch(connection).await
+                    }
+                    Some(tls) => {
+                        let stream = match shake_hands(&tls, stream).await {
+                            Ok(stream) => stream,
+                            Err(error) => {
+                                debug!(%error, "a TLS handshake failed");
+                                return Ok(());
+                            }
+                        };
+                        if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) {
+                            let connection =
+                                http_2(limits).serve_connection(TokioIo::new(stream), service);
+                            watcher.watch(connection).await
+                        } else {
+                            let connection =
+                                builder.serve_connection(TokioIo::new(stream), service);
+                            watcher.watch(connection).await
+                        }
+                    }
+                }
+            };
             tokio::select! {
-                ended = connection => if let Err(error) = ended {
+                ended = served => if let Err(error) = ended {
                     debug!(%error, "connection ended");
                 },
                 () = cut_off.cancelled() => {}
@@ -105,6 +146,12 @@ pub async fn serve_connections<H, F, B>(
     cut_off.cancel();
 }
 
+/// A client that connects and says nothing must not hold its slot for ever.
+async fn shake_hands(tls: &TlsAcceptor, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    let shaken = tokio::time::timeout(HANDSHAKE_MAX, tls.accept(stream)).await;
+    shaken.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
 fn builder(limits: ListenerLimits) -> Builder {
     let mut builder = Builder::new();
     builder
@@ -115,21 +162,27 @@ fn builder(limits: ListenerLimits) -> Builder {
     builder
 }
 
+fn http_2(limits: ListenerLimits) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(u32::try_from(limits.read_buffer_max_bytes).unwrap_or(u32::MAX))
+        .keep_alive_interval(limits.header_read_max);
+    builder
+}
+
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> Option<(TcpStream, Peer, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, address)) => {
             if let Err(error) = prepare(&stream) {
                 debug!(%error, "a socket option was refused");
             }
-            let peer = Peer {
-                address: address.ip().to_canonical(),
-                secure: false,
-            };
-            Some((stream, peer, slot))
+            Some((stream, address, slot))
         }
         Err(error) => {
             warn!(%error, "a connection could not be accepted");
@@ -139,7 +192,7 @@ async fn accept(
     }
 }
 
-fn prepare(stream: &TcpStream) -> std::io::Result<()> {
+fn prepare(stream: &TcpStream) -> io::Result<()> {
     // Small answers must not wait for the client's delayed acknowledgement (Nagle).
     stream.set_nodelay(true)?;
     // A client that is gone, or that stops reading its answer, must not hold memory for ever.

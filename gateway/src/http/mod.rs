@@ -6,9 +6,13 @@ mod envelope;
 mod guard;
 mod listener;
 mod peer;
+mod signature_dates;
+mod tls;
 
 pub use drain::{DrainingBody, RequestBodyError};
 pub use envelope::{Envelope, RequestId};
 pub use guard::{Refusal, refuse_unknown_subresource};
 pub use listener::{ListenerLimits, serve_connections};
 pub use peer::Peer;
+pub use signature_dates::{DateRefusal, check_dates};
+pub use tls::{TlsError, tls_acceptor};

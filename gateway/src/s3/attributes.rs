@@ -22,8 +22,8 @@ const TAG_VALUE_MAX_CHARS: usize = 256;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// Lists that say nothing but what a bucket of enforced ownership does anyway.
-const LISTS_OF_ENFORCED_OWNERSHIP: [&str; 2] = ["private", "bucket-owner-full-control"];
+/// The list that says nothing but what a bucket of enforced ownership does anyway.
+const LIST_OF_ENFORCED_OWNERSHIP: &str = "bucket-owner-full-control";
 
 impl S3Gateway {
     /// Owner and attributes of an object that the caller writes into `bucket`, encrypted as said.
@@ -99,7 +99,7 @@ pub fn refuse_blocked(bucket: &Bucket, acl: Option<&Acl>) -> S3Result<()> {
 
 fn refuse_lists(headers: &HeaderMap) -> S3Result<()> {
     let canned = text(headers, "x-amz-acl");
-    let is_harmless = canned.is_none_or(|acl| LISTS_OF_ENFORCED_OWNERSHIP.contains(&acl));
+    let is_harmless = canned.is_none_or(|acl| acl == LIST_OF_ENFORCED_OWNERSHIP);
     let grants = headers
         .keys()
         .any(|name| name.as_str().starts_with("x-amz-grant-"));

@@ -6,12 +6,15 @@ use s3s::dto::{
     BucketLoggingStatus, CORSConfiguration, DeleteBucketCorsInput, DeleteBucketCorsOutput,
     DeleteBucketTaggingInput, DeleteBucketTaggingOutput, DeleteBucketWebsiteInput,
     DeleteBucketWebsiteOutput, GetBucketCorsInput, GetBucketCorsOutput, GetBucketLoggingInput,
-    GetBucketLoggingOutput, GetBucketRequestPaymentInput, GetBucketRequestPaymentOutput,
-    GetBucketTaggingInput, GetBucketTaggingOutput, GetBucketWebsiteInput, GetBucketWebsiteOutput,
-    Payer, PutBucketCorsInput, PutBucketCorsOutput, PutBucketLoggingInput, PutBucketLoggingOutput,
-    PutBucketRequestPaymentInput, PutBucketRequestPaymentOutput, PutBucketTaggingInput,
-    PutBucketTaggingOutput, PutBucketWebsiteInput, PutBucketWebsiteOutput,
-    RequestPaymentConfiguration, Tagging, WebsiteConfiguration,
+    GetBucketLoggingOutput, GetBucketNotificationConfigurationInput,
+    GetBucketNotificationConfigurationOutput, GetBucketRequestPaymentInput,
+    GetBucketRequestPaymentOutput, GetBucketTaggingInput, GetBucketTaggingOutput,
+    GetBucketWebsiteInput, GetBucketWebsiteOutput, Payer, PutBucketCorsInput, PutBucketCorsOutput,
+    PutBucketLoggingInput, PutBucketLoggingOutput, PutBucketNotificationConfigurationInput,
+    PutBucketNotificationConfigurationOutput, PutBucketRequestPaymentInput,
+    PutBucketRequestPaymentOutput, PutBucketTaggingInput, PutBucketTaggingOutput,
+    PutBucketWebsiteInput, PutBucketWebsiteOutput, RequestPaymentConfiguration, Tagging,
+    WebsiteConfiguration,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
@@ -219,6 +222,46 @@ impl S3Gateway {
         self.put_document(&input.bucket, BucketDocument::RequestPayment, document)
             .await?;
         Ok(S3Response::new(PutBucketRequestPaymentOutput::default()))
+    }
+}
+
+impl S3Gateway {
+    /// `GET /bucket?notification`: events are sent to nobody.
+    pub(super) async fn get_bucket_notification_configuration(
+        &self,
+        request: S3Request<GetBucketNotificationConfigurationInput>,
+    ) -> S3Result<S3Response<GetBucketNotificationConfigurationOutput>> {
+        self.bucket(&request.input.bucket).await?;
+        Ok(S3Response::new(
+            GetBucketNotificationConfigurationOutput::default(),
+        ))
+    }
+
+    /// `PUT /bucket?notification`: off is taken; events cannot be asked for, since none are sent.
+    pub(super) async fn put_bucket_notification_configuration(
+        &self,
+        request: S3Request<PutBucketNotificationConfigurationInput>,
+    ) -> S3Result<S3Response<PutBucketNotificationConfigurationOutput>> {
+        let input = request.input;
+        self.bucket(&input.bucket).await?;
+        let asked = &input.notification_configuration;
+        let asks = asked.event_bridge_configuration.is_some()
+            || [
+                asked.topic_configurations.as_ref().map(Vec::len),
+                asked.queue_configurations.as_ref().map(Vec::len),
+                asked.lambda_function_configurations.as_ref().map(Vec::len),
+            ]
+            .iter()
+            .any(|count| count.unwrap_or(0) > 0);
+        if asks {
+            return Err(s3_error!(
+                NotImplemented,
+                "Event notifications are not implemented."
+            ));
+        }
+        Ok(S3Response::new(
+            PutBucketNotificationConfigurationOutput::default(),
+        ))
     }
 }
 

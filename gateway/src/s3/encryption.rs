@@ -422,6 +422,17 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> S3Result<Option<&'h str>> {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn no_headers_break_the_reader(texts in proptest::collection::vec("[ -~]{0,50}", 7)) {
+            let names = [METHOD, KMS_KEY_ID, CONTEXT, BUCKET_KEY].map(str::to_owned);
+            let ends = ["algorithm", "key", "key-md5"].map(|end| format!("{CUSTOMER}-{end}"));
+            let pairs: Vec<_> = names.iter().chain(&ends).map(String::as_str).zip(texts.iter().map(String::as_str)).collect();
+            let _ = method_in(&headers(&pairs));
+            let _ = customer_key(&headers(&pairs), CUSTOMER);
+        }
+    }
+
     const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
     fn code_of<T>(result: S3Result<T>) -> Option<String> {

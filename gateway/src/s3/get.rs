@@ -1,10 +1,11 @@
 //! GetObject and HeadObject: one lookup, conditions, the range, then the bytes as a stream.
 
 use http::HeaderValue;
-use metastore::{ObjectData, ObjectKey, ObjectVersion, PartEntry};
+use metastore::{ObjectChecksum, ObjectData, ObjectKey, ObjectVersion, PartEntry, PartNumber};
 use s3s::dto::{
-    ChecksumMode, ChecksumType, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput,
-    ObjectLockMode, Range, StorageClass, StreamingBlob,
+    ChecksumMode, ChecksumType, GetObjectInput, GetObjectOutput, GetObjectTorrentInput,
+    GetObjectTorrentOutput, HeadObjectInput, HeadObjectOutput, ObjectLockMode, Range, StorageClass,
+    StreamingBlob,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
@@ -42,6 +43,8 @@ struct Found {
     version: Option<String>,
     object: ObjectVersion,
     selection: Selection,
+    /// Checksum of the part that is read by its number.
+    part_checksum: Option<ObjectChecksum>,
     /// When it goes, for the header.
     expiration: Option<String>,
     /// The key, where it is encrypted.
@@ -84,6 +87,7 @@ macro_rules! description {
             parts_count,
             key: _,
             expiration,
+            part_checksum,
         } = $found;
         let mut output = $output {
             expiration,
@@ -120,13 +124,17 @@ macro_rules! description {
             object_lock_legal_hold_status: object.attributes.legal_hold.map(hold_status),
             ..$output::default()
         };
-        // Checksums of the object are no use with a range of it.
-        if let Some(checksum) = &object.checksum
+        // Checksums of the object are no use with a range of it; parts have their own.
+        let kind = object.checksum.as_ref().map(|checksum| checksum.kind);
+        let shown = match selection.partial {
+            true => part_checksum,
+            false => object.checksum,
+        };
+        if let (Some(checksum), Some(kind)) = (&shown, kind)
             && $with_checksum
-            && !selection.partial
         {
             set_checksum!(output, checksum);
-            output.checksum_type = Some(ChecksumType::from_static(kind_name(checksum.kind)));
+            output.checksum_type = Some(ChecksumType::from_static(kind_name(kind)));
         }
         output
     }};
@@ -218,6 +226,10 @@ impl S3Gateway {
                 ));
             }
         };
+        let part_checksum = match wanted.part_number {
+            Some(number) if wanted.checksum => self.part_checksum(&object, number).await?,
+            _ => None,
+        };
         let encryption = object.attributes.encryption.as_ref();
         let key = self.opening_key(bucket.id, encryption, wanted.asked.customer.as_ref())?;
         Ok(Some(Found {
@@ -229,8 +241,33 @@ impl S3Gateway {
             object,
             selection,
             key,
+            part_checksum,
             parts_count,
         }))
+    }
+
+    /// The checksum of a part, where it is of the object's algorithm.
+    async fn part_checksum(
+        &self,
+        object: &ObjectVersion,
+        number: i32,
+    ) -> S3Result<Option<ObjectChecksum>> {
+        let ObjectData::Parts(upload) = &object.data else {
+            return Ok(object.checksum.clone());
+        };
+        let number = PartNumber::parse(i64::from(number)).map_err(errors::from_name)?;
+        let part = unless_replaced(self.metastore.part(*upload, number).await)?;
+        let algorithm = object.checksum.as_ref().map(|checksum| checksum.algorithm);
+        let checksum = part.and_then(|part| part.checksum);
+        Ok(checksum.filter(|checksum| Some(checksum.algorithm) == algorithm))
+    }
+
+    /// `GET /bucket/key?torrent`: there are none.
+    pub(super) async fn get_object_torrent(
+        &self,
+        _: S3Request<GetObjectTorrentInput>,
+    ) -> S3Result<S3Response<GetObjectTorrentOutput>> {
+        Err(s3_error!(NoSuchKey, "The object has no torrent."))
     }
 
     /// The parts of an object: none for one that was not uploaded in parts, None when it was

@@ -256,6 +256,7 @@ fn midnight(date: &DtoTimestamp) -> S3Result<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use s3s::dto::BucketLifecycleConfiguration;
     use s3s::xml::Deserialize as _;
 
@@ -273,6 +274,15 @@ mod tests {
         match parse(read.rules.remove(0)) {
             Ok(_) => "ok".into(),
             Err(error) => error.code().as_str().into(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_document_breaks_the_reader(
+            elements in "(<(Prefix|Filter|And|Tag|Key|Days|Date|Expiration|Transition)>|</[A-Z][a-z]+>|-?[0-9]{1,12}|\\PC){0,40}",
+        ) {
+            let _ = outcome(&elements);
         }
     }
 

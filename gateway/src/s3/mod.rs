@@ -20,6 +20,7 @@ mod digested_body;
 mod encryption;
 mod errors;
 mod form;
+mod form_answer;
 mod get;
 mod headers;
 mod lifecycle;
@@ -37,6 +38,7 @@ mod range;
 mod sealed_bodies;
 mod server;
 mod service;
+mod undeclared_length;
 mod versions;
 mod virtual_host;
 mod xml_text;
@@ -61,7 +63,8 @@ use s3s::dto::{
     GetBucketAclOutput, GetBucketCorsInput, GetBucketCorsOutput, GetBucketEncryptionInput,
     GetBucketEncryptionOutput, GetBucketLifecycleConfigurationInput,
     GetBucketLifecycleConfigurationOutput, GetBucketLocationInput, GetBucketLocationOutput,
-    GetBucketLoggingInput, GetBucketLoggingOutput, GetBucketOwnershipControlsInput,
+    GetBucketLoggingInput, GetBucketLoggingOutput, GetBucketNotificationConfigurationInput,
+    GetBucketNotificationConfigurationOutput, GetBucketOwnershipControlsInput,
     GetBucketOwnershipControlsOutput, GetBucketPolicyInput, GetBucketPolicyOutput,
     GetBucketPolicyStatusInput, GetBucketPolicyStatusOutput, GetBucketRequestPaymentInput,
     GetBucketRequestPaymentOutput, GetBucketTaggingInput, GetBucketTaggingOutput,
@@ -70,14 +73,16 @@ use s3s::dto::{
     GetObjectAttributesOutput, GetObjectInput, GetObjectLegalHoldInput, GetObjectLegalHoldOutput,
     GetObjectLockConfigurationInput, GetObjectLockConfigurationOutput, GetObjectOutput,
     GetObjectRetentionInput, GetObjectRetentionOutput, GetObjectTaggingInput,
-    GetObjectTaggingOutput, GetPublicAccessBlockInput, GetPublicAccessBlockOutput, HeadBucketInput,
-    HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListBucketsInput, ListBucketsOutput,
+    GetObjectTaggingOutput, GetObjectTorrentInput, GetObjectTorrentOutput,
+    GetPublicAccessBlockInput, GetPublicAccessBlockOutput, HeadBucketInput, HeadBucketOutput,
+    HeadObjectInput, HeadObjectOutput, ListBucketsInput, ListBucketsOutput,
     ListMultipartUploadsInput, ListMultipartUploadsOutput, ListObjectVersionsInput,
     ListObjectVersionsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
     ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutBucketAclInput, PutBucketAclOutput,
     PutBucketCorsInput, PutBucketCorsOutput, PutBucketEncryptionInput, PutBucketEncryptionOutput,
     PutBucketLifecycleConfigurationInput, PutBucketLifecycleConfigurationOutput,
-    PutBucketLoggingInput, PutBucketLoggingOutput, PutBucketOwnershipControlsInput,
+    PutBucketLoggingInput, PutBucketLoggingOutput, PutBucketNotificationConfigurationInput,
+    PutBucketNotificationConfigurationOutput, PutBucketOwnershipControlsInput,
     PutBucketOwnershipControlsOutput, PutBucketPolicyInput, PutBucketPolicyOutput,
     PutBucketRequestPaymentInput, PutBucketRequestPaymentOutput, PutBucketTaggingInput,
     PutBucketTaggingOutput, PutBucketVersioningInput, PutBucketVersioningOutput,
@@ -166,6 +171,8 @@ operations! {
     get_bucket_lifecycle_configuration: GetBucketLifecycleConfigurationInput => GetBucketLifecycleConfigurationOutput,
     put_bucket_lifecycle_configuration: PutBucketLifecycleConfigurationInput => PutBucketLifecycleConfigurationOutput,
     delete_bucket_lifecycle: DeleteBucketLifecycleInput => DeleteBucketLifecycleOutput,
+    get_bucket_notification_configuration: GetBucketNotificationConfigurationInput => GetBucketNotificationConfigurationOutput,
+    put_bucket_notification_configuration: PutBucketNotificationConfigurationInput => PutBucketNotificationConfigurationOutput,
     get_bucket_website: GetBucketWebsiteInput => GetBucketWebsiteOutput,
     put_bucket_website: PutBucketWebsiteInput => PutBucketWebsiteOutput,
     delete_bucket_website: DeleteBucketWebsiteInput => DeleteBucketWebsiteOutput,
@@ -173,5 +180,6 @@ operations! {
     put_bucket_logging: PutBucketLoggingInput => PutBucketLoggingOutput,
     get_bucket_request_payment: GetBucketRequestPaymentInput => GetBucketRequestPaymentOutput,
     put_bucket_request_payment: PutBucketRequestPaymentInput => PutBucketRequestPaymentOutput,
+    get_object_torrent: GetObjectTorrentInput => GetObjectTorrentOutput,
     get_object_attributes: GetObjectAttributesInput => GetObjectAttributesOutput,
 }

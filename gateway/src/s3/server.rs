@@ -3,20 +3,25 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, HttpResponse};
+use time::OffsetDateTime;
 use tracing::{debug, error};
 
 use super::cors::CrossOrigin;
 use super::digested_body::{DigestedBody, RawBodyTally};
+use super::form_answer;
 use super::malformed_range::MalformedRange;
 use super::service::S3Gateway;
+use super::undeclared_length::UndeclaredLength;
 use super::virtual_host::VirtualHosts;
-use crate::http::{DrainingBody, Envelope, Refusal, RequestId, refuse_unknown_subresource};
+use crate::http::{
+    DrainingBody, Envelope, Refusal, RequestId, check_dates, refuse_unknown_subresource,
+};
 
 /// Longest XML document that is read: 10,000 parts with checksums take about 3 MiB.
 const XML_MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -32,6 +37,7 @@ pub struct S3Server {
     gateway: S3Gateway,
     hosts: VirtualHosts,
     sigv2_headers: bool,
+    undeclared: UndeclaredLength,
 }
 
 impl S3Server {
@@ -61,6 +67,7 @@ impl S3Server {
             gateway,
             hosts,
             sigv2_headers,
+            undeclared: UndeclaredLength::new(),
         }
     }
 
@@ -99,6 +106,12 @@ impl S3Server {
         }
         let cross_origin = CrossOrigin::of(request.method(), request.headers());
         let is_head = request.method() == Method::HEAD;
+        let is_form = form_answer::is_form(request.method(), request.headers());
+        let Ok(request) = self.undeclared.declare(request).await else {
+            let (status, code) = (StatusCode::LENGTH_REQUIRED, "MissingContentLength");
+            let message = "You must provide the Content-Length HTTP header.";
+            return envelope.error(status, code, message).map(Body::from);
+        };
         let mut response = match self.service.call(request).await {
             Ok(response) => response,
             Err(failure) => {
@@ -118,6 +131,9 @@ impl S3Server {
             response
                 .headers_mut()
                 .extend(allowed.await.unwrap_or_default());
+        }
+        if is_form {
+            form_answer::correct(&mut response);
         }
         envelope.put_headers(&mut response);
         if is_head {
@@ -157,7 +173,11 @@ impl S3Server {
                 message.to_owned(),
             ));
         }
-        Ok(())
+        let query = request.uri().query();
+        check_dates(headers, query, OffsetDateTime::now_utc()).map_err(|refusal| {
+            let (code, message) = refusal.words();
+            (StatusCode::FORBIDDEN, code, message.to_owned())
+        })
     }
 }
 
@@ -214,6 +234,7 @@ fn bucket_in(hosts: &VirtualHosts, uri: &Uri, headers: &HeaderMap) -> Option<Str
     let host = headers
         .get(http::header::HOST)
         .and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| uri.authority().map(http::uri::Authority::as_str));
     if let Some(bucket) = host.and_then(|host| hosts.bucket_in(host)) {
         return Some(bucket.to_owned());
     }
@@ -238,7 +259,13 @@ fn complete_error(envelope: &Envelope, response: &mut HttpResponse) {
     }
     if let Some(body) = response.body_mut().take_bytes() {
         let body = envelope.complete_error_body(body);
-        response.headers_mut().remove(http::header::CONTENT_LENGTH);
+        let headers = response.headers_mut();
+        headers.remove(http::header::CONTENT_LENGTH);
+        // s3s leaves it out where an error has headers of its own.
+        if !body.is_empty() && !headers.contains_key(http::header::CONTENT_TYPE) {
+            let xml = HeaderValue::from_static("application/xml");
+            headers.insert(http::header::CONTENT_TYPE, xml);
+        }
         *response.body_mut() = Body::from(body);
     }
 }

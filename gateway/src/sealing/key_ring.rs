@@ -141,6 +141,8 @@ impl KeyRing {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn ring(master: u8) -> KeyRing {
@@ -180,6 +182,14 @@ mod tests {
         assert_eq!(ring(1).open_secret(&sealed, b"user").unwrap(), b"hunter2");
         assert!(ring(2).open_secret(&sealed, b"user").is_err());
         assert!(ring(1).open_secret(&sealed, b"other").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_open_that_were_not_wrapped_here(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
+            prop_assert!(ring(1).unwrap(&bytes, WrappingKey::Store, b"").is_err());
+            prop_assert!(ring(1).open_secret(&bytes, b"").is_err());
+        }
     }
 
     #[test]

@@ -104,6 +104,16 @@ impl Link {
         self.answer::<serde_json::Value>(request).await.map(|_| ())
     }
 
+    /// Gives an order that is answered with more than its being done.
+    pub async fn order_answered<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, AdminError> {
+        let url = self.url(&format!("{ORDERS_PATH}{path}"));
+        self.answer(self.client.post(url).json(body)).await
+    }
+
     async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, AdminError> {
         let unreachable = |source| AdminError::Unreachable {
             gateway: self.gateway.clone(),

@@ -3,6 +3,7 @@
 
 mod link;
 mod show;
+mod user;
 
 use std::io::Write as _;
 
@@ -30,6 +31,7 @@ pub async fn run(command: AdminCommand) -> Result<(), AdminError> {
         }
         AdminCommand::Node(command) => node(command).await,
         AdminCommand::Job(command) => job(command).await,
+        AdminCommand::User(command) => user::run(command).await,
     }
 }
 

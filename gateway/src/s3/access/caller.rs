@@ -10,8 +10,10 @@ use s3s::auth::{Credentials, S3Auth, SecretKey};
 use s3s::dto::Owner;
 use s3s::{S3Error, S3Request, S3Result, s3_error};
 use subtle::ConstantTimeEq as _;
+use tracing::error;
 
 use crate::s3::errors;
+use crate::users::{KeptSecret, Secrets};
 
 /// Canonical id of the root user.
 const ROOT_CANONICAL_ID: &str = "0000000000000000000000000000000000000000000000000000000000000001";
@@ -77,12 +79,17 @@ impl Caller {
 pub struct Directory {
     metastore: Arc<dyn Metastore>,
     root: RootKeys,
+    secrets: Secrets,
 }
 
 impl Directory {
     /// The users in `metastore`, and the root user.
-    pub fn new(metastore: Arc<dyn Metastore>, root: RootKeys) -> Self {
-        Self { metastore, root }
+    pub fn new(metastore: Arc<dyn Metastore>, root: RootKeys, secrets: Secrets) -> Self {
+        Self {
+            metastore,
+            root,
+            secrets,
+        }
     }
 
     /// The caller who signed with these credentials, which were verified.
@@ -168,7 +175,14 @@ impl S3Auth for Directory {
             .keys
             .into_iter()
             .find(|key| key.access_key == access_key);
-        key.map(|key| SecretKey::from(key.secret_key))
-            .ok_or_else(unknown_key)
+        let key = key.ok_or_else(unknown_key)?;
+        match self.secrets.open(&key) {
+            Ok(KeptSecret::Active(secret)) => Ok(SecretKey::from(secret)),
+            Ok(KeptSecret::Disabled(_)) => Err(unknown_key()),
+            Err(failure) => {
+                error!(access_key, %failure, "a user's secret key cannot be opened: is the master key another one?");
+                Err(s3_error!(InternalError))
+            }
+        }
     }
 }

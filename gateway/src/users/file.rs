@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use metastore::{AccessKey, MetaError, Metastore, User};
 use serde::Deserialize;
 
+use super::secrets::{KeptSecret, Secrets};
+
 /// Why a file of users is not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum UsersFileError {
@@ -56,7 +58,11 @@ struct UserEntry {
 ///
 /// # Errors
 /// See [`UsersFileError`].
-pub async fn load(path: &Path, metastore: &dyn Metastore) -> Result<usize, UsersFileError> {
+pub async fn load(
+    path: &Path,
+    metastore: &dyn Metastore,
+    secrets: &Secrets,
+) -> Result<usize, UsersFileError> {
     let text = std::fs::read_to_string(path).map_err(|source| UsersFileError::Io {
         path: path.to_owned(),
         source,
@@ -66,7 +72,11 @@ pub async fn load(path: &Path, metastore: &dyn Metastore) -> Result<usize, Users
         detail,
     })?;
     let count = users.len();
-    for user in users {
+    for mut user in users {
+        for key in &mut user.keys {
+            let secret = KeptSecret::Active(std::mem::take(&mut key.secret_key));
+            *key = secrets.keep(&key.access_key, &secret);
+        }
         let id = user.id.clone();
         let written = metastore.put_user(user).await;
         written.map_err(|source| UsersFileError::Refused { id, source })?;
@@ -100,7 +110,12 @@ fn parse(text: &str) -> Result<Vec<User>, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
     use metastore::{MemoryMetastore, UserName};
+
+    use crate::sealing::KeyRing;
 
     use super::*;
 
@@ -110,10 +125,12 @@ mod tests {
     #[tokio::test]
     async fn users_of_a_file_are_in_the_metadata_after_each_start() {
         let store = MemoryMetastore::new();
+        let ring = KeyRing::new([7; 32], BTreeMap::new());
+        let secrets = Secrets::new(Arc::new(ring));
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), ALICE).unwrap();
         for _ in 0..2 {
-            assert_eq!(load(file.path(), &store).await.unwrap(), 1);
+            assert_eq!(load(file.path(), &store, &secrets).await.unwrap(), 1);
         }
         let alice = store.user(UserName::AccessKey("AKALICE")).await.unwrap();
         assert_eq!(alice.email.as_deref(), Some("a@x"));

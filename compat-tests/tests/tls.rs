@@ -1,0 +1,67 @@
+//! The S3 listener over TLS: boto3 with checks of the certificate, a client's keys, HTTP/2.
+
+use std::fs;
+
+use compat_tests::{ClientHome, Standalone, own_source};
+use tempfile::TempDir;
+
+/// A server with a certificate of its own, and the file that clients trust it by.
+async fn server(dir: &TempDir) -> (Standalone, String) {
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+    let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+    let (certificate, key) = (at("cert.pem"), at("key.pem"));
+    fs::write(&certificate, made.cert.pem()).expect("the directory can be written");
+    fs::write(&key, made.signing_key.serialize_pem()).expect("the directory can be written");
+    let server = Standalone::start_with(&["--tls-cert", &certificate, "--tls-key", &key]).await;
+    (server, certificate)
+}
+
+fn home(server: &Standalone, certificate: &str) -> ClientHome {
+    let home = ClientHome::new(server.endpoint());
+    let trust = format!("[default]\nca_bundle = {certificate}\n");
+    home.write(".aws/config", trust.as_bytes());
+    home
+}
+
+#[tokio::test]
+async fn boto3_works_over_tls_and_sends_its_checksums_in_trailers() {
+    let dir = TempDir::new().unwrap();
+    let (server, certificate) = server(&dir).await;
+    assert!(server.endpoint().url.starts_with("https://"));
+    let home = home(&server, &certificate);
+    for script in ["objects.py", "checksums.py", "multipart.py"] {
+        let script = own_source("python").join(script);
+        home.python(&["-B", script.to_str().unwrap()]).await;
+    }
+}
+
+#[tokio::test]
+async fn clients_keys_are_taken_over_tls() {
+    let dir = TempDir::new().unwrap();
+    let (server, certificate) = server(&dir).await;
+    let home = home(&server, &certificate);
+    let key = "0123456789abcdef0123456789abcdef";
+    let script = format!(
+        "import boto3\ns3 = boto3.client('s3')\ns3.create_bucket(Bucket='bucket')\n\
+         key = dict(SSECustomerAlgorithm='AES256', SSECustomerKey='{key}')\n\
+         s3.put_object(Bucket='bucket', Key='k', Body=b'secret', **key)\n\
+         print(s3.get_object(Bucket='bucket', Key='k', **key)['Body'].read())"
+    );
+    assert_eq!(home.python(&["-c", &script]).await.trim(), "b'secret'");
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_to_those_who_can() {
+    let dir = TempDir::new().unwrap();
+    let (server, certificate) = server(&dir).await;
+    let home = home(&server, &certificate);
+    let url = &server.endpoint().url;
+    let command = |protocol: &str| {
+        format!(
+            "curl -s {protocol} --cacert {certificate} -o /dev/null -w '%{{http_version}} %{{http_code}}' {url}/"
+        )
+    };
+    assert_eq!(home.shell(&command("--http2")).await.trim(), "2 403");
+    assert_eq!(home.shell(&command("--http1.1")).await.trim(), "1.1 403");
+}

@@ -1,0 +1,134 @@
+//! Users by `gateway admin user`: made, shown, disabled, rotated and deleted while the gateway runs.
+
+use std::fs;
+use std::path::Path;
+
+use compat_tests::{Answer, Endpoint, SignedRequest, Standalone, server_program};
+use http::Method;
+use tokio::process::Command;
+
+/// `gateway admin user …` against a server.
+async fn user(server: &mut Standalone, words: &[&str]) -> Result<String, String> {
+    let secret = server.data().join("cluster-secret");
+    let output = Command::new(server_program("gateway"))
+        .args(["admin", "user"])
+        .args(words)
+        .env_clear()
+        .env("SEXTANT_ADMIN_URL", server.gateway().admin())
+        .env("SEXTANT_CLUSTER_SECRET_FILE", secret)
+        .output()
+        .await
+        .expect("the gateway's program can be started");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    match output.status.success() {
+        true => Ok(text(output.stdout)),
+        false => Err(text(output.stderr)),
+    }
+}
+
+/// What stands behind a word in the answer.
+fn field<'a>(answer: &'a str, word: &str) -> &'a str {
+    let line = answer.lines().find_map(|line| line.strip_prefix(word));
+    line.expect("the answer has the field").trim()
+}
+
+fn signed_by(server: &Standalone, made: &str) -> Endpoint {
+    Endpoint {
+        access_key: field(made, "access key").to_owned(),
+        secret_key: field(made, "secret key").to_owned(),
+        ..server.endpoint().clone()
+    }
+}
+
+async fn list_buckets(endpoint: &Endpoint) -> Answer {
+    SignedRequest::new(endpoint, Method::GET, "/").send().await
+}
+
+#[tokio::test]
+async fn a_user_signs_from_its_creation_to_its_end() {
+    let mut server = Standalone::start().await;
+    let made = user(&mut server, &["create", "Alice", "--email", "a@x"])
+        .await
+        .unwrap();
+    let id = field(&made, "id").to_owned();
+    let alice = signed_by(&server, &made);
+    assert_eq!(list_buckets(&alice).await.status, 200);
+    let listed = user(&mut server, &["list"]).await.unwrap();
+    assert!(listed.contains(&id) && listed.contains("Alice"), "{listed}");
+    assert!(!listed.contains(&alice.secret_key));
+
+    user(&mut server, &["disable", &id]).await.unwrap();
+    list_buckets(&alice)
+        .await
+        .assert_error(403, "InvalidAccessKeyId");
+    assert!(
+        user(&mut server, &["show", &id])
+            .await
+            .unwrap()
+            .contains("disabled")
+    );
+    user(&mut server, &["enable", &id]).await.unwrap();
+    assert_eq!(list_buckets(&alice).await.status, 200);
+
+    let rotated = user(&mut server, &["rotate", &id]).await.unwrap();
+    list_buckets(&alice)
+        .await
+        .assert_error(403, "InvalidAccessKeyId");
+    let alice = signed_by(&server, &rotated);
+    assert_eq!(list_buckets(&alice).await.status, 200);
+
+    user(&mut server, &["delete", &id]).await.unwrap();
+    list_buckets(&alice)
+        .await
+        .assert_error(403, "InvalidAccessKeyId");
+    let missing = user(&mut server, &["show", &id]).await.unwrap_err();
+    assert!(missing.contains("no such user"), "{missing}");
+}
+
+#[tokio::test]
+async fn an_email_is_one_users_alone() {
+    let mut server = Standalone::start().await;
+    user(&mut server, &["create", "Alice", "--email", "a@x"])
+        .await
+        .unwrap();
+    let taken = user(&mut server, &["create", "Bob", "--email", "a@x"]).await;
+    assert!(taken.unwrap_err().contains("another user's"));
+}
+
+#[tokio::test]
+async fn no_secret_key_lies_open_in_the_metadata() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let file = dir.path().join("users.toml");
+    let secret = "a-secret-that-must-not-be-found";
+    let entry = format!(
+        "[[user]]\nid = \"bob\"\ndisplay_name = \"Bob\"\naccess_key = \"AKBOB\"\nsecret_key = \"{secret}\"\n"
+    );
+    fs::write(&file, entry).unwrap();
+    let mut server = Standalone::start_with(&["--users-file", file.to_str().unwrap()]).await;
+    let bob = Endpoint {
+        access_key: "AKBOB".into(),
+        secret_key: secret.into(),
+        ..server.endpoint().clone()
+    };
+    assert_eq!(list_buckets(&bob).await.status, 200);
+    server.gateway().terminate().await;
+    assert!(
+        holds(&server.data(), b"AKBOB"),
+        "the search finds what is there"
+    );
+    assert!(!holds(&server.data(), secret.as_bytes()));
+}
+
+/// Whether any file below `dir` holds these bytes.
+fn holds(dir: &Path, wanted: &[u8]) -> bool {
+    fs::read_dir(dir).expect("a directory").any(|entry| {
+        let path = entry.expect("an entry").path();
+        match path.is_dir() {
+            true => holds(&path, wanted),
+            false => {
+                let bytes = fs::read(&path).unwrap_or_default();
+                bytes.windows(wanted.len()).any(|window| window == wanted)
+            }
+        }
+    })
+}

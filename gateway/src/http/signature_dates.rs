@@ -1,0 +1,176 @@
+//! What a request says of its own time, checked before its signature: the date of Signature
+//! Version 2, and the validity of a presigned URL. Both are refused with 403, as S3 does, whatever
+//! else is wrong.
+
+use http::HeaderMap;
+use time::format_description::well_known::Rfc2822;
+use time::macros::format_description;
+use time::{Duration, OffsetDateTime, PrimitiveDateTime};
+
+/// How far a client's clock may be off.
+const SKEW_MAX: Duration = Duration::minutes(15);
+/// Longest validity of a presigned URL. Source: S3 user guide, "Expiration time for presigned URLs".
+const EXPIRES_MAX_S: i64 = 7 * 24 * 60 * 60;
+
+/// Why the time is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DateRefusal {
+    /// There is no date, or it is none.
+    Invalid,
+    /// It is too far from now.
+    Skewed,
+    /// The validity of a presigned URL is no number of seconds up to a week.
+    Validity,
+}
+
+impl DateRefusal {
+    /// The error's code and message.
+    #[must_use]
+    pub fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Invalid => (
+                "AccessDenied",
+                "AWS authentication requires a valid Date or x-amz-date header",
+            ),
+            Self::Skewed => (
+                "RequestTimeTooSkewed",
+                "The difference between the request time and the current time is too large.",
+            ),
+            Self::Validity => (
+                "AuthorizationQueryParametersError",
+                "X-Amz-Expires must be a number of seconds from 1 to 604800",
+            ),
+        }
+    }
+}
+
+/// Checks what the request says of its time.
+///
+/// # Errors
+/// [`DateRefusal`].
+pub fn check_dates(
+    headers: &HeaderMap,
+    query: Option<&str>,
+    now: OffsetDateTime,
+) -> Result<(), DateRefusal> {
+    check_validity(query.unwrap_or_default())?;
+    let authorization = headers.get(http::header::AUTHORIZATION);
+    let is_version_2 = authorization.is_some_and(|value| value.as_bytes().starts_with(b"AWS "));
+    match is_version_2 {
+        true => check_date(headers, now),
+        false => Ok(()),
+    }
+}
+
+fn check_validity(query: &str) -> Result<(), DateRefusal> {
+    let validity = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("X-Amz-Expires="));
+    match validity.map(str::parse) {
+        None => Ok(()),
+        Some(Ok(seconds)) if (1..=EXPIRES_MAX_S).contains(&seconds) => Ok(()),
+        Some(_) => Err(DateRefusal::Validity),
+    }
+}
+
+fn check_date(headers: &HeaderMap, now: OffsetDateTime) -> Result<(), DateRefusal> {
+    let date = headers
+        .get("x-amz-date")
+        .or_else(|| headers.get(http::header::DATE));
+    let date = date
+        .and_then(|date| parse(date.to_str().ok()?))
+        // S3 knows no date before 1970.
+        .filter(|date| date.unix_timestamp() >= 0)
+        .ok_or(DateRefusal::Invalid)?;
+    match (now - date).abs() > SKEW_MAX {
+        true => Err(DateRefusal::Skewed),
+        false => Ok(()),
+    }
+}
+
+/// A date as mails or as Signature Version 4 write it.
+fn parse(date: &str) -> Option<OffsetDateTime> {
+    let basic = format_description!("[year][month][day]T[hour][minute][second]Z");
+    let as_mail = OffsetDateTime::parse(&date.replace("GMT", "+0000"), &Rfc2822);
+    as_mail.ok().or_else(|| {
+        let basic = PrimitiveDateTime::parse(date, basic).ok()?;
+        Some(basic.assume_utc())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000; // Fri, 15 Jan 2027 08:00:00 GMT
+
+    fn outcome(pairs: &[(&'static str, &'static str)], query: &str) -> Result<(), DateRefusal> {
+        let headers = pairs
+            .iter()
+            .map(|(name, value)| {
+                let name = http::HeaderName::from_static(name);
+                (name, value.parse().unwrap())
+            })
+            .collect();
+        let now = OffsetDateTime::from_unix_timestamp(NOW).unwrap();
+        check_dates(&headers, Some(query), now)
+    }
+
+    #[test]
+    fn version_2_needs_a_date_close_to_now() {
+        let version_2 = ("authorization", "AWS AK:c2ln");
+        for (name, date, expected) in [
+            ("date", "Fri, 15 Jan 2027 08:14:00 GMT", Ok(())),
+            ("date", "20270115T075000Z", Ok(())),
+            (
+                "x-amz-date",
+                "Fri, 15 Jan 2027 08:16:00 GMT",
+                Err(DateRefusal::Skewed),
+            ),
+            (
+                "x-amz-date",
+                "Tue, 07 Jul 9999 21:53:04 GMT",
+                Err(DateRefusal::Skewed),
+            ),
+            (
+                "x-amz-date",
+                "Fri, 07 Jul 1950 21:53:04 GMT",
+                Err(DateRefusal::Invalid),
+            ),
+            ("x-amz-date", "Bad Date", Err(DateRefusal::Invalid)),
+            ("x-amz-date", "", Err(DateRefusal::Invalid)),
+            ("x-other", "", Err(DateRefusal::Invalid)),
+        ] {
+            assert_eq!(outcome(&[version_2, (name, date)], ""), expected, "{date}");
+        }
+        let version_4 = ("authorization", "AWS4-HMAC-SHA256 Credential=AK");
+        assert_eq!(outcome(&[version_4], ""), Ok(()));
+        assert_eq!(outcome(&[], ""), Ok(()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_in_place_of_a_date_or_query_breaks_the_check(date in "\\PC{0,40}", query in "\\PC{0,80}") {
+            let _ = parse(&date);
+            let _ = check_validity(&query);
+        }
+    }
+
+    #[test]
+    fn presigned_urls_are_valid_for_a_week_at_most() {
+        for (validity, expected) in [
+            ("1", Ok(())),
+            ("604800", Ok(())),
+            ("604801", Err(DateRefusal::Validity)),
+            ("0", Err(DateRefusal::Validity)),
+            ("-7", Err(DateRefusal::Validity)),
+            ("99999999999999999999", Err(DateRefusal::Validity)),
+            ("soon", Err(DateRefusal::Validity)),
+        ] {
+            let query = format!("X-Amz-Date=x&X-Amz-Expires={validity}");
+            assert_eq!(outcome(&[], &query), expected, "{validity}");
+        }
+    }
+}
