@@ -5,12 +5,14 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use chunkproto::{ClusterSecret, DiskId, InvalidSecret};
 use clap::Parser;
 use serde::{Deserialize, Deserializer};
 
 use crate::node::NodeOptions;
+use crate::scrub::ScrubSettings;
 use crate::store::IndexCache;
 
 const LISTEN_DEFAULT: &str = "127.0.0.1:9100";
@@ -96,6 +98,13 @@ struct Settings {
     /// kernel has it, for caches and tests [default: power-safe]
     #[arg(long, env = "SEXTANT_DURABILITY", value_name = "WHEN")]
     durability: Option<String>,
+    /// Seconds within which every chunk is read from its disk and verified, again and again; 0 for never
+    /// [default: 1209600, two weeks]
+    #[arg(long, env = "SEXTANT_CHUNKD_SCRUB_PERIOD", value_name = "SECONDS")]
+    scrub_period: Option<u64>,
+    /// Most MiB per second that scrubbing reads from a disk when it is behind, 1 to 65536 [default: 64]
+    #[arg(long, env = "SEXTANT_CHUNKD_SCRUB_RATE_MIB", value_name = "MIB")]
+    scrub_rate_mib: Option<u32>,
     /// What to log to standard error: error, warn, info, debug, trace, or per module, such as
     /// info,chunkd=debug [default: info]
     #[arg(long, env = "SEXTANT_LOG", value_name = "FILTER")]
@@ -113,6 +122,8 @@ pub struct Config {
     pub gateways: Vec<String>,
     /// The cluster's secret.
     pub secret: ClusterSecret,
+    /// How chunks are scrubbed; none if they are not.
+    pub scrub: Option<ScrubSettings>,
     /// Failure zone; empty for a zone of its own.
     pub zone: String,
     /// Filter for the log.
@@ -203,6 +214,15 @@ impl Config {
             let invalid = |error| ConfigError::Invalid(format!("--durability: {error}"));
             store.durability = durability.parse().map_err(invalid)?;
         }
+        let mut scrub = ScrubSettings::default();
+        if let Some(seconds) = given.scrub_period.or(file.scrub_period) {
+            scrub.period = Duration::from_secs(in_range("scrub-period", seconds, 0, 31_536_000)?);
+        }
+        if let Some(mib) = given.scrub_rate_mib.or(file.scrub_rate_mib) {
+            let mib = in_range("scrub-rate-mib", mib, 1, 65_536)?;
+            scrub.rate_max_bytes_per_s = u64::from(mib) << 20;
+        }
+        let scrub = Some(scrub).filter(|scrub| !scrub.period.is_zero());
         let gateways = given.gateways.or(file.gateways).unwrap_or_default();
         let gateways = gateways
             .iter()
@@ -225,6 +245,7 @@ impl Config {
             node,
             listen,
             gateways,
+            scrub,
             secret,
             zone: given.zone.or(file.zone).unwrap_or_default(),
             log: given.log.or(file.log).unwrap_or_else(|| LOG_DEFAULT.into()),

@@ -7,6 +7,7 @@ mod fences;
 mod inventory;
 pub mod node;
 pub mod registration;
+pub mod scrub;
 pub mod server;
 pub mod store;
 

@@ -72,6 +72,12 @@ async fn run(config: Config) -> Result<(), Failure> {
         Pace::default(),
     );
 
+    let scrubbed = node.clone();
+    let scrubbing = tokio::spawn(async move {
+        if let Some(settings) = config.scrub {
+            scrubbed.scrub(settings).await;
+        }
+    });
     serve(listener, node, config.secret, fences, async move {
         tokio::select! {
             _ = interrupt.recv() => tracing::info!("interrupted; draining"),
@@ -80,6 +86,7 @@ async fn run(config: Config) -> Result<(), Failure> {
         drop(links); // gateways hear no more from this node and choose others
     })
     .await;
+    scrubbing.abort();
     tracing::info!("stopped");
     Ok(())
 }

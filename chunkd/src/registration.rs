@@ -119,7 +119,7 @@ impl Link {
                 incarnation: self.announcement.incarnation,
                 address: self.announcement.address.clone(),
                 zone: self.announcement.zone.clone(),
-                state: self.node.state().heartbeat(self.announcement.incarnation),
+                state: self.node.heartbeat(self.announcement.incarnation),
             };
             match self.post(REGISTER_PATH, &registration).await {
                 Ok(HeartbeatReply {
@@ -145,7 +145,7 @@ impl Link {
         let path = format!("{HEARTBEAT_PATH}/{}", self.node.node_id());
         loop {
             sleep(pace.heartbeat).await;
-            let state = self.node.state().heartbeat(self.announcement.incarnation);
+            let state = self.node.heartbeat(self.announcement.incarnation);
             match self.post(&path, &state).await {
                 Ok(HeartbeatReply { known: true, .. }) => self.say_up(said),
                 Ok(_) => return,

@@ -22,6 +22,6 @@ pub use error::{ChunkError, ChunkResult};
 pub use fence::{Fence, JobName, ParseFenceError};
 pub use id::{ChunkId, DiskId, NodeId, ParseIdError};
 pub use inventory::{IdRange, InventoryDigest};
-pub use node::{FencedDisk, Heartbeat, HeartbeatReply, Registration};
+pub use node::{FencedDisk, Heartbeat, HeartbeatReply, Registration, ScrubReport};
 pub use owner::{DecodeOwnerError, OwnerHint};
 pub use secret::{ClusterSecret, InvalidSecret};

@@ -47,6 +47,24 @@ pub struct Heartbeat {
     /// The disks that are fenced off; the node serves without them. At most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fenced_disks: Vec<FencedDisk>,
+    /// How far scrubbing is; none where chunks are not scrubbed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scrub: Option<ScrubReport>,
+}
+
+/// How far a node is with reading and verifying its chunks, over all its disks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubReport {
+    /// Every chunk was verified or written after this moment, in milliseconds since 1970.
+    pub oldest_verified_at_ms: u64,
+    /// How much of the present pass is done, in percent.
+    pub done_percent: u8,
+    /// Chunks verified since the process started.
+    pub verified_chunks: u64,
+    /// Of those, the ones that were damaged, and set aside.
+    pub damaged_chunks: u64,
+    /// Whether a chunk has not been verified for longer than the set period.
+    pub late: bool,
 }
 
 /// A disk that its chunk server has fenced off: it failed, or it is missing.

@@ -18,6 +18,8 @@ pub struct ChunkServer {
     dir: PathBuf,
     gateway_admin: String,
     address: String,
+    /// Set before a start; 0 for no scrubbing.
+    pub scrub_period_s: u64,
     /// Through what the gateway reaches it.
     proxy: Option<Proxy>,
 }
@@ -36,6 +38,7 @@ impl ChunkServer {
             name,
             gateway_admin: gateway_admin.to_owned(),
             address: String::new(),
+            scrub_period_s: 0,
             proxy,
         };
         server.start_again().await;
@@ -60,7 +63,13 @@ impl ChunkServer {
             proxy.lead_to(&listen);
             arguments.extend(["--advertise".into(), proxy.url().into()]);
         }
-        let settings = [("SEXTANT_CLUSTER_SECRET", CLUSTER_SECRET)];
+        let settings = [
+            ("SEXTANT_CLUSTER_SECRET", CLUSTER_SECRET),
+            (
+                "SEXTANT_CHUNKD_SCRUB_PERIOD",
+                &self.scrub_period_s.to_string(),
+            ),
+        ];
         let mut process =
             ServerProcess::start("chunkd", &self.name, &self.dir, &arguments, &settings);
         let line = process.ready_line("chunkd is ready at ").await;

@@ -112,6 +112,7 @@ fn unheard(node: NodeRow) -> Registration {
             quarantined: 0,
             writable: false,
             fenced_disks: Vec::new(),
+            scrub: None,
         },
     }
 }

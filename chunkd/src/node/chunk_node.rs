@@ -1,14 +1,16 @@
 //! The node as its users see it: chunks over several disks, as [`ChunkStore`] keeps them on one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chunkproto::{
     ByteRange, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult, ChunkStream,
-    NodeId, OwnerHint,
+    Heartbeat, NodeId, OwnerHint,
 };
 use futures::future::{join_all, try_join_all};
 use futures::stream::StreamExt as _;
 use tokio::time::sleep;
+use uuid::Uuid;
 
 use super::decisions::Decisions;
 use super::disk::{NodeDisk, Suspicion};
@@ -18,6 +20,7 @@ use super::merge::merged;
 use super::open::{self, DiskChecks, NodeOptions};
 use super::placement;
 use super::state::NodeState;
+use crate::scrub::{ScrubBoard, ScrubSettings, scrub_disks};
 use crate::store::{ChunkStore, OwnedRead};
 
 /// A chunk server's disks. A clone is another handle to the same node.
@@ -42,6 +45,8 @@ pub(crate) struct Parts {
     pub full_percent: u8,
     /// Where the chunks being put go.
     pub decisions: Decisions,
+    /// How far scrubbing is.
+    pub scrub: ScrubBoard,
 }
 
 /// A page of a node's chunks.
@@ -221,6 +226,30 @@ impl ChunkNode {
     #[must_use]
     pub fn state(&self) -> NodeState {
         NodeState::of(self.parts.disks.iter().map(|disk| disk.state()).collect())
+    }
+
+    /// The state as run `incarnation` of the process tells it to gateways. Costs as [`state`](Self::state).
+    #[must_use]
+    pub fn heartbeat(&self, incarnation: Uuid) -> Heartbeat {
+        Heartbeat {
+            scrub: self.parts.scrub.report(),
+            ..self.state().heartbeat(incarnation)
+        }
+    }
+
+    /// Verifies all chunks again and again, each within the period, until the future is dropped.
+    pub async fn scrub(&self, settings: ScrubSettings) {
+        scrub_disks(self, settings, &self.parts.scrub).await;
+    }
+
+    /// The disks.
+    pub(crate) fn disks(&self) -> &[Arc<NodeDisk>] {
+        &self.parts.disks
+    }
+
+    /// How long a disk may take to answer.
+    pub(crate) fn patience(&self) -> Duration {
+        self.parts.checks.patience
     }
 
     /// Looks whether each disk is there and well, and fences off those that are not. Ends after

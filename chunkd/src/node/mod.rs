@@ -18,6 +18,7 @@ mod survey;
 
 pub use chunk_node::{ChunkNode, Listing};
 pub use disk::Condition;
+pub(crate) use disk::{NodeDisk, Suspicion};
 pub use error::NodeError;
 pub use open::{DiskChecks, NodeOptions};
 pub use state::{DiskState, NodeState};

@@ -17,6 +17,7 @@ use super::error::NodeError;
 use super::identity::{Identity, Roster};
 use super::plan::{self, ToOpen};
 use super::survey::{look_at, same_place};
+use crate::scrub::ScrubBoard;
 use crate::store::{ChunkStore, OpenError, StoreOptions};
 
 /// Settings of one node.
@@ -90,6 +91,7 @@ pub(crate) fn open(options: NodeOptions) -> Result<Parts, NodeError> {
         checks: options.checks,
         full_percent: options.store.full_percent,
         decisions: Decisions::default(),
+        scrub: ScrubBoard::default(),
     })
 }
 

@@ -56,6 +56,7 @@ impl StoreState {
             quarantined: self.quarantined,
             writable: self.writable,
             fenced_disks: Vec::new(),
+            scrub: None,
         }
     }
 }

@@ -175,6 +175,16 @@ impl ChunkStore {
         blocking::run(move || disk.verify(id)).await
     }
 
+    /// As [`verify`](Self::verify), reading from the disk and not from the page cache, as far as the
+    /// filesystem heeds `posix_fadvise`; the chunk is not in the page cache afterwards.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub async fn verify_from_disk(&self, id: ChunkId) -> ChunkResult<ChunkInfo> {
+        let disk = Arc::clone(&self.disk);
+        blocking::run(move || disk.verify_from_disk(id)).await
+    }
+
     /// The object that a chunk was written for.
     ///
     /// # Errors

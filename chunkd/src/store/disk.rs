@@ -270,6 +270,18 @@ impl Disk {
             .map_err(|fault| self.settle(id, fault))
     }
 
+    /// As [`verify`](Self::verify), but what is in memory of the chunk is dropped first, so that it is
+    /// read from the disk, and dropped again after, so that scrubbing leaves memory to requests.
+    pub fn verify_from_disk(&self, id: ChunkId) -> ChunkResult<ChunkInfo> {
+        // A short record is read whole when it is opened, so it is opened anew.
+        self.open(id)?.drop_cached();
+        let verified = self.verify(id);
+        if verified.is_ok() {
+            self.open(id)?.drop_cached();
+        }
+        verified
+    }
+
     /// What the index says of a chunk.
     pub fn row(&self, id: ChunkId) -> ChunkResult<Option<Row>> {
         self.index.get(id).map_err(|fault| self.settle(id, fault))

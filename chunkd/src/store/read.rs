@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, IoSliceMut};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use chunkproto::{
     BLOCK_BYTES, ByteRange, ChunkId, ChunkInfo, Crc64Hasher, OwnerHint, block_crc32c,
 };
+use rustix::fs::Advice;
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::fault::Fault;
@@ -24,6 +26,9 @@ pub(crate) const PIECE_BYTES: u64 = 4 * BLOCK_BYTES as u64;
 const KEPT_TABLE_BYTES: u64 = 4096;
 /// Records in segments up to this length are read in one go when they are opened.
 const WHOLE_BYTES: u64 = BLOCK_BYTES as u64 + 4096;
+
+/// Unit of the page cache, or a multiple of it.
+const PAGE_BYTES: u64 = 64 * 1024;
 
 /// Whether a read may wait for the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -292,6 +297,21 @@ impl RecordReader {
             at += length;
         }
         raw
+    }
+
+    /// Asks the system to drop what it has in memory of the record, so that the next read comes from
+    /// the disk. Pages that are being read or written at this moment may stay.
+    pub fn drop_cached(&self) {
+        let (file, begin) = match &self.source {
+            Source::OwnFile(file, _) => (file, 0),
+            Source::Segment(file, location) => (file.file(), u64::from(location.offset)),
+        };
+        // Pages that are only in part within the range would stay.
+        let begin = begin / PAGE_BYTES * PAGE_BYTES;
+        let length = self.plan.end().next_multiple_of(PAGE_BYTES) - begin;
+        let length = NonZeroU64::new(length);
+        // Advice alone: a filesystem that ignores it makes scrubbing read from memory.
+        let _ = rustix::fs::fadvise(file, begin, length, Advice::DontNeed);
     }
 
     /// The checksums of the blocks `first..last`.

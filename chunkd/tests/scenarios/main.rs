@@ -28,5 +28,6 @@ mod loop_disk;
 mod model;
 mod process;
 mod registration;
+mod scrub;
 mod segments;
 mod store;

@@ -146,3 +146,25 @@ async fn chunks_of_a_write_that_was_cut_off_are_collected() {
         .await;
     assert_stored(&client, "kept", kept).await;
 }
+
+#[tokio::test]
+async fn rot_that_nobody_reads_is_found_by_scrubbing_and_mended() {
+    let mut cluster = Cluster::start_with(2, 2, &HASTY).await;
+    let client = client_with_bucket(cluster.endpoint()).await;
+    let payload = Payload::new(1, 12 * MIB);
+    put(&client, "k", payload).await;
+    cluster.node(0).kill().await;
+    turn_bytes(&cluster.nodes()[0].data().join("segments"));
+    cluster.node(0).scrub_period_s = 5;
+    cluster.node(0).start_again().await;
+    cluster.wait_for_live(2).await;
+    compat_tests::eventually("repair of all chunks", HEALING_MAX, async || {
+        let repair = cluster.job("repair").await;
+        (repair["done_bytes"].as_u64() == Some(12 * MIB)).then_some(())
+    })
+    .await;
+    let status = cluster.admin(&["status"]).await.expect("the status");
+    assert!(status.contains("within "), "{status}");
+    cluster.node(1).kill().await;
+    assert_stored(&client, "k", payload).await;
+}

@@ -193,6 +193,17 @@ fn of_node(found: &mut Vec<Finding>, node: &NodeReport, down_after: Duration) {
             ),
         );
     }
+    if node.scrub.as_ref().is_some_and(|scrub| scrub.late) {
+        add(
+            found,
+            Level::Attention,
+            format!(
+                "{name} is late with scrubbing: a chunk was last verified {} ago",
+                span(node.oldest_unverified_s.unwrap_or(0))
+            ),
+            "it catches up by itself; if it does not, raise --scrub-rate-mib or --scrub-period of chunkd",
+        );
+    }
     for disk in &node.fenced_disks {
         add(
             found,

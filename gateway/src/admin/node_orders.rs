@@ -277,6 +277,7 @@ mod tests {
                     quarantined: 0,
                     writable: true,
                     fenced_disks: Vec::new(),
+                    scrub: None,
                 },
             },
             state: NodeState::Live,

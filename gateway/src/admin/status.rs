@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use chunkproto::{FencedDisk, NodeId};
-use metastore::{ChunkOwner, MetaResult, Metastore, NodePhase};
+use chunkproto::{FencedDisk, NodeId, ScrubReport};
+use metastore::{ChunkOwner, MetaResult, Metastore, NodePhase, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::findings::{Finding, findings};
@@ -91,6 +91,10 @@ pub struct NodeReport {
     pub quarantined: u64,
     /// Disks that it serves without.
     pub fenced_disks: Vec<FencedDisk>,
+    /// How far it is with verifying its chunks; none where it does not.
+    pub scrub: Option<ScrubReport>,
+    /// Seconds since the chunk that waits longest was verified or written.
+    pub oldest_unverified_s: Option<u64>,
 }
 
 /// Looks at the cluster. Cheap to clone.
@@ -193,7 +197,16 @@ fn node_report(node: &NodeStatus) -> NodeReport {
         disk_errors: state.disk_errors,
         quarantined: state.quarantined,
         fenced_disks: state.fenced_disks.clone(),
+        oldest_unverified_s: state.scrub.as_ref().map(unverified_s),
+        scrub: state.scrub.clone(),
     }
+}
+
+fn unverified_s(scrub: &ScrubReport) -> u64 {
+    Timestamp::now()
+        .0
+        .saturating_sub(scrub.oldest_verified_at_ms)
+        / 1000
 }
 
 const fn state_name(state: NodeState) -> &'static str {

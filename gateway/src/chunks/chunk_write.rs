@@ -2,22 +2,33 @@
 //! replaced, from the retained pieces while the chunk is short, else by a copy from a replica.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use chunkproto::{ChunkError, ChunkPut, ChunkReceipt, Crc64Hasher, NodeId};
-use futures::future::join_all;
-use futures::{StreamExt as _, stream};
+use chunkproto::{ChunkError, ChunkPut, ChunkReceipt, ChunkResult, Crc64Hasher, NodeId};
+use futures::future::{BoxFuture, join_all};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _, stream};
 use metastore::ChunkRef;
+use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use super::replica::{ReplicaFailure, ReplicaWrite};
 use super::write::{WriteError, WriterParts};
-use super::{PlacementRequest, choose_nodes};
+use super::{PlacementRequest, choose_nodes, count_takers};
 
 /// Pieces of a chunk are kept for a new node until it is longer than this.
 pub const RETAINED_MAX_BYTES: u64 = 1024 * 1024;
 /// Nodes tried in place of failed ones, for one chunk.
 const REPLACEMENTS_MAX: usize = 6;
+
+/// A node that acknowledges the shortest chunk so late is raced by another one …
+const HEDGE_MIN: Duration = Duration::from_secs(2);
+/// … and for longer chunks later, as if disks wrote at this rate.
+const HEDGE_BYTES_PER_S: u64 = 64 * 1024 * 1024;
+
+/// A node's answer to a whole chunk.
+type Ack = Result<(NodeId, ChunkReceipt), ReplicaFailure>;
 
 /// A chunk that is being written.
 pub struct ChunkWrite {
@@ -59,7 +70,7 @@ impl ChunkWrite {
             let replica = chunk.begin_replica(node);
             chunk.replicas.push(replica);
         }
-        let quorum = chunk.parts.write_quorum();
+        let quorum = chunk.quorum();
         if chunk.replicas.len() < quorum {
             return Err(WriteError::NoNodes {
                 found: chunk.replicas.len(),
@@ -115,7 +126,9 @@ impl ChunkWrite {
         Ok(())
     }
 
-    /// Waits until the chunk is durable on its nodes, replacing those that fail.
+    /// Waits until the chunk is durable on its nodes, replacing those that fail and racing those that
+    /// lag. A node that lost such a race may keep the chunk; it is no replica, and is found when the
+    /// node is compared with the metadata.
     ///
     /// # Errors
     /// `NoQuorum` when fewer nodes than the write quorum hold it in the end.
@@ -124,19 +137,10 @@ impl ChunkWrite {
             self.received_bytes, self.put.length_bytes,
             "a chunk is fed its planned length"
         );
-        let outcomes = join_all(
-            std::mem::take(&mut self.replicas)
-                .into_iter()
-                .map(|replica| replica.finish(self.put.length_bytes)),
-        )
-        .await;
-        let mut replicas = Vec::with_capacity(outcomes.len());
-        for outcome in outcomes {
-            replicas.extend(self.accept(outcome));
-        }
+        let mut replicas = self.acknowledged().await;
         self.fill_up(&mut replicas).await;
 
-        if replicas.len() < self.parts.write_quorum() {
+        if replicas.len() < self.quorum() {
             return Err(self.no_quorum(replicas.len()));
         }
         Ok(ChunkRef {
@@ -145,6 +149,88 @@ impl ChunkWrite {
             crc64: self.crc64.finish(),
             replicas,
         })
+    }
+
+    /// The nodes that say that the chunk is durable, once there are enough or all have spoken. Others
+    /// begin in place of those that lag.
+    async fn acknowledged(&mut self) -> Vec<NodeId> {
+        let mut lagging: Vec<_> = self.nodes().collect();
+        let length_bytes = self.put.length_bytes;
+        let under_way = std::mem::take(&mut self.replicas).into_iter();
+        let mut acks: FuturesUnordered<BoxFuture<'static, Ack>> = under_way
+            .map(|replica| replica.finish(length_bytes).boxed())
+            .collect();
+        let patience = HEDGE_MIN + Duration::from_secs(length_bytes / HEDGE_BYTES_PER_S);
+        let hedge_at = Instant::now() + patience;
+        let (mut durable, mut is_hedged) = (Vec::new(), false);
+        while durable.len() < self.parts.replicas_wanted() {
+            let may_hedge = !is_hedged && (self.retained.is_some() || !durable.is_empty());
+            tokio::select! {
+                ack = acks.next() => {
+                    let Some(ack) = ack else { break };
+                    let node = ack.as_ref().map_or_else(|failure| failure.node, |(node, _)| *node);
+                    lagging.retain(|other| *other != node);
+                    durable.extend(self.accept(ack));
+                }
+                () = sleep_until(hedge_at), if may_hedge => {
+                    is_hedged = true;
+                    acks.extend(self.hedges(&durable, &lagging));
+                }
+            }
+        }
+        // Whoever lost a race gets no new chunks until it is heard from again.
+        for node in lagging {
+            self.parts.membership.suspect(node);
+        }
+        durable
+    }
+
+    /// Writes of the whole chunk to as many further nodes as lag.
+    fn hedges(&self, durable: &[NodeId], lagging: &[NodeId]) -> Vec<BoxFuture<'static, Ack>> {
+        warn!(chunk = %self.put.id, ?lagging, "replicas lag; others are written");
+        let holding = [durable, lagging].concat();
+        let nodes = self.choose(lagging.len(), &holding).into_iter();
+        nodes
+            .filter_map(|node| self.whole(node, durable.first().copied()))
+            .collect()
+    }
+
+    /// Writes the whole chunk to a node: from the retained pieces, or else from a node that has it.
+    fn whole(&self, node: NodeId, source: Option<NodeId>) -> Option<BoxFuture<'static, Ack>> {
+        let transport = Arc::clone(&self.parts.transport);
+        let in_flight = self.parts.membership.begin_request(node);
+        let put = self.put.clone();
+        let ack = move |outcome: ChunkResult<ChunkReceipt>| {
+            outcome
+                .map(|receipt| (node, receipt))
+                .map_err(|error| ReplicaFailure { node, error })
+        };
+        match (&self.retained, source) {
+            (Some(pieces), _) => {
+                let body = stream::iter(pieces.clone()).map(Ok).boxed();
+                let written = async move {
+                    let _in_flight = in_flight;
+                    ack(transport.put(node, put, body).await)
+                };
+                Some(written.boxed())
+            }
+            (None, Some(source)) => {
+                let copied = async move {
+                    let _in_flight = in_flight;
+                    ack(transport.copy(node, put.id, source, None).await)
+                };
+                Some(copied.boxed())
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// Durable replicas that the chunk needs. Nodes that failed it, or have no room for it, count as
+    /// down.
+    fn quorum(&self) -> usize {
+        let view = self.parts.membership.view();
+        let takers = count_takers(&view, self.put.length_bytes, &self.failed);
+        self.parts.write_quorum(takers)
     }
 
     /// Writes the whole chunk to further nodes until it has as many replicas as wanted or no node
@@ -157,21 +243,11 @@ impl ChunkWrite {
             let Some(node) = self.choose(1, replicas).pop() else {
                 return;
             };
-            let outcome = match (&self.retained, replicas.first()) {
-                (Some(pieces), _) => {
-                    let body = stream::iter(pieces.clone()).map(Ok).boxed();
-                    self.parts.transport.put(node, self.put.clone(), body).await
-                }
-                (None, Some(&source)) => {
-                    let transport = &self.parts.transport;
-                    transport.copy(node, self.put.id, source, None).await
-                }
-                (None, None) => return,
+            let Some(ack) = self.whole(node, replicas.first().copied()) else {
+                return;
             };
-            let outcome = outcome
-                .map(|receipt| (node, receipt))
-                .map_err(|error| ReplicaFailure { node, error });
-            replicas.extend(self.accept(outcome));
+            let ack = ack.await;
+            replicas.extend(self.accept(ack));
         }
     }
 
@@ -261,7 +337,7 @@ impl ChunkWrite {
     fn no_quorum(&self, durable: usize) -> WriteError {
         WriteError::NoQuorum {
             durable,
-            quorum: self.parts.write_quorum(),
+            quorum: self.quorum(),
         }
     }
 }

@@ -76,6 +76,13 @@ pub fn choose_nodes(
     chosen
 }
 
+/// How many nodes could take a chunk, apart from those that `failed` it.
+#[must_use]
+pub fn count_takers(nodes: &[NodeView], length_bytes: u64, failed: &[NodeId]) -> usize {
+    let takes = |node: &&NodeView| has_room(node, length_bytes) && !failed.contains(&node.id);
+    nodes.iter().filter(takes).count()
+}
+
 fn has_room(node: &NodeView, length_bytes: u64) -> bool {
     let reserved_bytes = node.capacity_bytes / 100 * RESERVED_PERCENT;
     node.writable && node.free_bytes > length_bytes.saturating_add(reserved_bytes)

@@ -123,11 +123,12 @@ impl WriterParts {
         usize::from(self.settings.replicas)
     }
 
-    pub fn write_quorum(&self) -> usize {
+    /// Durable replicas that a write needs while `takers` nodes could take it.
+    pub fn write_quorum(&self, takers: usize) -> usize {
         let wanted = self.replicas_wanted();
         match self.settings.write_quorum {
             Some(quorum) => usize::from(quorum),
-            None if self.membership.writable_count() >= wanted => wanted,
+            None if takers >= wanted => wanted,
             None => wanted / 2 + 1,
         }
     }

@@ -73,7 +73,7 @@ pub fn from_write(error: WriteError) -> S3Error {
         WriteError::NoNodes { .. } | WriteError::NoQuorum { .. } => {
             warn!(%error, "a write found too few chunk servers");
             S3Error::with_message(
-                S3ErrorCode::ServiceUnavailable,
+                S3ErrorCode::SlowDown,
                 "Too few chunk servers can store the object now. Please try again.",
             )
         }

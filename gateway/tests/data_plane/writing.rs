@@ -1,6 +1,7 @@
 //! Steps 2 to 4 of the write protocol, with a node failing at every moment.
 
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chunkproto::Crc64;
@@ -57,6 +58,7 @@ async fn a_node_that_fails_at_any_moment_is_replaced() {
         Fault::DiesAfter(999),
         Fault::DiesAtSync,
         Fault::StoresGarbage,
+        Fault::Full,
     ];
     // One chunk that is retained, six, and six that are too long to be.
     for length in [1000, 3 * MIB, 13 * MIB] {
@@ -138,4 +140,46 @@ async fn a_client_that_breaks_off_ends_the_write() {
     let written = nodes.writer(2).write(owner(), 5000, body).await;
     assert!(matches!(written, Err(WriteError::Body(_))));
     assert!(nodes.all().iter().all(|node| nodes.chunks_on(*node) == 0));
+}
+
+#[tokio::test]
+async fn a_node_that_never_says_that_a_chunk_is_durable_is_raced_by_another_one() {
+    // Retained, and too long for that.
+    for length in [1000, 13 * MIB] {
+        let nodes = Nodes::new(4);
+        let silent = nodes.all()[0];
+        nodes.set_fault(silent, Fault::NeverAcks);
+        let began = Instant::now();
+        let written = write(&nodes, 3, &payload(length)).await.unwrap();
+        assert!(
+            began.elapsed() < Duration::from_secs(9),
+            "{:?}",
+            began.elapsed()
+        );
+        assert_durable(&nodes, &written, 3);
+        let chunks = &written.layout.chunks;
+        assert!(chunks.iter().all(|chunk| !chunk.replicas.contains(&silent)));
+    }
+}
+
+#[tokio::test]
+async fn a_full_node_without_a_replacement_counts_as_down() {
+    let nodes = Nodes::new(3);
+    nodes.set_fault(nodes.all()[0], Fault::Full);
+    for length in [1000, 13 * MIB] {
+        let written = write(&nodes, 3, &payload(length)).await.unwrap();
+        assert_durable(&nodes, &written, 2);
+    }
+    nodes.set_fault(nodes.all()[1], Fault::Full);
+    let refused = write(&nodes, 3, &payload(1000)).await;
+    assert!(
+        matches!(
+            refused,
+            Err(WriteError::NoQuorum {
+                durable: 1,
+                quorum: 2
+            })
+        ),
+        "{refused:?}"
+    );
 }

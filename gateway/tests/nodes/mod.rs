@@ -32,6 +32,10 @@ pub enum Fault {
     DiesAfter(u64),
     /// It takes the whole body and never says that it is durable.
     DiesAtSync,
+    /// It takes the whole body and never says anything.
+    NeverAcks,
+    /// It refuses every chunk for want of room.
+    Full,
     /// It stores something else than was sent.
     StoresGarbage,
     /// It yields this many bytes of a chunk and then reports damage.
@@ -307,6 +311,7 @@ fn registration(node_id: NodeId) -> Registration {
             quarantined: 0,
             writable: true,
             fenced_disks: Vec::new(),
+            scrub: None,
         },
     }
 }
@@ -343,6 +348,9 @@ impl ChunkTransport for Nodes {
         mut body: ChunkStream,
     ) -> ChunkResult<ChunkReceipt> {
         let fault = self.reach(node).await?;
+        if fault == Fault::Full {
+            return Err(ChunkError::Full("no room".into()));
+        }
         let mut stored = Vec::new();
         while let Some(piece) = body.try_next().await? {
             stored.extend_from_slice(&piece);
@@ -357,6 +365,9 @@ impl ChunkTransport for Nodes {
         }
         if stored.len() as u64 != put.length_bytes {
             return Err(ChunkError::BadBody("too short".into()));
+        }
+        if fault == Fault::NeverAcks {
+            std::future::pending::<()>().await;
         }
         if fault == Fault::DiesAtSync {
             return Err(ChunkError::Unreachable("connection reset".into()));

@@ -68,7 +68,7 @@ fn copies(status: &Status) -> String {
 pub fn nodes(status: &Status) -> String {
     let mut rows = vec![
         [
-            "NODE", "ADDRESS", "ZONE", "STATE", "CHUNKS", "DATA", "FREE", "DISKS",
+            "NODE", "ADDRESS", "ZONE", "STATE", "CHUNKS", "DATA", "FREE", "DISKS", "VERIFIED",
         ]
         .map(str::to_owned)
         .to_vec(),
@@ -109,7 +109,18 @@ fn node_row(node: &NodeReport) -> Vec<String> {
         bytes(node.used_bytes),
         format!("{} ({percent} %)", bytes(node.free_bytes)),
         disks,
+        verified(node),
     ]
+}
+
+/// How long ago the chunk that waits longest was verified, and how far the present pass is.
+fn verified(node: &NodeReport) -> String {
+    match (&node.scrub, node.oldest_unverified_s) {
+        (Some(scrub), Some(oldest_s)) => {
+            format!("within {} (pass: {} %)", span(oldest_s), scrub.done_percent)
+        }
+        _ => "-".into(),
+    }
 }
 
 /// The jobs, one in a line, with what went wrong below.
