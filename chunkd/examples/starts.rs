@@ -109,6 +109,7 @@ async fn put(store: &ChunkStore) -> Outcome<()> {
         index: 0,
         offset_bytes: 0,
         body_bytes: Some(CHUNK_BYTES as u64),
+        details: Vec::new(),
     };
     let put = ChunkPut {
         id,

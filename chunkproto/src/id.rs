@@ -96,6 +96,35 @@ impl ChunkId {
     }
 }
 
+/// What the ids of the metadata's own chunks begin with: behind every moment at which an object's
+/// chunk can have been born, so that they stand together at the end of every list.
+const OF_METADATA: [u8; 6] = [0xff; 6];
+
+impl ChunkId {
+    /// The last id that a chunk of an object can have.
+    pub const LAST_OF_OBJECTS: Self = Self(Uuid::from_bytes([
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff,
+    ]));
+
+    /// A fresh id for a chunk that holds metadata: no row names it, and whoever has lost all rows
+    /// finds it behind [`LAST_OF_OBJECTS`](Self::LAST_OF_OBJECTS).
+    #[must_use]
+    pub fn generate_for_metadata() -> Self {
+        let mut bytes = *Uuid::new_v4().as_bytes();
+        bytes[..OF_METADATA.len()].copy_from_slice(&OF_METADATA);
+        // A UUIDv7 by its form, as every chunk's id.
+        bytes[6] = 0x70 | (bytes[6] & 0x0f);
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// Whether the chunk holds metadata, and is none of an object.
+    #[must_use]
+    pub fn is_of_metadata(&self) -> bool {
+        *self > Self::LAST_OF_OBJECTS
+    }
+}
+
 impl ChunkId {
     /// When the id was made, in milliseconds since 1970 UTC, by the clock of whoever made it. An id
     /// that is no UUIDv7 was made at the beginning of time.
@@ -149,6 +178,16 @@ mod tests {
         let id: ChunkId = "018bcfe5-6800-7000-8000-000000000000".parse().unwrap();
         assert_eq!(id.born_at_ms(), 1_700_000_000_000);
         assert_eq!(ChunkId::from_bytes([0xff; 16]).born_at_ms(), 0);
+    }
+
+    #[test]
+    fn chunks_of_metadata_stand_behind_those_of_objects() {
+        let (of_object, of_metadata) = (ChunkId::generate(), ChunkId::generate_for_metadata());
+        assert!(of_object < of_metadata && !of_object.is_of_metadata());
+        assert!(of_metadata.is_of_metadata() && !ChunkId::LAST_OF_OBJECTS.is_of_metadata());
+        assert_ne!(of_metadata, ChunkId::generate_for_metadata());
+        let far_future_ms = 1 << 47;
+        assert!(of_metadata.born_at_ms() > far_future_ms);
     }
 
     #[test]

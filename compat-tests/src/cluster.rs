@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use chunkproto::ChunkId;
@@ -10,6 +11,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::chunk_server::ChunkServer;
+use crate::client_home::Finished;
 use crate::endpoint::Endpoint;
 use crate::environment::server_program;
 use crate::gateway_process::GatewayProcess;
@@ -18,6 +20,9 @@ use crate::wait::eventually;
 
 /// The secret that the processes of every test cluster share.
 pub const CLUSTER_SECRET: &str = "the-cluster-secret-of-all-tests";
+
+/// Directory of the gateway's metadata and keys.
+const METADATA_DIR: &str = "metadata";
 
 /// A node is seen live within a heartbeat, and missed after six seconds without one.
 const MEMBERSHIP_DEADLINE: Duration = Duration::from_secs(20);
@@ -50,7 +55,7 @@ impl Cluster {
     /// As [`start`](Self::start).
     pub async fn start_with(nodes: usize, replicas: u8, settings: &[(&str, &str)]) -> Self {
         let dir = TempDir::new().expect("the temporary directory can be written");
-        let metadata = dir.path().join("metadata");
+        let metadata = dir.path().join(METADATA_DIR);
         let mut url = OsString::from("rocksdb:");
         url.push(&metadata);
         let mut arguments: Vec<OsString> = vec![
@@ -145,6 +150,31 @@ impl Cluster {
         &mut self.gateway
     }
 
+    /// The directory of the gateway's metadata and keys.
+    #[must_use]
+    pub fn metadata(&self) -> PathBuf {
+        self.dir.path().join(METADATA_DIR)
+    }
+
+    /// Runs a command of `gateway admin` that brings metadata back, in the place of the gateway,
+    /// which must be stopped; `nodes` chunk servers must be there.
+    ///
+    /// # Panics
+    /// When the program cannot be run.
+    pub async fn recover(&self, command: &str, nodes: usize, arguments: &[&str]) -> Finished {
+        let mut url = OsString::from("rocksdb:");
+        url.push(self.metadata());
+        let mut program = Command::new(server_program("gateway"));
+        program
+            .env_clear()
+            .env("SEXTANT_CLUSTER_SECRET", CLUSTER_SECRET);
+        program.args(["admin", command, "--metadata"]).arg(url);
+        let address = self.gateway.admin().trim_start_matches("http://");
+        program.args(["--admin-listen", address, "--nodes", &nodes.to_string()]);
+        let output = program.args(arguments).output().await;
+        Finished::of(output.expect("the gateway's program can be run"))
+    }
+
     /// The chunk servers.
     #[must_use]
     pub fn nodes(&self) -> &[ChunkServer] {
@@ -220,7 +250,11 @@ impl Cluster {
         }
     }
 
-    async fn whole_status(&self) -> Value {
+    /// All of the gateway's `/status`.
+    ///
+    /// # Panics
+    /// When the gateway does not answer as it should.
+    pub async fn whole_status(&self) -> Value {
         let url = format!("{}/status", self.gateway.admin());
         let request = reqwest::Client::new().get(url).bearer_auth(CLUSTER_SECRET);
         let answer = request.send().await.expect("the gateway answers");

@@ -4,6 +4,7 @@
 mod admin;
 mod admin_user;
 mod jobs;
+mod recovery;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ pub use admin::{
 };
 pub use admin_user::{CreateUserCommand, OneUser, UserCommand};
 pub use jobs::{JobConfig, rate_bytes_per_s};
+pub use recovery::{RebuildConfig, RecoveryConfig, RestoreConfig};
 
 /// The gateway's command line.
 #[derive(Debug, Parser)]
@@ -331,7 +333,11 @@ impl Cli {
     /// What to log, as a filter.
     #[must_use]
     pub fn log(&self) -> &str {
-        self.gateway().map_or("error", |config| &config.log)
+        match &self.command {
+            Command::Standalone(config) => &config.gateway.log,
+            Command::Serve(config) => &config.gateway.log,
+            Command::Admin(command) => command.log().unwrap_or("error"),
+        }
     }
 
     fn check(&self) -> Result<(), String> {

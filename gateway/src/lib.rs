@@ -2,8 +2,8 @@
 //!
 //! Four rooms with one direction of travel: [`http`] → [`s3`] → [`chunks`] and `metastore`;
 //! [`cluster`] knows the nodes, [`jobs`] run beside the requests, [`admin`] serves chunk servers and
-//! operators. [`serve`] and
-//! [`standalone`] put the parts together.
+//! operators. [`serve`] and [`standalone`] put the parts together; [`recovery`] brings lost metadata
+//! back.
 
 pub mod admin;
 pub mod chunks;
@@ -16,6 +16,7 @@ pub mod jobs;
 mod keys;
 pub mod lifecycle;
 mod process;
+pub mod recovery;
 pub mod s3;
 mod sealing;
 pub mod serve;

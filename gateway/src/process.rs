@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chunkproto::ClusterSecret;
-use metastore::Metastore;
+use metastore::{Metastore, RocksBackup};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -20,7 +20,7 @@ use crate::chunks::{
 use crate::cluster::Membership;
 use crate::config::GatewayConfig;
 use crate::http::{ListenerLimits, TlsError, serve_connections, tls_acceptor};
-use crate::jobs::{JobBoard, JobParts, LifecycleSettings, run_jobs};
+use crate::jobs::{BackupParts, BackupStatus, JobBoard, JobParts, LifecycleSettings, run_jobs};
 use crate::lifecycle::Calendar;
 use crate::s3::{Directory, RootKeys, S3Gateway, S3Server, S3Settings};
 use crate::sealing::KeyRing;
@@ -29,6 +29,9 @@ use crate::{keys, s3};
 
 /// A request waits so long for its share of the memory budget.
 const BUDGET_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Memory for the metadata's bytes on their way to the chunk servers.
+const BACKUP_BUDGET_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The parts that differ between `serve` and `standalone`.
 pub struct Parts {
@@ -39,6 +42,8 @@ pub struct Parts {
     pub secret: ClusterSecret,
     pub key_ring: Arc<KeyRing>,
     pub writer: WriterSettings,
+    /// The database, where it is backed up.
+    pub backup: Option<RocksBackup>,
 }
 
 /// A gateway cannot start.
@@ -139,13 +144,14 @@ pub async fn load_users(
 }
 
 /// Serves until SIGINT or SIGTERM, then drains.
-pub async fn run(listeners: Listeners, parts: Parts, config: &GatewayConfig) {
-    let board = JobBoard::default();
+pub async fn run(listeners: Listeners, mut parts: Parts, config: &GatewayConfig) {
+    let (board, backup) = (JobBoard::default(), BackupStatus::default());
     let quorum = parts.writer.write_quorum.unwrap_or(1);
     let admin = AdminServer::new(AdminParts {
         membership: Arc::clone(&parts.membership),
         metastore: Arc::clone(&parts.metastore),
         jobs: board.clone(),
+        backup: backup.clone(),
         secret: parts.secret.clone(),
         nodes_needed: usize::from(quorum),
         replicas: parts.writer.replicas,
@@ -162,6 +168,16 @@ pub async fn run(listeners: Listeners, parts: Parts, config: &GatewayConfig) {
         hints: hint_queue,
         board,
         replicas: parts.writer.replicas,
+        backup: parts.backup.take().map(|source| BackupParts {
+            source,
+            writer: BodyWriter::new(
+                Arc::clone(&parts.transport),
+                Arc::clone(&parts.membership),
+                ByteBudget::new(BACKUP_BUDGET_BYTES, BUDGET_PATIENCE),
+                parts.writer,
+            ),
+            status: backup.clone(),
+        }),
         lifecycle: lifecycle_settings(config),
     };
     let jobs = run_jobs(job_parts, &config.jobs, stopped.clone());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chunkproto::{Durability, Heartbeat, Registration};
-use metastore::{Metastore, NodeRow, RocksMetastore, RocksOptions};
+use metastore::{Metastore as _, NodeRow, RocksMetastore, RocksOptions};
 use uuid::Uuid;
 
 use crate::chunks::{HttpTransport, WriterSettings};
@@ -48,6 +48,7 @@ pub async fn run(config: ServeConfig) -> Result<(), StartError> {
         .map_err(|error| StartError::Unfit(format!("the HTTP client cannot be set up: {error}")))?;
     announce(&listeners, dir, &keys);
     let parts = Parts {
+        backup: Some(metastore.backup()),
         metastore,
         transport: Arc::new(transport),
         membership,
@@ -68,7 +69,7 @@ pub async fn run(config: ServeConfig) -> Result<(), StartError> {
 pub(crate) fn open_metastore(
     path: &Path,
     durability: Durability,
-) -> Result<Arc<dyn Metastore>, StartError> {
+) -> Result<Arc<RocksMetastore>, StartError> {
     if let Some(warning) = durability.warning() {
         tracing::warn!("{warning}");
     }

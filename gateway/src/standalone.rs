@@ -11,7 +11,8 @@ use chunkd::{Admitted, ChunkStore, Fences, IndexCache, StoreOptions, digest_of};
 use chunkproto::wire::ListPage;
 use chunkproto::{
     ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult,
-    ChunkStream, Durability, Fence, Heartbeat, IdRange, InventoryDigest, NodeId, Registration,
+    ChunkStream, Durability, Fence, Heartbeat, IdRange, InventoryDigest, NodeId, OwnerHint,
+    Registration,
 };
 use futures::future::join_all;
 use metastore::{Metastore, NodeRow, Timestamp};
@@ -65,6 +66,8 @@ pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
 
     announce(&listeners, &config.gateway, &keys);
     let parts = Parts {
+        // On the same disk it would be worth nothing.
+        backup: None,
         metastore,
         transport: Arc::new(EmbeddedTransport::new(&stores)),
         membership,
@@ -133,6 +136,24 @@ fn open_stores(
             ChunkStore::open(options).map_err(StartError::from)
         })
         .collect()
+}
+
+/// The stores below the data directory, for recovery: the way to them, and what they say of
+/// themselves.
+pub(crate) fn open_nodes(
+    data: &Path,
+) -> Result<(Arc<dyn ChunkTransport>, Vec<Registration>), StartError> {
+    let stores = open_stores(data, stores_in(data), Durability::PowerSafe)?;
+    let incarnation = Uuid::now_v7();
+    let nodes = stores.iter().map(|store| Registration {
+        node_id: store.node_id(),
+        incarnation,
+        address: String::new(),
+        zone: String::new(),
+        state: state_of(store, incarnation),
+    });
+    let nodes = nodes.collect();
+    Ok((Arc::new(EmbeddedTransport::new(&stores)), nodes))
 }
 
 async fn register(
@@ -295,6 +316,11 @@ impl ChunkTransport for EmbeddedTransport {
             truncated,
             incomplete: false,
         })
+    }
+
+    async fn owner(&self, node: NodeId, chunk: ChunkId) -> ChunkResult<Option<OwnerHint>> {
+        let (_, owner) = self.store(node)?.head_with_owner(chunk).await?;
+        Ok(owner)
     }
 
     async fn copy(

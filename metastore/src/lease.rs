@@ -14,6 +14,10 @@ pub(crate) struct LeaseRow {
     pub(crate) until: Timestamp,
 }
 
+/// A clock that is later than this (in milliseconds; the year 10889) is broken, and must not use the
+/// tokens up.
+const TOKEN_MOMENT_MAX: u64 = (1 << 48) - 1;
+
 /// What has ended, whatever the time is.
 const ENDED: Timestamp = Timestamp(0);
 
@@ -27,7 +31,8 @@ impl LeaseRow {
         }
         let granted = Self {
             holder: request.holder,
-            token: row.map_or(0, |row| row.token) + 1,
+            // Not before the moment either: nodes remember tokens of rows that were lost since.
+            token: (row.map_or(0, |row| row.token) + 1).max(request.now.0.min(TOKEN_MOMENT_MAX)),
             until: request.until,
         };
         let fence = granted.fence(&request.job);

@@ -46,7 +46,10 @@ pub use model::{
 pub use names::{
     BodyId, BucketId, BucketName, InvalidName, ObjectKey, PartNumber, Sequence, UploadId, VersionId,
 };
-pub use rocks::{OpenError, RocksMetastore, RocksOptions};
+pub use rocks::{
+    Checkpoint, CheckpointFile, LogPiece, LogRead, OpenError, RestoredFiles, RestoredStore,
+    RocksBackup, RocksMetastore, RocksOptions,
+};
 pub use upkeep::{
     JobControl, LeaseAnswer, LeaseRequest, NodeChunk, NodePhase, Placement, RepairCounts,
     RepairEntry, RepairNeed, ReplicaChange, Stray, StrayFate, Upkeep,

@@ -282,6 +282,7 @@ mod tests {
             index: 1,
             offset_bytes: 2,
             body_bytes: None,
+            details: Vec::new(),
         }
     }
 

@@ -48,6 +48,7 @@ pub fn owner() -> OwnerHint {
         index: 5,
         offset_bytes: 6,
         body_bytes: Some(7),
+        details: Vec::new(),
     }
 }
 

@@ -2,6 +2,7 @@
 //! lies where; restarts and crashes of `gateway standalone` too.
 
 mod deaths;
+mod disaster;
 mod draining;
 mod healing;
 mod joining;
@@ -9,3 +10,4 @@ mod kills;
 mod kit;
 mod placement;
 mod restarts;
+mod restoring;

@@ -4,13 +4,16 @@
 use std::fmt::{Display, Write as _};
 
 use crate::cluster::{NodeState, NodeStatus};
-use crate::jobs::{JobReport, JobState};
+use crate::jobs::{BackupReport, JobReport, JobState};
 
 /// The metrics of this gateway.
-pub fn metrics(nodes: &[NodeStatus], jobs: &[JobReport]) -> String {
+pub fn metrics(nodes: &[NodeStatus], jobs: &[JobReport], backup: Option<&BackupReport>) -> String {
     let mut text = String::new();
     of_nodes(&mut text, nodes);
     of_jobs(&mut text, jobs);
+    if let Some(backup) = backup {
+        of_backup(&mut text, backup);
+    }
     text
 }
 
@@ -106,6 +109,35 @@ fn of_jobs(text: &mut String, jobs: &[JobReport]) {
         "counter",
         "Rounds that failed.",
         &|job| job.errors,
+    );
+}
+
+fn of_backup(text: &mut String, backup: &BackupReport) {
+    let mut gauge = |name: &str, help: &str, value: u64| {
+        head(text, name, "gauge", help);
+        writeln!(text, "{name} {value}").expect("a string takes all text");
+    };
+    gauge(
+        "sextant_metadata_backup_restorable",
+        "1 once the metadata of this run could be restored.",
+        u64::from(backup.behind_s.is_some()),
+    );
+    if let Some(behind_s) = backup.behind_s {
+        gauge(
+            "sextant_metadata_backup_behind_seconds",
+            "How much a restored database would lack.",
+            behind_s,
+        );
+    }
+    gauge(
+        "sextant_metadata_backup_checkpoint_bytes",
+        "Length of the newest checkpoint.",
+        backup.checkpoint_bytes,
+    );
+    gauge(
+        "sextant_metadata_backup_log_bytes",
+        "Log shipped since the newest checkpoint.",
+        backup.log_bytes,
     );
 }
 

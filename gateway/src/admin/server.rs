@@ -17,7 +17,7 @@ use super::orders::{ORDERS_PATH, Orders};
 use super::status::StatusDesk;
 use super::user_orders::UserDesk;
 use crate::cluster::Membership;
-use crate::jobs::JobBoard;
+use crate::jobs::{BackupStatus, JobBoard};
 use crate::users::Secrets;
 
 /// What the admin listener works with.
@@ -28,6 +28,8 @@ pub struct AdminParts {
     pub metastore: Arc<dyn Metastore>,
     /// How far the jobs are.
     pub jobs: JobBoard,
+    /// How far behind the metadata's backup is.
+    pub backup: BackupStatus,
     /// What everything but health, readiness and metrics takes.
     pub secret: ClusterSecret,
     /// Ready while so many chunk servers can be written to.
@@ -44,6 +46,7 @@ pub struct AdminServer {
     membership: Arc<Membership>,
     metastore: Arc<dyn Metastore>,
     jobs: JobBoard,
+    backup: BackupStatus,
     secret: ClusterSecret,
     nodes_needed: usize,
     status: StatusDesk,
@@ -64,7 +67,7 @@ impl AdminServer {
             status: StatusDesk::new(
                 Arc::clone(membership),
                 Arc::clone(metastore),
-                parts.jobs.clone(),
+                (parts.jobs.clone(), parts.backup.clone()),
                 parts.replicas,
             ),
             orders: Orders::new(
@@ -76,6 +79,7 @@ impl AdminServer {
             membership: parts.membership,
             metastore: parts.metastore,
             jobs: parts.jobs,
+            backup: parts.backup,
             secret: parts.secret,
             nodes_needed: parts.nodes_needed,
         }
@@ -90,7 +94,8 @@ impl AdminServer {
             (&Method::GET, "/ready") => self.ready(),
             (&Method::GET, "/metrics") => {
                 let (nodes, jobs) = (self.membership.status(), self.jobs.reports());
-                text(StatusCode::OK, metrics(&nodes, &jobs))
+                let backup = self.backup.report(Timestamp::now());
+                text(StatusCode::OK, metrics(&nodes, &jobs, backup.as_ref()))
             }
             _ if !self.secret.admits(request.headers()) => refuse(
                 StatusCode::UNAUTHORIZED,

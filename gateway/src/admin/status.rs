@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::findings::{Finding, findings};
 use crate::cluster::{Membership, NodeState, NodeStatus};
-use crate::jobs::{JobBoard, JobReport};
+use crate::jobs::{BackupReport, BackupStatus, JobBoard, JobReport};
 
 /// Entries of the repair queue that are counted.
 const COUNTED_MAX: usize = 100_000;
@@ -31,6 +31,8 @@ pub struct Status {
     pub removed_nodes: Vec<NodeId>,
     /// The background jobs, in order of their names.
     pub jobs: Vec<JobReport>,
+    /// The metadata's backup; none where none is made.
+    pub metadata_backup: Option<BackupReport>,
 }
 
 /// How safe the data is. Chunks in the repair queue, by the good copies that were found when they
@@ -103,6 +105,7 @@ pub struct StatusDesk {
     membership: Arc<Membership>,
     metastore: Arc<dyn Metastore>,
     jobs: JobBoard,
+    backup: BackupStatus,
     replicas: u8,
 }
 
@@ -110,13 +113,14 @@ impl StatusDesk {
     pub fn new(
         membership: Arc<Membership>,
         metastore: Arc<dyn Metastore>,
-        jobs: JobBoard,
+        (jobs, backup): (JobBoard, BackupStatus),
         replicas: u8,
     ) -> Self {
         Self {
             membership,
             metastore,
             jobs,
+            backup,
             replicas,
         }
     }
@@ -133,6 +137,7 @@ impl StatusDesk {
             nodes,
             removed_nodes: self.membership.removed(),
             jobs,
+            metadata_backup: self.backup.report(Timestamp::now()),
         })
     }
 

@@ -11,7 +11,7 @@ use chunkproto::wire::{
 };
 use chunkproto::{
     ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult,
-    ChunkStream, ClusterSecret, Fence, IdRange, InventoryDigest, NodeId,
+    ChunkStream, ClusterSecret, Fence, IdRange, InventoryDigest, NodeId, OwnerHint,
 };
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, RANGE};
@@ -157,6 +157,14 @@ impl ChunkTransport for HttpTransport {
         let request = self.call(Method::GET, node, &path)?;
         let response = send(NO_CHUNK, request.timeout(INVENTORY_CALL_MAX)).await?;
         response.json().await.map_err(unreachable)
+    }
+
+    async fn owner(&self, node: NodeId, chunk: ChunkId) -> ChunkResult<Option<OwnerHint>> {
+        let request = self.request(Method::HEAD, node, &chunk.to_string())?;
+        let response = send(chunk, request.timeout(SHORT_CALL_MAX)).await?;
+        let hint = response.headers().get(OWNER_HEADER);
+        let text = hint.and_then(|value| value.to_str().ok());
+        Ok(text.and_then(|text| OwnerHint::from_header(text).ok()))
     }
 
     async fn copy(

@@ -21,4 +21,6 @@ pub use read::{BodyReader, ChunkSlice, ReadError, SliceSource, slices_of};
 pub use repair_hints::{HintQueue, RepairHints};
 pub use running_reads::{RunningRead, RunningReads};
 pub use transport::ChunkTransport;
-pub use write::{BodyOwner, BodyStream, BodyWriter, WriteError, WriterSettings, WrittenBody};
+pub use write::{
+    BodyKind, BodyOwner, BodyStream, BodyWriter, WriteError, WriterSettings, WrittenBody,
+};

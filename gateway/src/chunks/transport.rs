@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use chunkproto::wire::ListPage;
 use chunkproto::{
     ByteRange, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult, ChunkStream,
-    Fence, IdRange, InventoryDigest, NodeId,
+    Fence, IdRange, InventoryDigest, NodeId, OwnerHint,
 };
 
 /// Chunk operations on a node that is named by its id.
@@ -61,6 +61,9 @@ pub trait ChunkTransport: Send + Sync + 'static {
         after: Option<ChunkId>,
         limit: usize,
     ) -> ChunkResult<ListPage>;
+
+    /// What the chunk says of its object; none where that is in a format of a later version.
+    async fn owner(&self, node: NodeId, chunk: ChunkId) -> ChunkResult<Option<OwnerHint>>;
 
     /// Makes `target` fetch a chunk from `source` and store it, as durably as `put`. A job gives its
     /// fence.

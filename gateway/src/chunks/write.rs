@@ -43,9 +43,20 @@ pub struct WriterSettings {
     pub finish_within: Duration,
 }
 
+/// What a body is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyKind {
+    /// An object, or a part of one.
+    Object,
+    /// The metadata itself.
+    Metadata,
+}
+
 /// Which object a body belongs to, for the owner hints.
 #[derive(Debug, Clone)]
 pub struct BodyOwner {
+    /// What the body is of; the ids of its chunks tell.
+    pub kind: BodyKind,
     /// Id of the bucket.
     pub bucket_id: Uuid,
     /// Name of the bucket.
@@ -56,6 +67,8 @@ pub struct BodyOwner {
     pub sequence: Uuid,
     /// Upload and part number, for a part.
     pub part: Option<(Uuid, u16)>,
+    /// What else is to be known of the object if all rows are lost; goes with the first chunk.
+    pub details: Vec<u8>,
 }
 
 /// A body that is durable as chunks but not yet named by any row.
@@ -227,7 +240,10 @@ impl BodyWriter {
         pieces: &mut Pieces,
     ) -> Result<ChunkWrite, WriteError> {
         let put = ChunkPut {
-            id: ChunkId::generate(),
+            id: match owner.kind {
+                BodyKind::Object => ChunkId::generate(),
+                BodyKind::Metadata => ChunkId::generate_for_metadata(),
+            },
             length_bytes: planned.length_bytes,
             owner: owner.hint(planned, body_bytes),
         };
@@ -253,6 +269,10 @@ impl BodyOwner {
             index: chunk.index,
             offset_bytes: chunk.offset_bytes,
             body_bytes: Some(body_bytes),
+            details: match chunk.index {
+                0 => self.details.clone(),
+                _ => Vec::new(),
+            },
         }
     }
 }

@@ -8,6 +8,7 @@ use chunkproto::{ClusterSecret, JobName};
 use clap::{Args, Subcommand};
 
 use super::admin_user::UserCommand;
+use super::recovery::{RebuildConfig, RestoreConfig};
 
 /// What `gateway admin` is to do.
 #[derive(Debug, Clone, Subcommand)]
@@ -23,6 +24,24 @@ pub enum AdminCommand {
     /// Create, show, disable and delete the users who sign S3 requests
     #[command(subcommand)]
     User(UserCommand),
+    /// Restore lost metadata from the backups that the gateway ships to the chunk servers. Runs in
+    /// place of the gateway
+    RestoreMetadata(RestoreConfig),
+    /// Rebuild lost metadata from the owner hints of all chunks, as far as they carry. Runs in place
+    /// of the gateway. docs/operations.md says what cannot be brought back so
+    RebuildMetadata(RebuildConfig),
+}
+
+impl AdminCommand {
+    /// What to log; nothing for commands that only ask.
+    #[must_use]
+    pub fn log(&self) -> Option<&str> {
+        match self {
+            Self::RestoreMetadata(config) => Some(&config.recovery.log),
+            Self::RebuildMetadata(config) => Some(&config.recovery.log),
+            Self::Status(_) | Self::Node(_) | Self::Job(_) | Self::User(_) => None,
+        }
+    }
 }
 
 /// The gateway that is asked.

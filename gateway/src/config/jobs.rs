@@ -101,6 +101,25 @@ pub struct JobConfig {
         default_value_t = 604_800
     )]
     pub orphan_quarantine: u64,
+    /// Seconds between two pieces of the metadata's log that are shipped to the chunk servers, and so
+    /// how much a restored database may lack; 0 for no backup. With `gateway serve` only
+    #[arg(
+        long,
+        env = "SEXTANT_METADATA_BACKUP_EVERY",
+        value_name = "SECONDS",
+        default_value_t = 2,
+        value_parser = clap::value_parser!(u64).range(0..=3600)
+    )]
+    pub metadata_backup_every: u64,
+    /// Length of the shipped log after which a checkpoint of the metadata is shipped too, if the last
+    /// one is not longer than that
+    #[arg(
+        long,
+        env = "SEXTANT_METADATA_LOG_SIZE",
+        value_name = "SIZE",
+        default_value = "64MiB"
+    )]
+    pub metadata_log_size: ByteSize,
     /// Percent of a chunk server's chunks, 0 to 100: where more look orphaned, none is touched and an
     /// alarm is raised, since the metadata is the likelier culprit. Up to 100 chunks are always few
     #[arg(

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::progress::JobProgress;
 use super::throttle::Throttle;
+use crate::chunks::WriteError;
 use crate::clock::Clock;
 
 /// A background job. The runner sees to its lease, its pauses and its reports.
@@ -46,6 +47,9 @@ pub enum JobError {
     /// The metadata cannot be read or written.
     #[error(transparent)]
     Metadata(#[from] MetaError),
+    /// What the job keeps in the cluster cannot be written.
+    #[error("not written: {0}")]
+    Write(#[from] WriteError),
     /// Something looks so wrong that the job refuses to go on; an operator must look.
     #[error("{0}")]
     Alarm(String),

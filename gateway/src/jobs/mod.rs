@@ -5,6 +5,7 @@
 //! `throttle` its rate, `progress` says how far it is; `copies` and `relocate` are what jobs that move
 //! chunks share.
 
+mod backup;
 mod copies;
 mod drain;
 mod garbage;
@@ -21,6 +22,9 @@ mod start;
 mod throttle;
 mod uploads;
 
+pub use backup::{
+    BackupJob, BackupParts, BackupReport, BackupSettings, BackupStatus, Manifest, Saved, SavedFile,
+};
 pub use copies::Copies;
 pub use drain::{DrainJob, MoveSettings};
 pub use garbage::GarbageCollector;

@@ -7,6 +7,7 @@ use metastore::Metastore;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
+use super::backup::{BackupJob, BackupParts, BackupSettings};
 use super::copies::Copies;
 use super::drain::{DrainJob, MoveSettings};
 use super::garbage::GarbageCollector;
@@ -40,6 +41,8 @@ pub struct JobParts {
     pub replicas: u8,
     /// How lifecycle rules are carried out.
     pub lifecycle: LifecycleSettings,
+    /// How the metadata is backed up, if it is.
+    pub backup: Option<BackupParts>,
 }
 
 /// Runs all jobs until `stop` closes.
@@ -58,6 +61,12 @@ pub async fn run_jobs(parts: JobParts, config: &JobConfig, stop: watch::Receiver
         Arc::clone(&parts.membership),
         parts.reads,
         Duration::from_secs(config.gc_grace),
+    );
+    let backup = backup(
+        parts.backup,
+        config,
+        (&parts.transport, &parts.membership),
+        &runner,
     );
     let copies = Copies::new(
         Arc::clone(&parts.metastore),
@@ -105,6 +114,7 @@ pub async fn run_jobs(parts: JobParts, config: &JobConfig, stop: watch::Receiver
         )),
         uploads,
         phases,
+        backup,
         write_hints(
             parts.hints,
             parts.metastore,
@@ -127,6 +137,30 @@ fn expiry(
     let runner = runner.clone();
     async move {
         if !age.is_zero() {
+            runner.run(job).await;
+        }
+    }
+}
+
+/// The metadata's backup, if one is to be made.
+fn backup(
+    parts: Option<BackupParts>,
+    config: &JobConfig,
+    (transport, membership): (&Arc<dyn ChunkTransport>, &Arc<Membership>),
+    runner: &JobRunner,
+) -> impl Future<Output = ()> + use<> {
+    let settings = BackupSettings {
+        every: Duration::from_secs(config.metadata_backup_every),
+        log_bytes: config.metadata_log_size.as_u64(),
+    };
+    let parts = parts.filter(|_| !settings.every.is_zero());
+    let job = parts.map(|parts| {
+        let (transport, membership) = (Arc::clone(transport), Arc::clone(membership));
+        BackupJob::new(parts, transport, membership, settings)
+    });
+    let runner = runner.clone();
+    async move {
+        if let Some(job) = job {
             runner.run(job).await;
         }
     }

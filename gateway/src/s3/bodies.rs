@@ -18,7 +18,10 @@ use s3s::{Body, S3Result, s3_error};
 use super::encryption::Sealing;
 use super::errors;
 use super::service::S3Gateway;
-use crate::chunks::{BodyOwner, BodyStream, ReadError, SliceSource, WriteError, slices_of};
+use crate::chunks::{
+    BodyKind, BodyOwner, BodyStream, ReadError, SliceSource, WriteError, slices_of,
+};
+use crate::recovery::ObjectDetails;
 use crate::sealing::{BodyKey, DataKey, PlainCrc, seal, sealed_bytes};
 
 /// A body on its way in.
@@ -66,7 +69,8 @@ pub struct StoredBody {
 }
 
 impl S3Gateway {
-    /// Reads a body to its end and stores it for revision `sequence` of a key.
+    /// Reads a body to its end and stores it for revision `sequence` of a key. The chunks say
+    /// `details` of their object.
     ///
     /// # Errors
     /// As [`BodyWriter::write`](crate::chunks::BodyWriter::write).
@@ -74,7 +78,7 @@ impl S3Gateway {
         &self,
         bucket: &Bucket,
         key: &ObjectKey,
-        sequence: Sequence,
+        (sequence, details): (Sequence, ObjectDetails<'_>),
         incoming: IncomingBody<'_>,
     ) -> S3Result<StoredBody> {
         let inline = (1..=self.settings.inline_max_bytes).contains(&incoming.body_bytes);
@@ -88,11 +92,13 @@ impl S3Gateway {
             return Ok(stored);
         }
         let owner = BodyOwner {
+            kind: BodyKind::Object,
             bucket_id: bucket.id.0,
             bucket: bucket.name.as_str().to_owned(),
             key: key.as_str().to_owned(),
             sequence: sequence.0,
             part: None,
+            details: details.encode(),
         };
         let written = self
             .writer

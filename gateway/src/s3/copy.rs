@@ -24,6 +24,7 @@ use super::range::Selection;
 use super::service::{S3Gateway, shown_version};
 use super::{errors, headers};
 use crate::http::Peer;
+use crate::recovery::ObjectDetails;
 use crate::sealing::DataKey;
 
 /// Times that a copy of an object onto itself looks again after another write got in between.
@@ -268,11 +269,18 @@ impl S3Gateway {
             .await?;
         let check = BodyCheck::default();
         let (body, tally) = check.tally(body, algorithm);
+        let details = ObjectDetails {
+            bucket: (&bucket.owner, bucket.settings.versioning),
+            owner: &new.owner,
+            headers: &new.description.headers,
+            user_metadata: &new.description.user_metadata,
+            attributes: &new.attributes,
+        };
         let stored = self
             .store_body(
                 bucket,
                 &key,
-                sequence,
+                (sequence, details),
                 IncomingBody::new(body, source.size_bytes, new.sealing.as_ref()),
             )
             .await?;

@@ -43,7 +43,7 @@ mod versions;
 mod virtual_host;
 mod xml_text;
 
-pub use access::{Directory, RootKeys};
+pub use access::{Directory, ROOT_CANONICAL_ID, RootKeys};
 pub use lifecycle::rules_of;
 pub use server::S3Server;
 pub use service::{S3Gateway, S3Settings};

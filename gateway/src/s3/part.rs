@@ -21,8 +21,9 @@ use super::put::{declared_length, is_refusal};
 use super::range::{Selection, copy_source_range};
 use super::service::S3Gateway;
 use super::{errors, headers};
-use crate::chunks::BodyOwner;
+use crate::chunks::{BodyKind, BodyOwner};
 use crate::http::Peer;
+use crate::recovery::ObjectDetails;
 
 /// Where a part goes.
 struct Target {
@@ -32,6 +33,19 @@ struct Target {
     number: PartNumber,
     /// How its bytes are sealed.
     sealing: Option<Sealing>,
+}
+
+impl Target {
+    /// What the part's chunks say of the object to come.
+    fn details(&self) -> ObjectDetails<'_> {
+        ObjectDetails {
+            bucket: (&self.bucket.owner, self.bucket.settings.versioning),
+            owner: &self.upload.owner,
+            headers: &self.upload.headers,
+            user_metadata: &self.upload.user_metadata,
+            attributes: &self.upload.attributes,
+        }
+    }
 }
 
 /// A part's bytes on their way in.
@@ -188,11 +202,13 @@ impl S3Gateway {
     async fn write_part(&self, target: &Target, body: PartBody) -> S3Result<Part> {
         let sequence = Sequence::generate();
         let owner = BodyOwner {
+            kind: BodyKind::Object,
             bucket_id: target.bucket.id.0,
             bucket: target.bucket.name.as_str().to_owned(),
             key: target.key.as_str().to_owned(),
             sequence: sequence.0,
             part: Some((target.upload.id.0, target.number.get())),
+            details: target.details().encode(),
         };
         let algorithm = target.upload.checksum.map(|(algorithm, _)| algorithm);
         let (stream, tally) = body.check.tally(body.body, algorithm);

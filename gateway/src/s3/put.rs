@@ -16,6 +16,7 @@ use super::checksums::{kind_name, set_checksum};
 use super::encryption::etag_of;
 use super::service::S3Gateway;
 use super::{conditions, errors, headers};
+use crate::recovery::ObjectDetails;
 
 impl S3Gateway {
     /// `PUT /bucket/key`. On success the object is durable and current; on failure nothing changed.
@@ -48,11 +49,18 @@ impl S3Gateway {
             .body
             .unwrap_or_else(|| StreamingBlob::from_bytes(bytes::Bytes::new()));
         let (body, tally) = check.tally(body, None);
+        let details = ObjectDetails {
+            bucket: (&bucket.owner, bucket.settings.versioning),
+            owner: &owner,
+            headers: &system_headers,
+            user_metadata: &user_metadata,
+            attributes: &attributes,
+        };
         let stored = self
             .store_body(
                 &bucket,
                 &key,
-                sequence,
+                (sequence, details),
                 IncomingBody::new(body, body_bytes, sealing.as_ref()),
             )
             .await?;

@@ -17,6 +17,12 @@ pub fn sealed_bytes(body_bytes: u64) -> u64 {
     body_bytes + body_bytes.div_ceil(BLOCK_BYTES) * TAG_BYTES as u64
 }
 
+/// Length of the plaintext of a sealed body of `sealed_bytes`.
+#[must_use]
+pub fn plain_bytes(sealed_bytes: u64) -> u64 {
+    sealed_bytes - sealed_bytes.div_ceil(SEALED_BLOCK_BYTES) * TAG_BYTES as u64
+}
+
 /// What is authenticated with block `number`.
 pub fn bound_to(body_bytes: u64, number: u64) -> [u8; 16] {
     let mut bound = [0; 16];
@@ -90,6 +96,7 @@ mod tests {
             let start = start % body_bytes;
             let end = (start + length).min(body_bytes);
             let part = SealedPart::covering(ByteRange { start, end }, body_bytes);
+            prop_assert_eq!(plain_bytes(sealed_bytes(body_bytes)), body_bytes);
             let plain: u64 = (part.first_block..part.first_block + part.blocks)
                 .map(|number| block_bytes(body_bytes, number))
                 .sum();

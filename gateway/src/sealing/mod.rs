@@ -10,7 +10,7 @@ mod open;
 mod seal;
 
 pub use data_key::{BodyKey, DataKey};
-pub use frame::{SealedPart, sealed_bytes};
+pub use frame::{SealedPart, plain_bytes, sealed_bytes};
 pub use key_ring::{KeyRing, KeyRingError, WrappingKey};
 pub use open::{OpenError, OpenRun, OpenRuns, open};
 pub use seal::{PlainCrc, seal};

@@ -10,12 +10,13 @@ use chunkd::{Admitted, Fences};
 use chunkproto::wire::ListPage;
 use chunkproto::{
     ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult,
-    ChunkStream, Crc64, Fence, Heartbeat, IdRange, InventoryDigest, NodeId, Registration,
+    ChunkStream, Crc64, Fence, Heartbeat, IdRange, InventoryDigest, NodeId, OwnerHint,
+    Registration,
 };
 use futures::future::BoxFuture;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use gateway::chunks::{
-    BodyOwner, BodyReader, BodyStream, BodyWriter, ByteBudget, ChunkTransport, HintQueue,
+    BodyKind, BodyOwner, BodyReader, BodyStream, BodyWriter, ByteBudget, ChunkTransport, HintQueue,
     RepairHints, RunningReads, WriterSettings,
 };
 use gateway::cluster::{Membership, Patience};
@@ -46,6 +47,7 @@ pub enum Fault {
 
 struct Node {
     chunks: BTreeMap<ChunkId, Bytes>,
+    owners: HashMap<ChunkId, OwnerHint>,
     reads: usize,
     fences: Fences,
 }
@@ -85,6 +87,7 @@ impl Nodes {
             membership.register(registration(node_id)).unwrap();
             let node = Node {
                 chunks: BTreeMap::new(),
+                owners: HashMap::new(),
                 reads: 0,
                 fences: Fences::fresh(),
             };
@@ -318,11 +321,28 @@ fn registration(node_id: NodeId) -> Registration {
 
 pub fn owner() -> BodyOwner {
     BodyOwner {
+        kind: BodyKind::Object,
         bucket_id: Uuid::now_v7(),
         bucket: "photos".into(),
         key: "cat".into(),
         sequence: Uuid::now_v7(),
         part: None,
+        details: Vec::new(),
+    }
+}
+
+/// The hint of a chunk that was put on a node by hand.
+fn nobody() -> OwnerHint {
+    OwnerHint {
+        bucket_id: Uuid::nil(),
+        bucket: String::new(),
+        key: String::new(),
+        sequence: Uuid::nil(),
+        part: None,
+        index: 0,
+        offset_bytes: 0,
+        body_bytes: None,
+        details: Vec::new(),
     }
 }
 
@@ -383,6 +403,7 @@ impl ChunkTransport for Nodes {
             let mut nodes = self.nodes.lock().unwrap();
             let (_, state) = nodes.get_mut(&node).unwrap();
             state.chunks.insert(put.id, stored.into());
+            state.owners.insert(put.id, put.owner);
         }
         self.reach(node).await?;
         Ok(receipt)
@@ -471,6 +492,12 @@ impl ChunkTransport for Nodes {
         })
     }
 
+    async fn owner(&self, node: NodeId, chunk: ChunkId) -> ChunkResult<Option<OwnerHint>> {
+        self.head(node, chunk).await?;
+        let nodes = self.nodes.lock().unwrap();
+        Ok(nodes[&node].1.owners.get(&chunk).cloned())
+    }
+
     async fn copy(
         &self,
         target: NodeId,
@@ -484,20 +511,12 @@ impl ChunkTransport for Nodes {
             hook().await;
         }
         self.copied.lock().unwrap().push(chunk);
+        let owner = self.owner(source, chunk).await?.unwrap_or_else(nobody);
         let read = self.get(source, chunk, None).await?;
         let put = ChunkPut {
             id: chunk,
             length_bytes: read.info.length_bytes,
-            owner: chunkproto::OwnerHint {
-                bucket_id: Uuid::nil(),
-                bucket: String::new(),
-                key: String::new(),
-                sequence: Uuid::nil(),
-                part: None,
-                index: 0,
-                offset_bytes: 0,
-                body_bytes: None,
-            },
+            owner,
         };
         self.put(target, put, read.stream).await
     }

@@ -97,6 +97,7 @@ fn put_of(length: usize) -> ChunkPut {
             index: 0,
             offset_bytes: 0,
             body_bytes: Some(length as u64),
+            details: Vec::new(),
         },
     }
 }

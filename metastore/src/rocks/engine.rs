@@ -42,6 +42,11 @@ impl Engine {
         })
     }
 
+    /// The open store, for those who read it in other ways than by rows.
+    pub(super) fn store(&self) -> Arc<Store> {
+        Arc::clone(&self.store)
+    }
+
     /// What `look` sees: at once if memory holds all of it, else once more, from its beginning, on
     /// a thread that may wait for the disk. Only reads, so it does not matter if the caller goes
     /// away in the middle.

@@ -1,6 +1,6 @@
 //! [`RocksMetastore`]: every method of the trait, each handing on to the file that does it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use chunkproto::{ChunkId, NodeId};
@@ -36,6 +36,7 @@ use crate::{
 /// that writes is durable, and closes the database once the reads under way have ended.
 pub struct RocksMetastore {
     pub(super) engine: Engine,
+    pub(super) dir: PathBuf,
 }
 
 impl RocksMetastore {
@@ -58,7 +59,8 @@ impl RocksMetastore {
             path: path.into(),
             source,
         })?;
-        Ok(Self { engine })
+        let dir = path.to_owned();
+        Ok(Self { engine, dir })
     }
 }
 

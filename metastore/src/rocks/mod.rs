@@ -18,8 +18,10 @@
 //! | `upkeep` | what jobs do: every method of [`Upkeep`](crate::Upkeep) |
 //! | `leases` | the leases of jobs, their fences, and what the operator says of them |
 //! | `placement`, `repairs`, `strays` | where chunks are, those with too few replicas, those too many |
+//! | `backup`, `log_piece`, `restore` | checkpoints and log for elsewhere, and the store that they make |
 //! | `chunks` | the rows that name chunks, beside whatever row holds them |
 
+mod backup;
 mod batch;
 mod buckets;
 mod chunks;
@@ -32,6 +34,7 @@ mod keys;
 mod leases;
 mod listing;
 mod locks;
+mod log_piece;
 mod metastore;
 mod multipart;
 mod objects;
@@ -41,6 +44,7 @@ mod parts;
 mod placement;
 mod read;
 mod repairs;
+mod restore;
 mod rows;
 mod strays;
 mod tables;
@@ -49,6 +53,9 @@ mod users;
 mod version_listing;
 mod versions;
 
+pub use backup::{Checkpoint, CheckpointFile, LogRead, RocksBackup};
+pub use log_piece::LogPiece;
 pub use metastore::RocksMetastore;
 pub use open::OpenError;
 pub use options::RocksOptions;
+pub use restore::{RestoredFiles, RestoredStore};

@@ -106,13 +106,8 @@ pub(super) fn open(path: &Path, given: &RocksOptions) -> Result<Store, OpenError
         source,
     };
     fs::create_dir_all(path).map_err(io_error)?;
-    if !path.join(LOCK_FILE).exists() {
-        // Not even a lock is left in a directory that is not ours.
-        inspect(path)?;
-    }
-    let lock = lock(path)?;
-    let database = path.join(DATABASE_DIR);
-    let found = inspect(path)?;
+    let (lock, found) = lock_and_inspect(path)?;
+    let database = database_in(path);
     match found {
         Found::Store if !database.join("CURRENT").exists() => {
             // RocksDB would begin a new database here and delete the files of the old one.
@@ -140,6 +135,47 @@ pub(super) fn open(path: &Path, given: &RocksOptions) -> Result<Store, OpenError
         durability: given.durability,
         _directory_lock: lock,
     })
+}
+
+/// Makes sure that there is no store in `path` yet, and marks one as being made there.
+pub(super) fn begin_restored(path: &Path) -> Result<File, OpenError> {
+    let io_error = |source| OpenError::Io {
+        path: path.into(),
+        source,
+    };
+    fs::create_dir_all(path).map_err(io_error)?;
+    let (lock, found) = lock_and_inspect(path)?;
+    if matches!(found, Found::Store) {
+        return Err(OpenError::Foreign { path: path.into() });
+    }
+    write_marker(path, BEING_MADE).map_err(io_error)?;
+    remove_half_made(&database_in(path)).map_err(io_error)?;
+    fs::create_dir(database_in(path)).map_err(io_error)?;
+    Ok(lock)
+}
+
+/// Marks the store in `path` as whole.
+pub(super) fn finish_restored(path: &Path) -> Result<(), OpenError> {
+    sync_directory(path)
+        .and_then(|()| write_marker(path, FORMAT))
+        .map_err(|source| OpenError::Io {
+            path: path.into(),
+            source,
+        })
+}
+
+/// Where RocksDB's files are.
+pub(super) fn database_in(path: &Path) -> PathBuf {
+    path.join(DATABASE_DIR)
+}
+
+fn lock_and_inspect(path: &Path) -> Result<(File, Found), OpenError> {
+    if !path.join(LOCK_FILE).exists() {
+        // Not even a lock is left in a directory that is not ours.
+        inspect(path)?;
+    }
+    let lock = lock(path)?;
+    Ok((lock, inspect(path)?))
 }
 
 fn lock(path: &Path) -> Result<File, OpenError> {
@@ -213,7 +249,7 @@ fn remove_half_made(database: &Path) -> io::Result<()> {
     }
 }
 
-fn database_error(path: &Path, source: rocksdb::Error) -> OpenError {
+pub(super) fn database_error(path: &Path, source: rocksdb::Error) -> OpenError {
     match source.kind() {
         ErrorKind::Corruption | ErrorKind::InvalidArgument => OpenError::Damaged {
             path: path.into(),

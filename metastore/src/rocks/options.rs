@@ -18,6 +18,10 @@ const WRITE_BUFFERS_MAX: i32 = 3;
 const WRITE_BUFFERS_TOTAL_BYTES: usize = 32 * 1024 * 1024;
 /// Log that a start may have to replay; beyond it the tables that hold it back are written out.
 const LOG_TOTAL_BYTES: u64 = 64 * 1024 * 1024;
+/// Log that is kept after its rows were written out, for the backup that ships it: for so long, and
+/// so much at most. Where the backup is further behind, it makes a new checkpoint.
+const LOG_KEPT_S: u64 = 3600;
+const LOG_KEPT_MIB: u64 = 256;
 /// Table files held open.
 const OPEN_FILES_MAX: i32 = 512;
 /// 1 % of look-ups of missing keys read a block for nothing.
@@ -56,6 +60,8 @@ pub(super) fn database() -> Options {
     options.create_missing_column_families(true);
     options.set_db_write_buffer_size(WRITE_BUFFERS_TOTAL_BYTES);
     options.set_max_total_wal_size(LOG_TOTAL_BYTES);
+    options.set_wal_ttl_seconds(LOG_KEPT_S);
+    options.set_wal_size_limit_mb(LOG_KEPT_MIB);
     options.set_max_open_files(OPEN_FILES_MAX);
     options.set_keep_log_file_num(DIARY_FILES_MAX);
     options.set_max_log_file_size(DIARY_FILE_BYTES);

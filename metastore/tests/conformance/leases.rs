@@ -9,6 +9,7 @@ use crate::fixtures::{LATER, Store, rocks};
 crate::on_every_store! {
     a_lease_has_one_holder_until_it_ends,
     every_grant_has_a_greater_token,
+    a_token_is_not_before_its_moment,
     a_lease_that_is_renewed_does_not_end,
     who_was_overtaken_can_neither_renew_nor_release,
     a_released_lease_is_free_and_its_fence_is_dead,
@@ -60,6 +61,11 @@ async fn every_grant_has_a_greater_token(store: Store) {
     assert!(first.token < again.token && again.token < other.token);
     let stale = store.renew_lease(&first, LATER).await;
     assert!(matches!(stale, Err(MetaError::Fenced(fence)) if fence == first));
+}
+
+async fn a_token_is_not_before_its_moment(store: Store) {
+    // A store that was rebuilt from nothing goes on behind the one that was lost.
+    assert!(granted(&store, ALICE, 1000).await.token >= 1000);
 }
 
 async fn a_lease_that_is_renewed_does_not_end(store: Store) {

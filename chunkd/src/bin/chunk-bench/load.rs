@@ -210,6 +210,7 @@ fn owner_of(id: ChunkId) -> OwnerHint {
         index: 0,
         offset_bytes: 0,
         body_bytes: None,
+        details: Vec::new(),
     }
 }
 

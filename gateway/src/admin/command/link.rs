@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::admin::orders::ORDERS_PATH;
 use crate::admin::status::Status;
 use crate::config::GatewayLink;
+use crate::recovery::RecoveryError;
 
 /// A gateway answers in this time.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
@@ -19,6 +20,9 @@ const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// Why an admin command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
+    /// Metadata was not brought back.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
     /// There is no secret to ask with.
     #[error(
         "the cluster secret is needed: set SEXTANT_CLUSTER_SECRET or --cluster-secret-file; the gateway \

@@ -15,6 +15,7 @@ use super::node_orders::NodeHolds;
 use super::orders::{JobOrder, RateOrder};
 use super::status::{NodeReport, Status};
 use crate::config::{AdminCommand, DrainCommand, JobCommand, NodeCommand, Rate, RateCommand};
+use crate::recovery::{rebuild_metadata, restore_metadata};
 
 /// Does what the command says, and prints the answer.
 ///
@@ -31,6 +32,8 @@ pub async fn run(command: AdminCommand) -> Result<(), AdminError> {
         }
         AdminCommand::Node(command) => node(command).await,
         AdminCommand::Job(command) => job(command).await,
+        AdminCommand::RestoreMetadata(config) => Ok(restore_metadata(config).await?),
+        AdminCommand::RebuildMetadata(config) => Ok(rebuild_metadata(config).await?),
         AdminCommand::User(command) => user::run(command).await,
     }
 }

@@ -16,7 +16,8 @@ use crate::s3::errors;
 use crate::users::{KeptSecret, Secrets};
 
 /// Canonical id of the root user.
-const ROOT_CANONICAL_ID: &str = "0000000000000000000000000000000000000000000000000000000000000001";
+pub const ROOT_CANONICAL_ID: &str =
+    "0000000000000000000000000000000000000000000000000000000000000001";
 /// Name under which owner fields show the root user.
 const ROOT_DISPLAY_NAME: &str = "root";
 

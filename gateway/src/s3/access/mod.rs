@@ -23,6 +23,6 @@ mod public;
 mod statement;
 
 pub use acl::{AclRequest, grants_public, to_dto_grants};
-pub use caller::{Caller, Directory, RootKeys};
+pub use caller::{Caller, Directory, ROOT_CANONICAL_ID, RootKeys};
 pub use gate::{Asked, Gate, Verified};
 pub use policy::{POLICY_MAX_BYTES, Policy};

@@ -1,0 +1,88 @@
+//! Settings of the commands for a bad night.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use chunkproto::ClusterSecret;
+use clap::Args;
+use uuid::Uuid;
+
+use super::{MetadataUrl, parse_metadata};
+
+/// Settings of `gateway admin rebuild-metadata`.
+#[derive(Debug, Clone, Args)]
+pub struct RebuildConfig {
+    /// Where from and where to.
+    #[command(flatten)]
+    pub recovery: RecoveryConfig,
+    /// Replicas that each chunk should have, 1 to 6, as the gateway is started; where there are
+    /// fewer, repair makes more
+    #[arg(long, env = "SEXTANT_REPLICAS", value_name = "N", default_value_t = 3,
+        value_parser = clap::value_parser!(u8).range(1..=6))]
+    pub replicas: u8,
+    /// Canonical id of the owner of what does not say whose it is [default: the root user]
+    #[arg(long, value_name = "ID", default_value = crate::s3::ROOT_CANONICAL_ID)]
+    pub owner: String,
+    /// Leave all multipart uploads under way, rather than make objects of those whose parts are 1 to
+    /// n without a gap and have nothing else under their key
+    #[arg(long)]
+    pub leave_uploads: bool,
+}
+
+/// Settings of `gateway admin restore-metadata`.
+#[derive(Debug, Clone, Args)]
+pub struct RestoreConfig {
+    /// Where from and where to.
+    #[command(flatten)]
+    pub recovery: RecoveryConfig,
+    /// Only say which backups there are
+    #[arg(long)]
+    pub list: bool,
+    /// Restore the backup of this run of a gateway, as --list names it [default: the latest run]
+    #[arg(long, value_name = "ID")]
+    pub run: Option<Uuid>,
+}
+
+/// Where recovery reads from and writes to.
+#[derive(Debug, Clone, Args)]
+pub struct RecoveryConfig {
+    /// Metadata of `gateway serve`: rocksdb:DIR, without a database in it
+    #[arg(long, env = "SEXTANT_METADATA", value_name = "URL", value_parser = parse_metadata,
+        required_unless_present = "data", conflicts_with = "data", requires = "cluster_secret")]
+    pub metadata: Option<MetadataUrl>,
+    /// Data directory of `gateway standalone`, without a database in it
+    #[arg(long, env = "SEXTANT_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Address at which the chunk servers register: the admin address of the gateway whose metadata
+    /// is lost
+    #[arg(
+        long,
+        env = "SEXTANT_ADMIN_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9001"
+    )]
+    pub admin_listen: SocketAddr,
+    /// Secret shared with the chunk servers
+    #[arg(long, env = "SEXTANT_CLUSTER_SECRET", value_name = "SECRET", hide_env_values = true,
+        value_parser = ClusterSecret::parse)]
+    pub cluster_secret: Option<ClusterSecret>,
+    /// How many chunk servers there are; all of them must register
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        required_unless_present = "data"
+    )]
+    pub nodes: usize,
+    /// Seconds to wait for them
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub wait: u64,
+    /// What to log, as a filter: error, warn, info, debug, or per module
+    #[arg(
+        long,
+        env = "SEXTANT_LOG",
+        value_name = "FILTER",
+        default_value = "info"
+    )]
+    pub log: String,
+}

@@ -1,0 +1,311 @@
+//! The job: ship the log every few seconds, and a new checkpoint when the log has grown long, when
+//! some of it was lost, or when a node that holds some of it is gone.
+
+use std::collections::BTreeSet;
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chunkproto::{JobName, NodeId};
+use metastore::{Checkpoint, LogRead, RocksBackup, Timestamp};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::collect::{Kept, collect};
+use super::saved::{Manifest, Saved, SavedFile};
+use super::ship::Ship;
+use super::status::BackupStatus;
+use crate::chunks::{BodyWriter, ChunkTransport};
+use crate::cluster::{Membership, NodeState};
+use crate::jobs::job::{Job, JobError, Round};
+
+/// Bytes of log in one body: they are held in memory.
+const LOG_BODY_BYTES: usize = 1024 * 1024;
+/// Bodies of log behind one checkpoint: all of them are read by a restore.
+const LOG_BODIES_MAX: u64 = 10_000;
+/// A checkpoint is replaced after so long, whatever was written since.
+const CHECKPOINT_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Checkpoints kept: the newest, and one in case that cannot be read.
+const CHECKPOINTS_KEPT: usize = 2;
+/// Bytes of a checkpoint per second, unless the operator says otherwise. The log is not held up.
+const CHECKPOINT_BYTES_PER_S: u64 = 64 * 1024 * 1024;
+
+/// How often, and how much.
+#[derive(Debug, Clone, Copy)]
+pub struct BackupSettings {
+    /// Between two pieces of log.
+    pub every: Duration,
+    /// Bytes of log after which a checkpoint is made, if the last one is not longer than that.
+    pub log_bytes: u64,
+}
+
+/// What the metadata's backup takes.
+pub struct BackupParts {
+    /// The database.
+    pub source: RocksBackup,
+    /// How its bytes are written.
+    pub writer: BodyWriter,
+    /// Where the job says how far behind it is.
+    pub status: BackupStatus,
+}
+
+/// Keeps the metadata in the cluster.
+pub struct BackupJob {
+    source: RocksBackup,
+    ship: Ship,
+    transport: Arc<dyn ChunkTransport>,
+    membership: Arc<Membership>,
+    settings: BackupSettings,
+    status: BackupStatus,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Every write up to this number was shipped, or is in a checkpoint under way; none until there
+    /// is one.
+    log_at: Option<u64>,
+    /// Checkpoints that are whole, the newest last.
+    checkpoints: Vec<Whole>,
+    /// Log since the newest one.
+    log: LogLength,
+}
+
+#[derive(Default)]
+struct LogLength {
+    bytes: u64,
+    bodies: u64,
+    nodes: BTreeSet<NodeId>,
+}
+
+/// A checkpoint that is whole.
+struct Whole {
+    id: Uuid,
+    made_at: Instant,
+    covers: u64,
+    size_bytes: u64,
+    nodes: BTreeSet<NodeId>,
+}
+
+impl LogLength {
+    fn add(&mut self, bytes: u64, bodies: u64, nodes: BTreeSet<NodeId>) {
+        self.bytes += bytes;
+        self.bodies += bodies;
+        self.nodes.extend(nodes);
+    }
+}
+
+impl BackupJob {
+    /// A job for one run of a gateway: numbers of writes mean nothing in another.
+    #[must_use]
+    pub fn new(
+        parts: BackupParts,
+        transport: Arc<dyn ChunkTransport>,
+        membership: Arc<Membership>,
+        settings: BackupSettings,
+    ) -> Self {
+        let (run, writer) = (Uuid::now_v7(), parts.writer);
+        parts.status.change(|_| {});
+        Self {
+            source: parts.source,
+            ship: Ship { writer, run },
+            transport,
+            membership,
+            settings,
+            status: parts.status,
+            state: Mutex::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl Job for BackupJob {
+    fn name(&self) -> JobName {
+        "metadata-backup".parse().expect("a job's name")
+    }
+
+    fn period(&self) -> Duration {
+        self.settings.every
+    }
+
+    fn rate_bytes_per_s(&self) -> Option<u64> {
+        Some(CHECKPOINT_BYTES_PER_S)
+    }
+
+    async fn round(&self, round: &Round) -> Result<(), JobError> {
+        if self.membership.writable_count() == 0 {
+            // As at the start, before the first node has registered.
+            return Ok(());
+        }
+        let mut state = self.state.lock().await;
+        self.ship_log(&mut state, round).await?;
+        if let Some(reason) = self.why_checkpoint(&state) {
+            info!(reason, "a checkpoint of the metadata is shipped");
+            self.ship_checkpoint(&mut state, round).await?;
+            self.ship_log(&mut state, round).await?;
+        }
+        Ok(())
+    }
+}
+
+impl BackupJob {
+    fn why_checkpoint(&self, state: &State) -> Option<&'static str> {
+        let (Some(newest), Some(_)) = (state.checkpoints.last(), state.log_at) else {
+            return Some("there is none that the log goes on from");
+        };
+        let is_gone = |node: &NodeId| self.membership.state(*node) == NodeState::Down;
+        if state.log.bytes > self.settings.log_bytes.max(newest.size_bytes)
+            || state.log.bodies > LOG_BODIES_MAX
+        {
+            Some("the log behind the last one is long")
+        } else if newest.made_at.elapsed() > CHECKPOINT_AGE_MAX {
+            Some("the last one is old")
+        } else if newest.nodes.iter().chain(&state.log.nodes).any(is_gone) {
+            Some("a chunk server with copies of the last one is gone")
+        } else {
+            None
+        }
+    }
+
+    /// Ships what was written since the last time.
+    async fn ship_log(
+        &self,
+        state: &mut MutexGuard<'_, State>,
+        round: &Round,
+    ) -> Result<(), JobError> {
+        while let Some(after) = state.log_at
+            && round.goes_on()
+        {
+            let seen_at = round.now();
+            let piece = match self.source.log_after(after, LOG_BODY_BYTES).await? {
+                LogRead::Piece(piece) => piece,
+                LogRead::Nothing => {
+                    self.shipped_until(seen_at);
+                    return Ok(());
+                }
+                LogRead::Lost => {
+                    warn!("the database's log does not go back far enough to ship it");
+                    state.log_at = None;
+                    return Ok(());
+                }
+            };
+            let (first, last) = (piece.first(), piece.last());
+            let saved = Saved::Log { first, last };
+            let bytes = piece.into_bytes();
+            let length_bytes = bytes.len() as u64;
+            let shipped = self.ship.write(&saved, Uuid::now_v7(), bytes).await?;
+            state.log_at = Some(last);
+            state.log.add(length_bytes, 1, shipped.nodes);
+            round.progress().done(length_bytes);
+            let log_bytes = state.log.bytes;
+            self.status.change(|report| report.log_bytes = log_bytes);
+        }
+        Ok(())
+    }
+
+    fn shipped_until(&self, moment: Timestamp) {
+        self.status
+            .change(|report| report.restorable_until = Some(moment));
+    }
+
+    /// Ships a checkpoint, file by file, and the log in between; then deletes what it replaces.
+    async fn ship_checkpoint(
+        &self,
+        state: &mut MutexGuard<'_, State>,
+        round: &Round,
+    ) -> Result<(), JobError> {
+        // What is shipped from now on is behind the new checkpoint.
+        let before = mem::take(&mut state.log);
+        let outcome = self.try_checkpoint(state, round).await;
+        self.source.remove_checkpoint().await?;
+        if !matches!(outcome, Ok(true)) {
+            state.log.add(before.bytes, before.bodies, before.nodes);
+        }
+        if outcome? {
+            self.forget_old(state, round).await;
+        }
+        Ok(())
+    }
+
+    /// Whether the checkpoint is whole; the round may have ended before.
+    async fn try_checkpoint(
+        &self,
+        state: &mut MutexGuard<'_, State>,
+        round: &Round,
+    ) -> Result<bool, JobError> {
+        let (id, made_at, made) = (Uuid::now_v7(), round.now(), Instant::now());
+        let checkpoint = self.source.checkpoint().await?;
+        let covers = checkpoint.covers;
+        state.log_at.get_or_insert(covers);
+        let Some((files, mut nodes)) = self.ship_files(state, &checkpoint, id, round).await? else {
+            return Ok(false);
+        };
+        let manifest = Manifest {
+            made_at,
+            covers,
+            files,
+        };
+        let (size_bytes, bytes) = (manifest.size_bytes(), manifest.encode());
+        // IMPORTANT: last. With it the checkpoint counts as whole.
+        let shipped = self.ship.write(&Saved::Manifest, id, bytes).await?;
+        nodes.extend(shipped.nodes);
+        let log_bytes = state.log.bytes;
+        state.checkpoints.push(Whole {
+            id,
+            made_at: made,
+            covers,
+            size_bytes,
+            nodes,
+        });
+        self.status.change(|report| {
+            report.checkpoint_at = Some(made_at);
+            report.checkpoint_bytes = size_bytes;
+            report.log_bytes = log_bytes;
+        });
+        info!(checkpoint = %id, size_bytes, "a checkpoint of the metadata is whole");
+        Ok(true)
+    }
+
+    /// The files as they were shipped, and the nodes that hold them; none if the round ended first.
+    async fn ship_files(
+        &self,
+        state: &mut MutexGuard<'_, State>,
+        checkpoint: &Checkpoint,
+        id: Uuid,
+        round: &Round,
+    ) -> Result<Option<(Vec<SavedFile>, BTreeSet<NodeId>)>, JobError> {
+        let (mut files, mut nodes) = (Vec::new(), BTreeSet::new());
+        for file in &checkpoint.files {
+            if !round.may_move(file.size_bytes).await {
+                return Ok(None);
+            }
+            let path = checkpoint.dir.join(&file.name);
+            let saved = Saved::File(file.name.clone());
+            let source = (path.as_path(), file.size_bytes);
+            let shipped = self.ship.write_file(&saved, id, source).await?;
+            nodes.extend(shipped.nodes);
+            files.push(SavedFile {
+                name: file.name.clone(),
+                size_bytes: file.size_bytes,
+                crc64: shipped.crc64,
+            });
+            round.progress().done(file.size_bytes);
+            self.ship_log(state, round).await?;
+        }
+        Ok(Some((files, nodes)))
+    }
+
+    async fn forget_old(&self, state: &mut MutexGuard<'_, State>, round: &Round) {
+        let superfluous = state.checkpoints.len().saturating_sub(CHECKPOINTS_KEPT);
+        state.checkpoints.drain(..superfluous);
+        let kept = Kept {
+            run: self.ship.run,
+            checkpoints: state.checkpoints.iter().map(|whole| whole.id).collect(),
+            covered: state.checkpoints.first().map_or(0, |whole| whole.covers),
+        };
+        collect(&self.transport, &self.membership, &kept, round).await;
+    }
+}

@@ -1,0 +1,175 @@
+//! `gateway admin rebuild-metadata` and `restore-metadata`, from their settings to their summaries.
+
+use std::sync::Arc;
+
+use bytesize::ByteSize;
+use metastore::{Metastore, NodeRow, RestoredFiles, RocksMetastore, Timestamp};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::error::RecoveryError;
+use super::find::{Wanted, find};
+use super::rebuild::Rebuild;
+use super::report::Report;
+use super::restore::{Restored, runs};
+use super::roll_call::{self, Present};
+use super::target::Target;
+use crate::config::{RebuildConfig, RecoveryConfig, RestoreConfig};
+use crate::standalone;
+
+/// What needs an operator's eye, beside the new database.
+const REPORT_FILE: &str = "rebuild-report.txt";
+
+/// Rebuilds metadata from owner hints, and says what came of it.
+///
+/// # Errors
+/// Whatever keeps it from being done; then there is no database, and it can be begun again.
+#[expect(
+    clippy::print_stdout,
+    reason = "the summary is for the person at the terminal"
+)]
+pub async fn rebuild_metadata(config: RebuildConfig) -> Result<(), RecoveryError> {
+    let target = Target::claim(&config.recovery)?;
+    let present = chunk_servers(&config.recovery).await?;
+    let found = find(&present.transport, &present.ids(), Wanted::Objects).await?;
+    if found.chunks == 0 {
+        return Err(RecoveryError::Nothing(
+            "the chunk servers hold no chunk of any object; are they the right ones?".into(),
+        ));
+    }
+    let metastore = Arc::new(RocksMetastore::open(&target.being_made())?);
+    write_nodes(metastore.as_ref(), &present).await?;
+    let report = Report::default();
+    report.nodes.add(present.nodes.len() as u64);
+    report.chunks.add(found.chunks);
+    report.replicas.add(found.replicas);
+    report.unreadable.add(found.unreadable);
+    for node in &found.incomplete_nodes {
+        report.note(format!(
+            "chunk server {node}: it cannot see all of its disks"
+        ));
+    }
+    let rebuild = Rebuild {
+        metastore,
+        transport: Arc::clone(&present.transport),
+        replicas: config.replicas,
+        owner: config.owner,
+        assemble_uploads: !config.leave_uploads,
+        report,
+    };
+    rebuild.run(found.bodies).await?;
+    let report = rebuild.report;
+    // Closes the database, which is durable then.
+    drop(rebuild.metastore);
+    let notes = report.notes();
+    let lines = notes.iter().map(|note| format!("{note}\n"));
+    let path = target.write(REPORT_FILE, &lines.collect::<String>())?;
+    target.finish()?;
+    println!("{report}");
+    println!("{} remarks are in {}", notes.len(), path.display());
+    Ok(())
+}
+
+/// Restores metadata from the backups in the cluster, and says up to when.
+///
+/// # Errors
+/// Whatever keeps it from being done; then there is no database, and it can be begun again.
+#[expect(
+    clippy::print_stdout,
+    reason = "the summary is for the person at the terminal"
+)]
+pub async fn restore_metadata(config: RestoreConfig) -> Result<(), RecoveryError> {
+    let target = Target::claim(&config.recovery)?;
+    let present = chunk_servers(&config.recovery).await?;
+    let found = find(&present.transport, &present.ids(), Wanted::Metadata).await?;
+    let mut runs = runs(found.bodies);
+    runs.retain(|_, run| run.is_restorable());
+    println!("The chunk servers hold backups of these runs of gateways, the latest last:");
+    for (id, run) in &runs {
+        let (until, pieces) = (shown(run.until()), run.log_pieces());
+        println!("  {id}  until {until}, {pieces} pieces of log");
+    }
+    if config.list {
+        return Ok(());
+    }
+    let chosen = match config.run {
+        Some(id) => runs.remove_entry(&id),
+        None => runs.pop_last(),
+    };
+    let Some((id, run)) = chosen else {
+        return Err(RecoveryError::Nothing(
+            "the chunk servers hold no such backup; start those that are missing, or use rebuild-metadata"
+                .into(),
+        ));
+    };
+    let restored = run
+        .restore(&present.transport, || {
+            target.clear()?;
+            Ok(RestoredFiles::begin(&target.being_made())?)
+        })
+        .await?;
+    let metastore = RocksMetastore::open(&target.being_made())?;
+    write_nodes(&metastore, &present).await?;
+    drop(metastore);
+    target.finish()?;
+    println!("\nRestored the run {id}:\n{}", summary(&restored));
+    Ok(())
+}
+
+fn summary(restored: &Restored) -> String {
+    let mut summary = format!(
+        "  the checkpoint {} of {}: {} files, {}\n  the log behind it: {} pieces, {}\n  \
+         what was acknowledged after {} may be missing",
+        restored.checkpoint,
+        shown(restored.made_at),
+        restored.files,
+        ByteSize::b(restored.size_bytes),
+        restored.log_pieces,
+        ByteSize::b(restored.log_bytes),
+        shown(restored.until),
+    );
+    if restored.unused_pieces > 0 {
+        summary.push_str(&format!(
+            "\n  {} later pieces of the log could not be used: one before them is missing",
+            restored.unused_pieces
+        ));
+    }
+    summary
+}
+
+fn shown(moment: Timestamp) -> String {
+    let nanos = i128::from(moment.0) * 1_000_000;
+    OffsetDateTime::from_unix_timestamp_nanos(nanos)
+        .ok()
+        .and_then(|moment| moment.format(&Rfc3339).ok())
+        .unwrap_or_else(|| format!("{} ms since 1970", moment.0))
+}
+
+/// The chunk servers or embedded stores.
+async fn chunk_servers(config: &RecoveryConfig) -> Result<Present, RecoveryError> {
+    match (&config.data, &config.cluster_secret) {
+        (Some(data), _) => {
+            let (transport, nodes) = standalone::open_nodes(data)?;
+            Ok(Present::embedded(transport, nodes))
+        }
+        (None, Some(secret)) => roll_call::call(config, secret.clone()).await,
+        (None, None) => Err(RecoveryError::Nothing(
+            "the cluster secret is needed to speak with the chunk servers".into(),
+        )),
+    }
+}
+
+async fn write_nodes(metastore: &dyn Metastore, present: &Present) -> Result<(), RecoveryError> {
+    for node in &present.nodes {
+        let row = NodeRow {
+            id: node.node_id,
+            incarnation: node.incarnation,
+            address: node.address.clone(),
+            zone: node.zone.clone(),
+            capacity_bytes: node.state.capacity_bytes,
+            first_seen_at: Timestamp::now(),
+        };
+        metastore.put_node(row).await?;
+    }
+    Ok(())
+}

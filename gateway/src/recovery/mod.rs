@@ -1,0 +1,19 @@
+//! Bringing lost metadata back, from what the chunk servers hold. Works offline: no gateway serves
+//! meanwhile. [`ObjectDetails`] is what every object's first chunk says of it for that day.
+
+mod command;
+mod details;
+mod error;
+mod find;
+mod found;
+mod read_back;
+mod rebuild;
+mod report;
+mod restore;
+mod roll_call;
+mod target;
+mod uploads;
+
+pub use command::{rebuild_metadata, restore_metadata};
+pub use details::{KnownDetails, ObjectDetails};
+pub use error::RecoveryError;

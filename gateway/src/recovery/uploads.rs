@@ -1,0 +1,218 @@
+//! Uploads as the hints of their parts describe them. Nothing in a part says whether its upload was
+//! completed, so what is made of it is the operator's choice.
+
+use std::collections::BTreeMap;
+
+use chunkproto::Crc64;
+use md5::{Digest as _, Md5};
+use metastore::{
+    Bucket, ChecksumAlgorithm, ChecksumKind, ChunkLayout, CompleteUpload, MetaResult, ObjectData,
+    ObjectKey, ObjectVersion, Part, PartNumber, Sequence, Upload, UploadId, VersionId,
+    VersionOrder, WriteCondition,
+};
+use uuid::Uuid;
+
+use super::found::{FoundBody, born_at, crc64_of, size_bytes};
+use super::rebuild::{Described, Rebuild};
+
+/// Shortest part but the last of a completed upload.
+const PART_MIN_BYTES: u64 = 5 * 1024 * 1024;
+
+/// The parts of an upload that were found.
+pub struct FoundUpload {
+    pub id: Uuid,
+    /// The newest whole revision of each part.
+    whole: BTreeMap<u16, (Uuid, ChunkLayout)>,
+    /// Bytes of parts of which no revision is whole.
+    torn: BTreeMap<u16, u64>,
+    details: Vec<u8>,
+}
+
+impl FoundUpload {
+    /// None of its parts yet.
+    pub fn new(id: Uuid) -> Self {
+        Self {
+            id,
+            whole: BTreeMap::new(),
+            torn: BTreeMap::new(),
+            details: Vec::new(),
+        }
+    }
+
+    /// Adds a revision of a part; later ones come later.
+    pub fn add(
+        &mut self,
+        number: u16,
+        sequence: Uuid,
+        body: FoundBody,
+        layout: Option<ChunkLayout>,
+    ) {
+        match layout {
+            Some(layout) => {
+                self.whole.insert(number, (sequence, layout));
+                self.details = body.details;
+            }
+            None => {
+                self.torn.insert(number, body.found_bytes());
+            }
+        }
+    }
+
+    /// Parts of which no revision is whole, with the bytes that were found.
+    pub fn torn(&self) -> Vec<(u16, u64)> {
+        let is_torn = |(number, _): &(&u16, &u64)| !self.whole.contains_key(number);
+        let torn = self.torn.iter().filter(is_torn);
+        torn.map(|(number, bytes)| (*number, *bytes)).collect()
+    }
+
+    /// Whether the parts are 1 to n, and long enough for a completed upload.
+    pub fn is_gapless(&self) -> bool {
+        let numbers_fit = self.whole.keys().copied().eq((1..).take(self.whole.len()));
+        let last = self.whole.len().saturating_sub(1);
+        let mut all_but_last = self.whole.values().take(last);
+        self.torn().is_empty()
+            && numbers_fit
+            && !self.whole.is_empty()
+            && all_but_last.all(|(_, layout)| size_bytes(layout) >= PART_MIN_BYTES)
+    }
+
+    /// The newest revision of any part.
+    pub fn sequence(&self) -> Uuid {
+        let sequences = self.whole.values().map(|(sequence, _)| *sequence);
+        sequences.max().unwrap_or(self.id)
+    }
+}
+
+/// An upload's rows are written; its parts, with the digests of their bytes.
+struct Written {
+    parts: Vec<(PartNumber, Sequence)>,
+    md5_of_md5s: Md5,
+    crc64: Crc64,
+    size_bytes: u64,
+    described: Described,
+}
+
+impl Rebuild {
+    /// Makes the upload's parts an object; whether they could all be read.
+    pub(super) async fn assemble(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        upload: FoundUpload,
+    ) -> MetaResult<bool> {
+        let (sequence, count) = (upload.sequence(), upload.whole.len());
+        let id = UploadId(upload.id);
+        let written = self.write_upload(bucket, key, upload).await?;
+        if written.parts.len() < count {
+            self.report.uploads.add(1);
+            return Ok(false);
+        }
+        let object = ObjectVersion {
+            version: VersionId::Null,
+            sequence: Sequence(sequence),
+            modified_at: born_at(sequence),
+            size_bytes: written.size_bytes,
+            etag: format!("{}-{count}", hex::encode(written.md5_of_md5s.finalize())),
+            checksum: written.described.checksum(written.crc64),
+            headers: written.described.headers,
+            user_metadata: written.described.user_metadata,
+            owner: written.described.owner,
+            data: ObjectData::Parts(id),
+            order: VersionOrder::FIRST,
+            attributes: written.described.attributes,
+        };
+        self.report.objects.add(1);
+        self.report.assembled.add(1);
+        self.report.object_bytes.add(object.size_bytes);
+        self.report.note(format!(
+            "{}/{key}: put together from the {count} parts of upload {id}; whether it was completed is not known",
+            bucket.name
+        ));
+        let complete = CompleteUpload {
+            bucket: bucket.id,
+            key: key.clone(),
+            upload: id,
+            object,
+            parts: written.parts,
+            condition: WriteCondition::Always,
+        };
+        self.metastore.complete_upload(complete).await?;
+        Ok(true)
+    }
+
+    /// Writes the upload as one that is under way.
+    pub(super) async fn leave(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        upload: FoundUpload,
+    ) -> MetaResult<()> {
+        if upload.whole.is_empty() {
+            return Ok(());
+        }
+        self.report.uploads.add(1);
+        self.report.note(format!(
+            "{}/{key}: upload {} with {} parts is left under way",
+            bucket.name,
+            UploadId(upload.id),
+            upload.whole.len()
+        ));
+        self.write_upload(bucket, key, upload).await?;
+        Ok(())
+    }
+
+    async fn write_upload(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        upload: FoundUpload,
+    ) -> MetaResult<Written> {
+        let id = UploadId(upload.id);
+        let described = Described::by(&upload.details, self);
+        let row = Upload {
+            id,
+            initiated_at: born_at(upload.id),
+            owner: described.owner.clone(),
+            headers: described.headers.clone(),
+            user_metadata: described.user_metadata.clone(),
+            checksum: Some((ChecksumAlgorithm::Crc64Nvme, ChecksumKind::FullObject)),
+            attributes: described.attributes.clone(),
+        };
+        self.metastore.create_upload(bucket.id, key, row).await?;
+        let mut written = Written {
+            parts: Vec::new(),
+            md5_of_md5s: Md5::new(),
+            crc64: Crc64::of(b""),
+            size_bytes: 0,
+            described,
+        };
+        for (number, (sequence, layout)) in upload.whole {
+            let Some(md5) = self.md5(bucket, key, &layout).await else {
+                continue;
+            };
+            let Ok(number) = PartNumber::parse(i64::from(number)) else {
+                continue;
+            };
+            let stored_bytes = size_bytes(&layout);
+            let size_bytes = written.described.plain_bytes(stored_bytes);
+            let crc64 = crc64_of(&layout);
+            written.parts.push((number, Sequence(sequence)));
+            written.md5_of_md5s.update(md5);
+            written.crc64 = written.crc64.then(crc64, stored_bytes);
+            written.size_bytes += size_bytes;
+            let part = Part {
+                number,
+                sequence: Sequence(sequence),
+                modified_at: born_at(sequence),
+                size_bytes,
+                etag: hex::encode(md5),
+                checksum: written.described.checksum(crc64),
+                layout,
+            };
+            self.metastore
+                .put_part(bucket.id, key, id, part, self.replicas)
+                .await?;
+        }
+        Ok(written)
+    }
+}
