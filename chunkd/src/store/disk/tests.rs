@@ -1,3 +1,5 @@
+//! Disks that are full, fail to sync or fail altogether, as a store tells of them.
+
 use std::io;
 
 use tempfile::TempDir;
