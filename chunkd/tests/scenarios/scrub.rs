@@ -77,8 +77,9 @@ async fn what_is_scrubbed_comes_from_the_disk_and_does_not_stay_in_memory() {
     let scrubbed = node.clone();
     let scrubbing = tokio::spawn(async move { scrubbed.scrub(hasty()).await });
     eventually("a chunk that was verified", || verified(&node) >= 1).await;
+    // The kernel may keep pages for a moment that were touched just now; the next pass gives them up.
+    eventually("pages that were given up", || !is_cached(&path, 5_000_000)).await;
     scrubbing.abort();
-    assert!(!is_cached(&path, 5_000_000));
 }
 
 #[tokio::test]
