@@ -16,7 +16,7 @@ use rocksdb::{
 };
 
 use super::fault::Fault;
-use super::index_rows::{self as rows, CLEAN_KEY, RECOVERING_KEY, Row, STATE_KEY, State, Totals};
+use super::index_rows::{self as rows, CLEAN_KEY, Row, STATE_KEY, State, Totals};
 
 /// Memory for rows on their way to disk, of which up to two exist. Also bounds what is read again
 /// from the segments after a crash: about 40,000 chunks for each.
@@ -102,27 +102,6 @@ impl Index {
             self.db.delete_opt(CLEAN_KEY, &logged())?;
         }
         Ok(marked)
-    }
-
-    /// Begins to bring the rows in line with the records. What a recovery has noted beside the rows is
-    /// lost with it, so one that was cut off cannot be gone on with.
-    ///
-    /// # Errors
-    /// `Index` if an earlier recovery did not come to its end: the index must be made anew.
-    pub fn begin_recovery(&self) -> Result<(), Fault> {
-        if self.db.get(RECOVERING_KEY)?.is_some() {
-            return Err(Fault::Index("an earlier recovery was cut off".into()));
-        }
-        let put = self.db.put_opt(RECOVERING_KEY, [], &logged());
-        self.watch(put.map_err(Fault::from))
-    }
-
-    /// Ends that, durably.
-    pub fn end_recovery(&self) -> Result<(), Fault> {
-        // IMPORTANT: the rows before the word that they are right.
-        self.flush()?;
-        let deleted = self.db.delete_opt(RECOVERING_KEY, &logged());
-        self.watch(deleted.map_err(Fault::from))
     }
 
     /// Ends with a clean stop: all rows and the mark are durable. Does nothing if the index failed

@@ -15,8 +15,6 @@ pub(super) const OWN_FILE: u8 = b'f';
 pub(super) const SLOT: u8 = b's';
 /// The key that is there only after a clean stop.
 pub(super) const CLEAN_KEY: &[u8] = b"m:clean";
-/// The key that is there while the rows are brought in line with the records.
-pub(super) const RECOVERING_KEY: &[u8] = b"m:recovering";
 /// The key of [`State`].
 pub(super) const STATE_KEY: &[u8] = b"m:state";
 

@@ -13,7 +13,7 @@ use super::disk::{Disk, Identity};
 use super::durable;
 use super::fault::Fault;
 use super::index::{Index, IndexCache};
-use super::probe::{Probe, Step};
+use super::probe::Probe;
 use super::rebuild;
 use super::segment::{self, ALIGN_BYTES, Recovered, SegmentPlace};
 
@@ -232,18 +232,11 @@ fn bring_in_line(
     place: &SegmentPlace,
     index: Index,
 ) -> Result<(Index, Recovered), Fault> {
-    if index.take_clean_mark()? {
-        let recovered = segment::recover(place.clone(), &index, true)?;
-        return Ok((index, recovered));
+    let clean = index.take_clean_mark()?;
+    let recovered = segment::recover(place.clone(), &index, clean)?;
+    if !clean {
+        rebuild::reconcile(layout, &index)?;
     }
-    index.begin_recovery()?;
-    let recovered = segment::recover(place.clone(), &index, false)?;
-    rebuild::reconcile(layout, &index)?;
-    let probe = place.gate.probe();
-    probe
-        .at(Step::EndRecovery)
-        .map_err(Fault::io("recover", layout.root()))?;
-    index.end_recovery()?;
     Ok((index, recovered))
 }
 

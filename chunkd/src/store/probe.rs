@@ -27,12 +27,10 @@ pub enum Step {
     NameFile,
     /// Removing the file of a large chunk.
     RemoveFile,
-    /// Ending the recovery after an unclean stop.
-    EndRecovery,
 }
 
 impl Step {
-    /// All that are taken again and again.
+    /// All of them.
     pub const ALL: [Self; 10] = [
         Self::WriteRecord,
         Self::WriteGroup,

@@ -422,32 +422,6 @@ async fn foreign_and_truncated_segments_are_left_alone() {
 }
 
 #[tokio::test]
-async fn a_recovery_that_is_cut_off_is_begun_anew() {
-    let (dir, store) = fresh_small();
-    let mut chunks = put_all(&store, LENGTHS.into_iter().cycle().take(64)).await;
-    let deleted: Vec<_> = chunks.keys().copied().step_by(3).collect();
-    for id in deleted {
-        store.delete(id).await.unwrap();
-        chunks.remove(&id);
-    }
-    let cut = snapshot(dir.path());
-    let mut options = StoreOptions::new(cut.path());
-    options.segment_bytes = SEGMENT_BYTES;
-    options.probe = Probe::new(|step| match step {
-        Step::EndRecovery => Err(io::Error::other("made up")),
-        _ => Ok(()),
-    });
-    assert!(ChunkStore::open(options).is_err());
-    let identity = || fs::read(cut.path().join("index/IDENTITY")).unwrap();
-    let unfinished = identity();
-
-    let store = open_small(cut.path());
-
-    assert_holds_exactly(&store, &chunks).await;
-    assert_ne!(identity(), unfinished, "the index was made anew");
-}
-
-#[tokio::test]
 async fn a_segment_that_nobody_knows_any_more_is_not_written_over() {
     let (dir, store) = fresh_small();
     put_all(&store, [10 * KIB; 3]).await;
