@@ -13,6 +13,10 @@ use uuid::Uuid;
 
 type Failure = Box<dyn std::error::Error>;
 
+/// Requests allocate a few hundred times each; this costs half of what the system's allocator does.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let config = match Config::load() {

@@ -260,7 +260,7 @@ fn has_crc64(part: &Part) -> bool {
 
 fn digest(part: &Part, algorithm: ChecksumAlgorithm, sealed: bool) -> S3Result<Vec<u8>> {
     // The chunks of a sealed part have checksums of sealed bytes.
-    if algorithm == ChecksumAlgorithm::Crc64Nvme && !sealed {
+    if algorithm == ChecksumAlgorithm::Crc64Nvme && !sealed && !has_crc64(part) {
         let crc = part
             .layout
             .chunks
