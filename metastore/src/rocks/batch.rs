@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::read::Store;
 use super::rows;
-use super::tables::Table;
+use super::tables::{BUCKETS, Table};
 
 /// What RocksDB puts in front of each row in its log: kind, table, two lengths.
 const ROW_HEADER_BYTES: usize = 12;
@@ -34,6 +34,12 @@ impl Batch {
     /// Removes the row under `key`, if there is one.
     pub(super) fn delete<R>(&mut self, table: Table<R>, key: Vec<u8>) {
         self.push(table.name, key, None);
+    }
+
+    /// Whether it changes a bucket.
+    fn changes_buckets(&self) -> bool {
+        let mut operations = self.operations.iter();
+        operations.any(|operation| operation.table == BUCKETS.name)
     }
 
     /// What the batch takes in the log, roughly.
@@ -65,6 +71,10 @@ impl Store {
         }
         let mut options = WriteOptions::default();
         options.set_sync(self.durability.syncs());
-        self.db.write_opt(rows, &options)
+        let written = self.db.write_opt(rows, &options);
+        if batches.iter().any(Batch::changes_buckets) {
+            self.buckets.forget();
+        }
+        written
     }
 }

@@ -1,5 +1,7 @@
 //! Buckets: made, deleted, listed.
 
+use std::sync::Arc;
+
 use super::batch::Batch;
 use super::engine::Engine;
 use super::keys;
@@ -96,11 +98,29 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// `NoSuchBucket`.
-    pub(super) fn expect_bucket(&self, bucket: BucketId) -> Looked<Bucket> {
-        let name = self.get(BUCKET_IDS, &keys::id(bucket.0))?;
-        let name = name.ok_or(MetaError::NoSuchBucket)?;
-        let row = self.get(BUCKETS, &keys::bucket_name(&name))?;
-        Ok(row.ok_or(MetaError::NoSuchBucket)?)
+    pub(super) fn expect_bucket(&self, bucket: BucketId) -> Looked<Arc<Bucket>> {
+        let name = match self.buckets().name_of(bucket) {
+            Some(name) => Some(name),
+            None => self.get(BUCKET_IDS, &keys::id(bucket.0))?,
+        };
+        let found = self.bucket_named(&name.ok_or(MetaError::NoSuchBucket)?)?;
+        Ok(found
+            .filter(|found| found.id == bucket)
+            .ok_or(MetaError::NoSuchBucket)?)
+    }
+
+    /// The bucket of that name.
+    pub(super) fn bucket_named(&self, name: &BucketName) -> Looked<Option<Arc<Bucket>>> {
+        if let Some(known) = self.buckets().named(name) {
+            return Ok(Some(known));
+        }
+        let epoch = self.buckets().epoch();
+        let found = self.get_sized(BUCKETS, &keys::bucket_name(name))?;
+        Ok(found.map(|(bucket, row_bytes)| {
+            let bucket = Arc::new(bucket);
+            self.buckets().keep(&bucket, row_bytes, epoch);
+            bucket
+        }))
     }
 }
 

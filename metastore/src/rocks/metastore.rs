@@ -11,7 +11,7 @@ use super::keys;
 use super::open::{self, OpenError};
 use super::options::RocksOptions;
 use super::read::Store;
-use super::tables::{BODIES, BUCKETS, CHUNKS, CURRENT, PART_SETS, PARTS, UPLOADS};
+use super::tables::{BODIES, CHUNKS, CURRENT, PART_SETS, PARTS, UPLOADS};
 use crate::{
     BodyId, Bucket, BucketId, BucketName, BucketPage, ChunkOwner, ChunkRef, CommitObject,
     CompleteUpload, Completed, DeleteOutcome, DeletedVersion, GcEntry, InlineBody, ListPage,
@@ -75,10 +75,10 @@ impl Metastore for RocksMetastore {
     }
 
     async fn bucket(&self, name: &BucketName) -> MetaResult<Bucket> {
-        self.engine
-            .get(BUCKETS, keys::bucket_name(name))
-            .await?
-            .ok_or(MetaError::NoSuchBucket)
+        let name = name.clone();
+        let found = self.engine.look(move |reader| reader.bucket_named(&name));
+        let bucket = found.await?.ok_or(MetaError::NoSuchBucket)?;
+        Ok(Bucket::clone(&bucket))
     }
 
     async fn delete_bucket(&self, name: &BucketName, now: Timestamp) -> MetaResult<()> {

@@ -23,6 +23,7 @@
 
 mod backup;
 mod batch;
+mod bucket_cache;
 mod buckets;
 mod chunks;
 mod cluster;

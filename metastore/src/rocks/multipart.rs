@@ -27,7 +27,7 @@ impl Engine {
         upload: &Upload,
     ) -> MetaResult<()> {
         let held = vec![self.locks.bucket_stays(bucket).await];
-        self.look(move |reader| reader.expect_bucket(bucket))
+        self.look(move |reader| reader.expect_bucket(bucket).map(drop))
             .await?;
         let mut batch = Batch::default();
         batch.put(

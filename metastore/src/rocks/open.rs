@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use rocksdb::{DB, ErrorKind};
 
+use super::bucket_cache::BucketCache;
 use super::options::{self, RocksOptions};
 use super::read::Store;
 
@@ -133,6 +134,7 @@ pub(super) fn open(path: &Path, given: &RocksOptions) -> Result<Store, OpenError
     Ok(Store {
         db,
         durability: given.durability,
+        buckets: BucketCache::default(),
         _directory_lock: lock,
     })
 }

@@ -10,6 +10,7 @@ use chunkproto::Durability;
 use rocksdb::{ColumnFamily, DB, ErrorKind, ReadOptions, ReadTier};
 use serde::de::DeserializeOwned;
 
+use super::bucket_cache::BucketCache;
 use super::rows;
 use super::tables::Table;
 use crate::MetaError;
@@ -19,6 +20,7 @@ pub(super) struct Store {
     pub(super) db: DB,
     /// When a write is acknowledged.
     pub(super) durability: Durability,
+    pub(super) buckets: BucketCache,
     /// Dropped after the database is closed, as the order of these fields says.
     pub(super) _directory_lock: File,
 }
@@ -67,18 +69,32 @@ impl Store {
 }
 
 impl Reader<'_> {
+    /// The buckets that need no look.
+    pub(super) fn buckets(&self) -> &BucketCache {
+        &self.store.buckets
+    }
+
     /// The row under `key`.
     pub(super) fn get<R: DeserializeOwned>(
         &self,
         table: Table<R>,
         key: &[u8],
     ) -> Looked<Option<R>> {
+        Ok(self.get_sized(table, key)?.map(|(row, _)| row))
+    }
+
+    /// The row under `key`, and how many bytes it has in the database.
+    pub(super) fn get_sized<R: DeserializeOwned>(
+        &self,
+        table: Table<R>,
+        key: &[u8],
+    ) -> Looked<Option<(R, usize)>> {
         let mut options = ReadOptions::default();
         options.set_read_tier(self.tier);
         let family = self.store.family(table.name);
         match self.store.db.get_pinned_cf_opt(family, key, &options) {
             Ok(None) => Ok(None),
-            Ok(Some(bytes)) => Ok(Some(rows::decode(table, &bytes)?)),
+            Ok(Some(bytes)) => Ok(Some((rows::decode(table, &bytes)?, bytes.len()))),
             Err(error) if error.kind() == ErrorKind::Incomplete => Err(Unseen::OnDisk),
             Err(error) => Err(read_error(table, error).into()),
         }

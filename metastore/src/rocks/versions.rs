@@ -129,7 +129,7 @@ impl Reader<'_> {
             false => None,
         };
         Ok(Displacement {
-            bucket_owner: row.owner,
+            bucket_owner: row.owner.clone(),
             versioning,
             current,
             entry,
