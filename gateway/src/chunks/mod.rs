@@ -15,7 +15,7 @@ mod write;
 
 pub use budget::{BudgetExhausted, ByteBudget, BytesReserved};
 pub use http_transport::HttpTransport;
-pub use placement::{NodeView, PlacementRequest, choose_nodes, count_takers};
+pub use placement::{NodeView, PlacementRequest, choose_nodes, count_takers, reserved_bytes};
 pub use plan::{PlannedChunk, SplitPlan};
 pub use read::{BodyReader, ChunkSlice, ReadError, SliceSource, slices_of};
 pub use repair_hints::{HintQueue, RepairHints};

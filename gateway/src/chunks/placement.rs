@@ -83,9 +83,15 @@ pub fn count_takers(nodes: &[NodeView], length_bytes: u64, failed: &[NodeId]) ->
     nodes.iter().filter(takes).count()
 }
 
+/// What new chunks leave free on disks of this size.
+#[must_use]
+pub fn reserved_bytes(capacity_bytes: u64) -> u64 {
+    capacity_bytes / 100 * RESERVED_PERCENT
+}
+
 fn has_room(node: &NodeView, length_bytes: u64) -> bool {
-    let reserved_bytes = node.capacity_bytes / 100 * RESERVED_PERCENT;
-    node.writable && node.free_bytes > length_bytes.saturating_add(reserved_bytes)
+    let needed_bytes = length_bytes.saturating_add(reserved_bytes(node.capacity_bytes));
+    node.writable && node.free_bytes > needed_bytes
 }
 
 /// Smaller is chosen sooner. Data is compared in percent of the disk, so that nodes that are about

@@ -10,10 +10,12 @@ use chunkproto::{ChunkError, ChunkId, JobName, NodeId};
 use futures::{TryStreamExt as _, stream};
 use metastore::{ChunkRef, GcEntry, GcItem, MetaResult, Metastore, NodePhase, Timestamp};
 use tracing::debug;
+use uuid::Uuid;
 
+use super::backup::BackupStatus;
 use super::job::{Job, JobError, Round};
-use crate::chunks::{ChunkTransport, RunningReads};
-use crate::cluster::Membership;
+use crate::chunks::{ChunkTransport, RunningReads, reserved_bytes};
+use crate::cluster::{Membership, NodeState, NodeStatus};
 
 /// Queue rows looked at in one unit.
 const BATCH: usize = 256;
@@ -23,6 +25,10 @@ const PARTS_BATCH: usize = 256;
 const PARALLEL_MAX: usize = 16;
 /// Rest between two rounds through the queue.
 const PERIOD: Duration = Duration::from_secs(5);
+/// What the metadata's backup would name again is spared for so long at most.
+const SPARED_FOR_BACKUP_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Garbage that waits for the backup for longer than this is told of.
+const SPARED_SILENTLY_MAX: Duration = Duration::from_secs(600);
 
 /// Deletes what no row names any longer.
 pub struct GarbageCollector {
@@ -31,6 +37,15 @@ pub struct GarbageCollector {
     membership: Arc<Membership>,
     reads: RunningReads,
     grace: Duration,
+    backup: BackupStatus,
+}
+
+/// Which rows are due.
+struct Due {
+    /// Those that were unlinked before this moment.
+    before: Timestamp,
+    /// So were those before this one, if the metadata's backup were not behind.
+    but_for_backup: Timestamp,
 }
 
 impl GarbageCollector {
@@ -49,7 +64,14 @@ impl GarbageCollector {
             membership,
             reads,
             grace,
+            backup: BackupStatus::default(),
         }
+    }
+
+    /// As it is, but it spares what rows would name again that are restored from this backup.
+    #[must_use]
+    pub fn sparing(self, backup: BackupStatus) -> Self {
+        Self { backup, ..self }
     }
 }
 
@@ -65,8 +87,8 @@ impl Job for GarbageCollector {
 
     /// Goes once through the rows that are due.
     async fn round(&self, round: &Round) -> Result<(), JobError> {
-        let before = self.due_before(round.now());
-        let mut after = None;
+        let due = self.due(round.now());
+        let (before, mut after) = (due.before, None);
         while round.goes_on() {
             let entries = self.metastore.gc_due(before, after, BATCH).await?;
             let Some(last) = entries.last() else {
@@ -80,18 +102,51 @@ impl Job for GarbageCollector {
                 })
                 .await?;
         }
-        Ok(())
+        self.tell_of_a_late_backup(&due).await
     }
 }
 
 impl GarbageCollector {
-    /// Rows unlinked before this moment are due (I3). The grace counts from the oldest running read
-    /// too: it covers the time between a read's look at the row and its begin, between a commit's
-    /// stamp and its commit, and small steps of the clock.
-    fn due_before(&self, now: Timestamp) -> Timestamp {
-        let grace_ms = u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX);
+    /// Which rows are due (I3). The grace counts from the oldest running read too: it covers the time
+    /// between a read's look at the row and its begin, between a commit's stamp and its commit, and
+    /// small steps of the clock.
+    fn due(&self, now: Timestamp) -> Due {
         let oldest = self.reads.oldest().map_or(now, |oldest| oldest.min(now));
-        Timestamp(oldest.0.saturating_sub(grace_ms))
+        let restorable = self.restorable_until(now).min(oldest);
+        Due {
+            before: earlier(restorable, self.grace),
+            but_for_backup: earlier(oldest, self.grace),
+        }
+    }
+
+    /// The moment of which the metadata would be restored: what is unlinked later would be named again.
+    /// While a disk is full no backup can be written, and deleting is the way out.
+    fn restorable_until(&self, now: Timestamp) -> Timestamp {
+        match self.backup.report(now) {
+            Some(report) if !self.membership.status().iter().any(is_full) => {
+                let until = report.restorable_until.unwrap_or(Timestamp(0));
+                until.max(earlier(now, SPARED_FOR_BACKUP_MAX))
+            }
+            _ => now,
+        }
+    }
+
+    /// # Errors
+    /// An alarm while garbage waits for the metadata's backup for long.
+    async fn tell_of_a_late_backup(&self, due: &Due) -> Result<(), JobError> {
+        let before = earlier(due.but_for_backup, SPARED_SILENTLY_MAX);
+        if before <= due.before {
+            return Ok(());
+        }
+        let after = Some((due.before, Uuid::nil()));
+        if self.metastore.gc_due(before, after, 1).await?.is_empty() {
+            return Ok(());
+        }
+        Err(JobError::Alarm(
+            "the metadata's backup is behind, and what was deleted since then is kept: rows that are \
+             restored would name it. See why the job metadata-backup does not go on"
+                .into(),
+        ))
     }
 
     async fn collect(&self, entry: &GcEntry, round: &Round) -> MetaResult<()> {
@@ -171,4 +226,15 @@ impl GarbageCollector {
             }
         }
     }
+}
+
+fn earlier(moment: Timestamp, by: Duration) -> Timestamp {
+    let by_ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+    Timestamp(moment.0.saturating_sub(by_ms))
+}
+
+/// Whether a node is there and has no room for anything new.
+fn is_full(node: &NodeStatus) -> bool {
+    let state = &node.registration.state;
+    node.state == NodeState::Live && state.free_bytes <= reserved_bytes(state.capacity_bytes)
 }

@@ -62,6 +62,10 @@ pub async fn run_jobs(parts: JobParts, config: &JobConfig, stop: watch::Receiver
         parts.reads,
         Duration::from_secs(config.gc_grace),
     );
+    let garbage = match &parts.backup {
+        Some(backup) => garbage.sparing(backup.status.clone()),
+        None => garbage,
+    };
     let backup = backup(
         parts.backup,
         config,

@@ -97,6 +97,12 @@ impl RocksBackup {
             .await
     }
 
+    /// Number of the latest write.
+    #[must_use]
+    pub fn latest(&self) -> u64 {
+        self.store.db.latest_sequence_number()
+    }
+
     /// The writes behind number `after`, in order, until they fill `most_bytes`.
     ///
     /// # Errors

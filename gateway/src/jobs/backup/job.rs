@@ -68,6 +68,9 @@ struct State {
     /// Every write up to this number was shipped, or is in a checkpoint under way; none until there
     /// is one.
     log_at: Option<u64>,
+    /// Whether log is missing behind the newest checkpoint that is whole: what was written since would
+    /// not be restored, and nothing but another checkpoint mends that.
+    has_gap: bool,
     /// Checkpoints that are whole, the newest last.
     checkpoints: Vec<Whole>,
     /// Log since the newest one.
@@ -153,7 +156,7 @@ impl Job for BackupJob {
 
 impl BackupJob {
     fn why_checkpoint(&self, state: &State) -> Option<&'static str> {
-        let (Some(newest), Some(_)) = (state.checkpoints.last(), state.log_at) else {
+        let Some(newest) = state.checkpoints.last().filter(|_| !state.has_gap) else {
             return Some("there is none that the log goes on from");
         };
         let is_gone = |node: &NodeId| self.membership.state(*node) == NodeState::Down;
@@ -170,25 +173,29 @@ impl BackupJob {
         }
     }
 
-    /// Ships what was written since the last time.
+    /// Ships what was written before this was called. What is written meanwhile is for the next time:
+    /// under steady writes there is always more.
     async fn ship_log(
         &self,
         state: &mut MutexGuard<'_, State>,
         round: &Round,
     ) -> Result<(), JobError> {
+        // IMPORTANT: the moment first. What was acknowledged before it has no later number.
+        let (asked_at, latest) = (round.now(), self.source.latest());
         while let Some(after) = state.log_at
             && round.goes_on()
         {
-            let seen_at = round.now();
+            if after >= latest {
+                self.shipped_until(asked_at, state);
+                return Ok(());
+            }
             let piece = match self.source.log_after(after, LOG_BODY_BYTES).await? {
                 LogRead::Piece(piece) => piece,
-                LogRead::Nothing => {
-                    self.shipped_until(seen_at);
-                    return Ok(());
-                }
+                // The next look sees it.
+                LogRead::Nothing => return Ok(()),
                 LogRead::Lost => {
                     warn!("the database's log does not go back far enough to ship it");
-                    state.log_at = None;
+                    (state.log_at, state.has_gap) = (None, true);
                     return Ok(());
                 }
             };
@@ -206,9 +213,12 @@ impl BackupJob {
         Ok(())
     }
 
-    fn shipped_until(&self, moment: Timestamp) {
-        self.status
-            .change(|report| report.restorable_until = Some(moment));
+    fn shipped_until(&self, moment: Timestamp, state: &State) {
+        // Log behind a gap restores nothing.
+        if !state.has_gap {
+            self.status
+                .change(|report| report.restorable_until = Some(moment));
+        }
     }
 
     /// Ships a checkpoint, file by file, and the log in between; then deletes what it replaces.
@@ -260,6 +270,7 @@ impl BackupJob {
             size_bytes,
             nodes,
         });
+        state.has_gap = false;
         self.status.change(|report| {
             report.checkpoint_at = Some(made_at);
             report.checkpoint_bytes = size_bytes;
