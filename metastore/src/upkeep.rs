@@ -187,6 +187,10 @@ pub trait Upkeep: Send + Sync + 'static {
         limit: usize,
     ) -> MetaResult<Vec<NodeChunk>>;
 
+    /// Whether anything of a chunk is to be expected on a node: a row places it there, or a copy waits
+    /// there to be deleted.
+    async fn is_on_node(&self, node: NodeId, chunk: ChunkId) -> MetaResult<bool>;
+
     /// Changes the nodes that a chunk's row names, if they still are those that the caller saw.
     /// Copies on nodes that are no longer named are queued for garbage collection, and stay placed
     /// there until they are collected. The row keeps its revision: to clients nothing has changed.

@@ -115,6 +115,27 @@ impl Copies {
         }
     }
 
+    /// Live nodes beside those that the row names that hold the chunk as the row says.
+    pub(super) async fn elsewhere(&self, chunk: &ChunkRef) -> Vec<NodeId> {
+        let live = self.membership.states().into_iter();
+        let live = live
+            .filter(|(node, state)| *state == NodeState::Live && !chunk.replicas.contains(node));
+        let asked = live.map(async |(node, _)| {
+            let holding = self.ask(node, chunk).await;
+            (holding == Holding::Good).then_some(node)
+        });
+        join_all(asked).await.into_iter().flatten().collect()
+    }
+
+    /// Whether the node may come to be named for the chunk: on another one, a copy waits to be deleted
+    /// and may be gone by then.
+    ///
+    /// # Errors
+    /// What keeps the metadata from being read.
+    pub(super) async fn may_name(&self, chunk: &ChunkRef, node: NodeId) -> MetaResult<bool> {
+        Ok(chunk.replicas.contains(&node) || !self.metastore.is_on_node(node, chunk.id).await?)
+    }
+
     /// The best node for another copy of the chunk beside those on `kept`, whose zones are avoided;
     /// none of `shunned`.
     #[must_use]

@@ -72,6 +72,10 @@ impl Copies {
             let Some(&source) = sources.first() else {
                 return Ok(Relocated::NotNow);
             };
+            if !self.may_name(chunk, target).await? {
+                refused.push(target);
+                continue;
+            }
             match self.copy(chunk, source, target, round).await {
                 Ok(()) => return self.rename(chunk, from, target, round).await,
                 Err(CopyFailure::Source) => {

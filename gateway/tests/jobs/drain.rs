@@ -68,6 +68,22 @@ async fn a_draining_node_gives_everything_to_others_and_may_go_then() {
 }
 
 #[tokio::test]
+async fn a_copy_that_waits_to_be_deleted_is_not_moved_to() {
+    let world = World::new(3).await;
+    let [stays, leaving, waits] = world.nodes.all()[..] else {
+        panic!("three nodes")
+    };
+    let chunk = world.put_chunk_on("cat", &[stays, leaving, waits]).await;
+    world.drop_copy(&chunk, waits).await;
+    world.order(leaving, NodeOrder::Drain).await.unwrap();
+    world.run(&world.drain(2)).await.unwrap();
+    assert_eq!(world.nodes.copied(), []);
+    world.collect_everything().await;
+    world.run(&world.drain(2)).await.unwrap();
+    world.assert_moved_off(leaving, &chunk).await;
+}
+
+#[tokio::test]
 async fn a_draining_node_takes_no_new_chunks_until_it_is_undrained() {
     let world = World::new(3).await;
     let node = world.nodes.all()[0];

@@ -1,12 +1,15 @@
 //! Repair: what lost copies gets them back, the most endangered first, and nothing is made worse.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use chunkproto::NodeId;
 use gateway::chunks::slices_of;
 use gateway::cluster::NodeState;
-use gateway::jobs::JobError;
-use metastore::{ChunkRef, Metastore as _, RepairNeed, Upkeep as _};
+use gateway::jobs::{Job as _, JobError};
+use metastore::{ChunkRef, Metastore as _, RepairNeed, ReplicaChange, Upkeep as _};
 
-use crate::kit::World;
+use crate::kit::{CHUNK_BYTES, World};
 use crate::nodes::{Fault, payload};
 
 impl World {
@@ -29,6 +32,20 @@ impl World {
             .iter()
             .map(|entry| (entry.have, entry.chunk))
             .collect()
+    }
+
+    /// Makes the row name a node less, whose copy waits to be deleted from then on.
+    pub async fn drop_copy(&self, chunk: &ChunkRef, node: NodeId) {
+        let replicas = chunk.replicas.iter().copied();
+        let change = ReplicaChange {
+            chunk: chunk.id,
+            expected: chunk.replicas.clone(),
+            replicas: replicas.filter(|other| *other != node).collect(),
+            now: self.now(),
+        };
+        let fence = self.lease(&"drain".parse().unwrap()).await;
+        let changed = self.metastore.change_replicas(&fence, change);
+        changed.await.unwrap();
     }
 
     /// Where the chunk is by its row, and asserts that each of those nodes has it.
@@ -281,15 +298,76 @@ async fn a_copy_for_an_object_that_was_deleted_meanwhile_is_garbage() {
 }
 
 #[tokio::test]
+async fn a_copy_that_waits_to_be_deleted_is_not_taken_for_a_new_one() {
+    let world = World::new(3).await;
+    let [a, b, c] = world.nodes.all()[..] else {
+        panic!("three nodes")
+    };
+    let chunk = world.put_chunk_on("cat", &[a, b]).await;
+    world.drop_copy(&chunk, b).await;
+    // So that b would be chosen before c.
+    for (node, zone) in [(a, "east"), (b, "west"), (c, "east")] {
+        world.nodes.put_in_zone(node, zone);
+    }
+    world.wait(Duration::from_secs(1));
+    let garbage = Arc::new(world.collector(Duration::ZERO));
+    let round = Arc::new(world.round(world.lease(&garbage.name()).await));
+    world.nodes.before_copies(move || {
+        let (garbage, round) = (Arc::clone(&garbage), Arc::clone(&round));
+        Box::pin(async move { garbage.round(&round).await.unwrap() })
+    });
+    world.queue(&chunk, 1, 3).await;
+    for _ in 0..2 {
+        world.run(&world.repair(3)).await.unwrap();
+        world.good_copies(&chunk).await;
+    }
+    assert_eq!(world.good_copies(&chunk).await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_good_copy_that_the_row_does_not_name_saves_a_chunk() {
+    let world = World::new(3).await;
+    let [a, b, _] = world.nodes.all()[..] else {
+        panic!("three nodes")
+    };
+    let chunk = world.put_chunk_on("cat", &[a]).await;
+    // As after a copy whose commit did not come about.
+    world.nodes.replace(b, chunk.id, payload(CHUNK_BYTES));
+    world.nodes.lose(a, chunk.id);
+    world.queue(&chunk, 0, 2).await;
+    world.run(&world.repair(2)).await.unwrap();
+    let copies = world.good_copies(&chunk).await;
+    assert!(copies.contains(&b) && copies.len() == 2, "{copies:?}");
+    assert_eq!(world.queued().await, []);
+}
+
+#[tokio::test]
+async fn a_good_copy_that_waits_to_be_deleted_is_copied_from_when_it_is_the_last() {
+    let world = World::new(3).await;
+    let [a, b, _] = world.nodes.all()[..] else {
+        panic!("three nodes")
+    };
+    let chunk = world.put_chunk_on("cat", &[a, b]).await;
+    world.drop_copy(&chunk, b).await;
+    world.nodes.lose(a, chunk.id);
+    world.queue(&chunk, 0, 2).await;
+    world.run(&world.repair(2)).await.unwrap();
+    let copies = world.good_copies(&chunk).await;
+    assert!(!copies.contains(&b) && copies.len() == 2, "{copies:?}");
+    world.collect_everything().await;
+    assert_eq!(world.good_copies(&chunk).await.len(), 2);
+}
+
+#[tokio::test]
 async fn an_overtaken_repair_changes_nothing() {
     let world = World::new(3).await;
     let chunk = world.put_chunk("cat", 2).await;
     world.nodes.lose(chunk.replicas[1], chunk.id);
     world.queue(&chunk, 1, 2).await;
     let repair = world.repair(2);
-    let stale = world.round(world.lease(&gateway::jobs::Job::name(&repair)).await);
-    world.lease(&gateway::jobs::Job::name(&repair)).await;
-    let outcome = gateway::jobs::Job::round(&repair, &stale).await;
+    let stale = world.round(world.lease(&repair.name()).await);
+    world.lease(&repair.name()).await;
+    let outcome = repair.round(&stale).await;
     assert!(outcome.is_ok(), "{outcome:?}");
     let found = world.metastore.placements(&[chunk.id]).await.unwrap();
     assert_eq!(found[0].as_ref().unwrap().chunk, chunk);
@@ -298,7 +376,7 @@ async fn an_overtaken_repair_changes_nothing() {
 
 #[tokio::test]
 async fn chunks_that_waited_for_a_node_are_copied_as_soon_as_it_is_given_up() {
-    let down_after = std::time::Duration::from_millis(300);
+    let down_after = Duration::from_millis(300);
     let world = World::giving_up_after(4, down_after).await;
     let chunk = world.put_chunk("cat", 3).await;
     for away in &chunk.replicas[1..] {

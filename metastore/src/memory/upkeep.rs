@@ -70,6 +70,10 @@ impl Upkeep for MemoryMetastore {
         Ok(self.state().node_chunks(node, after, limit))
     }
 
+    async fn is_on_node(&self, node: NodeId, chunk: ChunkId) -> MetaResult<bool> {
+        Ok(self.state().node_chunks.contains(&(node, chunk)))
+    }
+
     async fn change_replicas(&self, fence: &Fence, change: ReplicaChange) -> MetaResult<()> {
         let mut state = self.state();
         state.expect_fence(fence)?;

@@ -6,7 +6,7 @@ use chunkproto::{ChunkId, ChunkInfo, Fence, JobName, NodeId};
 use super::keys;
 use super::metastore::RocksMetastore;
 use super::read::Store;
-use super::tables::JOB_CONTROLS;
+use super::tables::{JOB_CONTROLS, NODE_CHUNKS};
 use crate::{
     GcEntry, JobControl, LeaseAnswer, LeaseRequest, MetaResult, NodeChunk, NodePhase, Placement,
     RepairCounts, RepairEntry, RepairNeed, ReplicaChange, Stray, StrayFate, Timestamp, Upkeep,
@@ -55,6 +55,11 @@ impl Upkeep for RocksMetastore {
         self.engine
             .blocking(move |store| store.node_chunks(node, after, limit))
             .await
+    }
+
+    async fn is_on_node(&self, node: NodeId, chunk: ChunkId) -> MetaResult<bool> {
+        let key = keys::node_chunk(node, chunk);
+        Ok(self.engine.get(NODE_CHUNKS, key).await?.is_some())
     }
 
     async fn change_replicas(&self, fence: &Fence, change: ReplicaChange) -> MetaResult<()> {

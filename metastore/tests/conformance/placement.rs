@@ -23,6 +23,7 @@ crate::on_every_store! {
     a_chunk_of_a_completed_part_is_moved_too,
     whoever_saw_other_replicas_changes_nothing,
     a_node_whose_copy_waits_to_be_deleted_gets_no_replica,
+    a_chunk_is_on_a_node_until_its_copy_there_was_collected,
     a_deleted_chunk_gets_no_replica,
     a_chunk_of_a_noncurrent_version_is_moved_where_it_stands,
     an_overtaken_job_moves_nothing,
@@ -238,6 +239,26 @@ async fn a_node_whose_copy_waits_to_be_deleted_gets_no_replica(store: Store) {
     let refused = store.change_replicas(&fence, back).await;
     assert!(matches!(refused, Err(MetaError::Conflict)), "{refused:?}");
     assert_eq!(nodes_of(&store, chunk.id).await, nodes[1..]);
+}
+
+async fn a_chunk_is_on_a_node_until_its_copy_there_was_collected(store: Store) {
+    let (_, nodes, chunk) = cat(&store).await;
+    let is_on = async || {
+        let mut found = Vec::new();
+        for node in nodes {
+            found.push(store.is_on_node(node, chunk.id).await.unwrap());
+        }
+        found
+    };
+    assert_eq!(is_on().await, [true, true, false]);
+    let fence = fence(&store).await;
+    let moved = change(&chunk, &nodes[1..]);
+    store.change_replicas(&fence, moved).await.unwrap();
+    assert_eq!(is_on().await, [true, true, true]);
+    for entry in garbage(&store).await {
+        store.gc_done(&entry).await.unwrap();
+    }
+    assert_eq!(is_on().await, [false, true, true]);
 }
 
 async fn a_deleted_chunk_gets_no_replica(store: Store) {

@@ -2,7 +2,7 @@
 
 use chunkproto::NodeId;
 use metastore::{ChunkRef, MetaResult};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::jobs::copies::{Changed, Copies, CopyFailure, Holding};
 use crate::jobs::job::Round;
@@ -25,13 +25,16 @@ pub enum Mended {
 struct Patient<'a> {
     chunk: &'a ChunkRef,
     held: Vec<(NodeId, Holding)>,
+    /// Nodes with a good copy that cannot be named, since it waits to be deleted.
+    sources: Vec<NodeId>,
     /// Nodes that did not take a copy.
     refused: Vec<NodeId>,
 }
 
 /// Sees that `chunk` has `wanted` good copies. With `only_last_copies`, leaves chunks alone that have
 /// more than one. A copy that is missing or bad is taken out of the row only once there are `wanted`
-/// good ones (I7); so are good ones beyond that.
+/// good ones (I7); so are good ones beyond that. Where no node that the row names has a good copy, all
+/// others are asked: whoever has one comes to be named, or is copied from.
 ///
 /// # Errors
 /// What keeps the metadata from being read or written.
@@ -45,11 +48,15 @@ pub async fn mend(
     let mut patient = Patient {
         chunk,
         held: copies.examine(chunk).await,
+        sources: Vec::new(),
         refused: Vec::new(),
     };
-    let may_copy = !only_last_copies || patient.good().len() == 1;
+    if patient.kept().is_empty() {
+        patient.look_elsewhere(copies).await?;
+    }
+    let may_copy = !only_last_copies || patient.good().len() <= 1;
     if may_copy {
-        patient.copy_until(wanted, copies, round).await;
+        patient.copy_until(wanted, copies, round).await?;
     }
     let mut replicas = patient.replicas(wanted);
     // A node that was given up and returned brings its copies back.
@@ -66,30 +73,52 @@ pub async fn mend(
 }
 
 impl Patient<'_> {
-    async fn copy_until(&mut self, wanted: usize, copies: &Copies, round: &Round) {
-        for _ in 0..ATTEMPTS_MAX {
-            let good = self.good();
-            if good.len() + self.with(Holding::Awaited).len() >= wanted || !round.goes_on() {
-                return;
+    async fn look_elsewhere(&mut self, copies: &Copies) -> MetaResult<()> {
+        for node in copies.elsewhere(self.chunk).await {
+            warn!(chunk = %self.chunk.id, %node, "the only good copy is on a node that its row does not name");
+            match copies.may_name(self.chunk, node).await? {
+                true => self.set(node, Holding::Good),
+                false => self.sources.push(node),
             }
-            let Some(&source) = good.first() else {
-                return;
+        }
+        Ok(())
+    }
+
+    async fn copy_until(
+        &mut self,
+        wanted: usize,
+        copies: &Copies,
+        round: &Round,
+    ) -> MetaResult<()> {
+        for _ in 0..ATTEMPTS_MAX {
+            let kept = self.kept();
+            if kept.len() >= wanted || !round.goes_on() {
+                break;
+            }
+            let good = self.good();
+            let Some(&source) = good.first().or(self.sources.first()) else {
+                break;
             };
-            let (kept, shunned) = (self.kept(), self.shunned());
-            let Some(target) = copies.choose(self.chunk, &kept, &shunned) else {
-                return;
+            let Some(target) = copies.choose(self.chunk, &kept, &self.shunned()) else {
+                break;
             };
-            if !self.make_room(target, copies, round).await {
+            if !copies.may_name(self.chunk, target).await?
+                || !self.make_room(target, copies, round).await
+            {
                 self.refused.push(target);
                 continue;
             }
             match copies.copy(self.chunk, source, target, round).await {
                 Ok(()) => self.set(target, Holding::Good),
+                Err(CopyFailure::Source) if good.is_empty() => {
+                    self.sources.remove(0);
+                }
                 Err(CopyFailure::Source) => self.set(source, Holding::Nothing),
                 Err(CopyFailure::Target) => self.refused.push(target),
-                Err(CopyFailure::Over) => return,
+                Err(CopyFailure::Over) => break,
             }
         }
+        Ok(())
     }
 
     /// Deletes what stands under the chunk's id on a node and is not the chunk. There is a good copy
