@@ -8,7 +8,7 @@ use chunkproto::{ChunkId, NodeId};
 use gateway::jobs::{JobError, ReconcileJob, ReconcileSettings, StrayLimits};
 use metastore::{Metastore as _, Upkeep as _};
 
-use crate::kit::World;
+use crate::kit::{CHUNK_BYTES, World};
 use crate::nodes::payload;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -18,8 +18,12 @@ const MANY: usize = 101;
 
 impl World {
     fn reconcile(&self) -> ReconcileJob {
+        self.reconcile_with(2)
+    }
+
+    fn reconcile_with(&self, replicas: u8) -> ReconcileJob {
         let settings = ReconcileSettings {
-            replicas: 2,
+            replicas,
             every: Duration::ZERO,
             strays: StrayLimits {
                 age: DAY,
@@ -123,9 +127,7 @@ async fn a_copy_that_a_row_comes_to_name_is_no_orphan() {
     let chunk = world.put_chunk_on("cat", &world.nodes.all()[..1]).await;
     let other = world.nodes.all()[1];
     // As after a repair that was cut off between its copy and its commit.
-    world
-        .nodes
-        .replace(other, chunk.id, payload(crate::kit::CHUNK_BYTES));
+    world.nodes.replace(other, chunk.id, payload(CHUNK_BYTES));
     let reconcile = world.reconcile();
     world.wait(2 * DAY);
     world.run(&reconcile).await.unwrap();
@@ -144,6 +146,54 @@ async fn a_copy_that_a_row_comes_to_name_is_no_orphan() {
     world.run(&reconcile).await.unwrap();
     assert_eq!(world.strays(other).await, (0, 0));
     assert_eq!(world.copies(chunk.id), 2);
+}
+
+#[tokio::test]
+async fn the_last_good_copy_of_a_chunk_is_no_orphan() {
+    let world = World::new(2).await;
+    let [named, other] = world.nodes.all()[..] else {
+        panic!("two nodes")
+    };
+    let chunk = world.put_chunk_on("cat", &[named]).await;
+    world.nodes.replace(other, chunk.id, payload(CHUNK_BYTES));
+    let reconcile = world.reconcile();
+    world.wait(2 * DAY);
+    world.run(&reconcile).await.unwrap();
+    world.nodes.lose(named, chunk.id);
+    for _ in 0..2 {
+        world.wait(2 * WEEK);
+        world.run(&reconcile).await.unwrap();
+        world.collect_everything().await;
+    }
+    world.run(&world.repair(2)).await.unwrap();
+    assert_eq!(world.strays(other).await, (0, 0));
+    assert!(world.good_copies(&chunk).await.contains(&other));
+}
+
+#[tokio::test]
+async fn a_copy_in_quarantine_is_not_deleted_while_its_chunk_lacks_others() {
+    let world = World::new(2).await;
+    let [named, other] = world.nodes.all()[..] else {
+        panic!("two nodes")
+    };
+    // A row that is complete, with a copy too many.
+    let chunk = world.put_chunk_on("cat", &[named]).await;
+    world.nodes.replace(other, chunk.id, payload(CHUNK_BYTES));
+    let reconcile = world.reconcile_with(1);
+    for time in [2 * DAY, 2 * DAY] {
+        world.wait(time);
+        world.run(&reconcile).await.unwrap();
+    }
+    assert_eq!(world.strays(other).await, (1, 1));
+
+    world.nodes.lose(named, chunk.id);
+    world.wait(2 * WEEK);
+    world.run(&reconcile).await.unwrap();
+    assert_eq!(world.strays(other).await, (1, 1));
+    world.run(&world.repair(1)).await.unwrap();
+    assert_eq!(world.good_copies(&chunk).await, [named]);
+    world.run(&reconcile).await.unwrap();
+    assert_eq!(world.strays(other).await, (0, 0));
 }
 
 #[tokio::test]

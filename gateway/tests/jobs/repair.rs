@@ -49,7 +49,7 @@ impl World {
     }
 
     /// Where the chunk is by its row, and asserts that each of those nodes has it.
-    async fn good_copies(&self, chunk: &ChunkRef) -> Vec<NodeId> {
+    pub async fn good_copies(&self, chunk: &ChunkRef) -> Vec<NodeId> {
         let found = self.metastore.placements(&[chunk.id]).await.unwrap();
         let named = found[0].clone().unwrap().chunk.replicas;
         for node in &named {

@@ -224,7 +224,7 @@ impl Comparison<'_> {
     }
 }
 
-fn info_of(chunk: &ChunkRef) -> ChunkInfo {
+pub fn info_of(chunk: &ChunkRef) -> ChunkInfo {
     ChunkInfo {
         id: chunk.id,
         length_bytes: chunk.length_bytes,

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::compare::{CompareError, Compared, Comparison};
-use super::strays::{Dealt, StrayLimits, deal_with_strays};
+use super::strays::{Dealt, StrayLimits, StraysOf};
 use crate::cluster::Episode;
 use crate::jobs::copies::Copies;
 use crate::jobs::job::{Job, JobError, Round};
@@ -46,6 +46,8 @@ struct Last {
     episode: Episode,
     at: Instant,
     compared: Compared,
+    /// What became of its strays, and when.
+    strays: Option<(Instant, Dealt)>,
 }
 
 impl ReconcileJob {
@@ -109,6 +111,7 @@ impl ReconcileJob {
             episode,
             at: began,
             compared,
+            strays: None,
         };
         self.last().insert(node, last);
         Ok(true)
@@ -119,20 +122,47 @@ impl ReconcileJob {
         let compared: Vec<_> = self
             .last()
             .iter()
-            .map(|(node, last)| (*node, last.compared.placed))
+            .map(|(node, last)| (*node, *last))
             .collect();
         let mut alarms = Vec::new();
-        for (node, placed) in compared {
-            let limits = self.settings.strays;
-            let dealt = deal_with_strays(&self.copies, node, placed, limits, round).await?;
+        for (node, last) in compared {
+            let dealt = match last.strays {
+                Some((at, dealt)) if at.elapsed() < self.settings.strays.period() => dealt,
+                _ => {
+                    self.deal_with_strays_of(node, last.compared.placed, round)
+                        .await?
+                }
+            };
             if let Dealt::TooMany { strays, placed } = dealt {
                 alarms.push(format!(
-                    "{strays} chunks on the chunk server {node} are named by no row, beside {placed} \
-                     that are"
+                    "{strays} chunks or more on the chunk server {node} are named by no row, beside \
+                     {placed} that are"
                 ));
             }
         }
         Ok((!alarms.is_empty()).then(|| alarms.join("; ")))
+    }
+
+    async fn deal_with_strays_of(
+        &self,
+        node: NodeId,
+        placed: u64,
+        round: &Round,
+    ) -> Result<Dealt, MetaError> {
+        let began = Instant::now();
+        let strays = StraysOf {
+            copies: &self.copies,
+            node,
+            placed,
+            limits: self.settings.strays,
+            wanted: self.settings.replicas,
+            round,
+        };
+        let dealt = strays.deal().await?;
+        if let Some(last) = self.last().get_mut(&node).filter(|_| round.goes_on()) {
+            last.strays = Some((began, dealt));
+        }
+        Ok(dealt)
     }
 
     fn last(&self) -> MutexGuard<'_, HashMap<NodeId, Last>> {

@@ -1,18 +1,22 @@
 //! Chunks that no row places on their node: old enough they go into quarantine, later they become
-//! garbage. Where too many of a node's chunks look like that, nothing is touched: then the metadata
-//! is the likelier culprit.
+//! garbage. A copy that its chunk cannot do without is no stray: the row comes to name it. Where too
+//! many of a node's chunks look like strays, nothing is touched: then the metadata is the likelier
+//! culprit.
 
 use std::time::Duration;
 
 use chunkproto::NodeId;
-use metastore::{MetaError, MetaResult, Stray, StrayFate, Timestamp};
+use metastore::{ChunkRef, MetaError, MetaResult, RepairNeed, Stray, StrayFate, Timestamp};
 use tracing::{info, warn};
 
-use crate::jobs::copies::Copies;
+use super::compare::info_of;
+use crate::jobs::copies::{Copies, Holding};
 use crate::jobs::job::Round;
 
 /// Strays read at a time.
 const PAGE: usize = 1000;
+/// Longest rest between two looks at the strays of a node.
+const PERIOD_MAX: Duration = Duration::from_secs(60);
 /// So many strays are few on any node, whatever the percentage says.
 const FEW: u64 = 100;
 
@@ -27,6 +31,13 @@ pub struct StrayLimits {
     pub limit_percent: u8,
 }
 
+impl StrayLimits {
+    /// The strays of a node are looked at again after this, or when it was compared again.
+    pub fn period(&self) -> Duration {
+        PERIOD_MAX.min(self.age.min(self.quarantine) / 10)
+    }
+}
+
 /// What became of a node's strays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dealt {
@@ -34,79 +45,143 @@ pub enum Dealt {
     Well,
     /// There are so many that none was touched.
     TooMany {
-        /// Strays.
+        /// Strays that were counted until then.
         strays: u64,
         /// Chunks that rows place on the node.
         placed: u64,
     },
 }
 
-/// Deals with the strays of a node on which rows place `placed` chunks.
-pub async fn deal_with_strays(
-    copies: &Copies,
-    node: NodeId,
-    placed: u64,
-    limits: StrayLimits,
-    round: &Round,
-) -> MetaResult<Dealt> {
-    let strays = confirmed(copies, node, round).await?;
-    let count = strays.len() as u64;
-    let most = (placed.saturating_add(count) / 100).saturating_mul(limits.limit_percent.into());
-    if count > most.max(FEW) {
-        return Ok(Dealt::TooMany {
-            strays: count,
-            placed,
-        });
-    }
-    for stray in strays {
-        if !round.goes_on() {
-            break;
-        }
-        deal_with(copies, node, &stray, limits, round).await?;
-    }
-    Ok(Dealt::Well)
+/// A node whose strays are dealt with.
+pub struct StraysOf<'a> {
+    pub copies: &'a Copies,
+    pub node: NodeId,
+    /// Chunks that rows place on it.
+    pub placed: u64,
+    pub limits: StrayLimits,
+    /// Replicas that each chunk should have.
+    pub wanted: u8,
+    pub round: &'a Round,
 }
 
-/// The strays of a node that are still strays; the others are spared.
-async fn confirmed(copies: &Copies, node: NodeId, round: &Round) -> MetaResult<Vec<Stray>> {
-    let (mut strays, mut after) = (Vec::new(), None);
-    let metastore = &copies.metastore;
-    while round.goes_on() {
-        let page = metastore.strays(node, after, PAGE).await?;
-        let Some(last) = page.last() else {
-            break;
-        };
-        after = Some(last.chunk.id);
-        let ids: Vec<_> = page.iter().map(|stray| stray.chunk.id).collect();
-        let placements = metastore.placements(&ids).await?;
-        for (stray, placed) in page.into_iter().zip(placements) {
-            if placed.is_some_and(|placed| placed.chunk.replicas.contains(&node)) {
-                let spared = StrayFate::Spared;
-                metastore
-                    .end_stray(round.fence(), node, stray.chunk.id, spared)
-                    .await?;
-            } else {
-                strays.push(stray);
+impl StraysOf<'_> {
+    /// Deals with all of them, or with none.
+    ///
+    /// # Errors
+    /// What keeps the metadata from being read or written.
+    pub async fn deal(&self) -> MetaResult<Dealt> {
+        let strays = self.count().await?;
+        if strays > self.most(strays) {
+            let placed = self.placed;
+            return Ok(Dealt::TooMany { strays, placed });
+        }
+        let mut after = None;
+        while self.round.goes_on() {
+            let metastore = &self.copies.metastore;
+            let mut page = metastore.strays(self.node, after, PAGE).await?;
+            let Some(last) = page.last() else {
+                break;
+            };
+            after = Some(last.chunk.id);
+            page.retain(|stray| self.is_due(stray));
+            for (stray, placed) in self.with_places(page).await? {
+                if !self.round.goes_on() {
+                    break;
+                }
+                if !self.is_needed(&stray, placed.as_ref()).await? {
+                    self.send_on(&stray).await?;
+                }
             }
         }
+        Ok(Dealt::Well)
     }
-    Ok(strays)
-}
 
-async fn deal_with(
-    copies: &Copies,
-    node: NodeId,
-    stray: &Stray,
-    limits: StrayLimits,
-    round: &Round,
-) -> MetaResult<()> {
-    let (metastore, now, chunk) = (&copies.metastore, round.now(), stray.chunk.id);
-    match stray.quarantined_at {
-        None if is_past(stray.since, limits.age, now) => {
-            let quarantined = metastore
-                .quarantine_stray(round.fence(), node, chunk, now)
-                .await;
-            match quarantined {
+    /// How many are still strays, counted until there are too many; the others are spared.
+    async fn count(&self) -> MetaResult<u64> {
+        let (mut count, mut after) = (0, None);
+        let metastore = &self.copies.metastore;
+        while self.round.goes_on() && count <= self.most(count) {
+            let page = metastore.strays(self.node, after, PAGE).await?;
+            let Some(last) = page.last() else {
+                break;
+            };
+            after = Some(last.chunk.id);
+            for (stray, placed) in self.with_places(page).await? {
+                if placed.is_some_and(|placed| placed.replicas.contains(&self.node)) {
+                    let spared = StrayFate::Spared;
+                    metastore
+                        .end_stray(self.round.fence(), self.node, stray.chunk.id, spared)
+                        .await?;
+                } else {
+                    count += 1;
+                }
+            }
+        }
+        Ok(count)
+    }
+
+    /// So many of `count` strays are no reason to doubt the metadata.
+    fn most(&self, count: u64) -> u64 {
+        let all = self.placed.saturating_add(count);
+        let percent = u64::from(self.limits.limit_percent);
+        (all.saturating_mul(percent) / 100).max(FEW)
+    }
+
+    /// Strays, each with where its chunk is by the row that names it elsewhere, if one does.
+    async fn with_places(&self, page: Vec<Stray>) -> MetaResult<Vec<(Stray, Option<ChunkRef>)>> {
+        let ids: Vec<_> = page.iter().map(|stray| stray.chunk.id).collect();
+        let placements = self.copies.metastore.placements(&ids).await?;
+        let chunks = placements.into_iter().map(|placed| Some(placed?.chunk));
+        Ok(page.into_iter().zip(chunks).collect())
+    }
+
+    /// Whether it has been what it is for long enough.
+    fn is_due(&self, stray: &Stray) -> bool {
+        let now = self.round.now();
+        match stray.quarantined_at {
+            None => is_past(stray.since, self.limits.age, now),
+            Some(at) => is_past(at, self.limits.quarantine, now),
+        }
+    }
+
+    /// Whether the chunk has too few good copies without this one. Then the row comes to name it, or
+    /// repair copies from it, and it stays until that is done.
+    async fn is_needed(&self, stray: &Stray, placed: Option<&ChunkRef>) -> MetaResult<bool> {
+        let Some(chunk) = placed.filter(|chunk| info_of(chunk) == stray.chunk) else {
+            return Ok(false);
+        };
+        let held = self.copies.examine(chunk).await;
+        let is_good = |(_, holding): &&(NodeId, Holding)| *holding == Holding::Good;
+        let good = held.iter().filter(is_good).count();
+        if good >= usize::from(self.wanted) {
+            return Ok(false);
+        }
+        match self.copies.ask(self.node, chunk).await {
+            Holding::Nothing | Holding::Other => return Ok(false),
+            Holding::Good if stray.quarantined_at.is_none() => {
+                let mut replicas = chunk.replicas.clone();
+                replicas.push(self.node);
+                self.copies.name(chunk, replicas, self.round).await?;
+            }
+            Holding::Good | Holding::Unreadable | Holding::Awaited | Holding::Lost => {}
+        }
+        let need = RepairNeed {
+            chunk: chunk.id,
+            length_bytes: chunk.length_bytes,
+            wanted: self.wanted,
+            have: u8::try_from(good).unwrap_or(u8::MAX),
+            since: self.round.now(),
+        };
+        self.copies.metastore.queue_repairs(vec![need]).await?;
+        Ok(true)
+    }
+
+    /// Into quarantine, or from there into the garbage.
+    async fn send_on(&self, stray: &Stray) -> MetaResult<()> {
+        let (metastore, fence) = (&self.copies.metastore, self.round.fence());
+        let (node, chunk, now) = (self.node, stray.chunk.id, self.round.now());
+        if stray.quarantined_at.is_none() {
+            return match metastore.quarantine_stray(fence, node, chunk, now).await {
                 Ok(()) => {
                     info!(%node, %chunk, "a chunk that no row names is in quarantine");
                     Ok(())
@@ -114,18 +189,13 @@ async fn deal_with(
                 // A row has come to place it there, or an older copy waits to be deleted.
                 Err(MetaError::Conflict) => Ok(()),
                 Err(error) => Err(error),
-            }
+            };
         }
-        Some(at) if is_past(at, limits.quarantine, now) => {
-            warn!(%node, %chunk, "a chunk that no row names is deleted");
-            let garbage = StrayFate::Garbage(now);
-            metastore
-                .end_stray(round.fence(), node, chunk, garbage)
-                .await?;
-            round.progress().done(stray.chunk.length_bytes);
-            Ok(())
-        }
-        _ => Ok(()),
+        warn!(%node, %chunk, "a chunk that no row names is deleted");
+        let garbage = StrayFate::Garbage(now);
+        metastore.end_stray(fence, node, chunk, garbage).await?;
+        self.round.progress().done(stray.chunk.length_bytes);
+        Ok(())
     }
 }
 
