@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use crate::{ChunkError, ChunkId, ChunkInfo};
+use crate::{ChunkError, ChunkId, ChunkInfo, NodeId};
 
 /// Path of the chunks on a chunk server; `/{id}` names one.
 pub const CHUNKS_PATH: &str = "/v1/chunks";
@@ -17,6 +17,9 @@ pub const HEARTBEAT_PATH: &str = "/internal/v1/heartbeat";
 pub const OWNER_HEADER: &str = "x-sextant-owner";
 /// Header of a DELETE or copy on behalf of a background job: its [`Fence`](crate::Fence).
 pub const FENCE_HEADER: &str = "x-sextant-fence";
+/// Header of every call to a chunk server: the [`NodeId`] that the caller means. A server with another
+/// identity, at an address that was once that node's, answers 421. Without it, any server will do.
+pub const NODE_HEADER: &str = "x-sextant-node";
 /// Header of a chunk GET or HEAD response: the whole chunk's [`Crc64`](crate::Crc64).
 pub const CRC64_HEADER: &str = "x-sextant-crc64";
 /// Header of a chunk GET or HEAD response: the whole chunk's length.
@@ -29,6 +32,9 @@ pub const LIST_LIMIT_MAX: usize = 10_000;
 pub struct CopyRequest {
     /// Base URL of the node that has the chunk.
     pub source: String,
+    /// Which node that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_node: Option<NodeId>,
 }
 
 /// A page of a node's chunks in id order.
@@ -76,7 +82,7 @@ fn word_of_status(status: StatusCode) -> &'static str {
         StatusCode::GONE => "corrupt",
         StatusCode::INSUFFICIENT_STORAGE => "full",
         StatusCode::SERVICE_UNAVAILABLE => "refused",
-        StatusCode::BAD_GATEWAY => "unreachable",
+        StatusCode::BAD_GATEWAY | StatusCode::MISDIRECTED_REQUEST => "unreachable",
         StatusCode::UNPROCESSABLE_ENTITY => "bad_body",
         StatusCode::CONFLICT => "conflict",
         StatusCode::BAD_REQUEST => "invalid",

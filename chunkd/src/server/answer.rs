@@ -1,7 +1,8 @@
 //! Answers: the one way from a result to an HTTP response.
 
 use bytes::Bytes;
-use chunkproto::{ChunkError, wire};
+use chunkproto::wire::{self, ErrorBody};
+use chunkproto::{ChunkError, NodeId};
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Full};
@@ -44,6 +45,15 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
 pub(super) fn error(error: &ChunkError) -> Answer {
     let (status, body) = wire::error_to_wire(error);
     json(status, &body)
+}
+
+/// The answer to a call that was meant for another node: to the caller, that one is unreachable.
+pub(super) fn misdirected(meant: NodeId, own: NodeId) -> Answer {
+    let body = ErrorBody {
+        error: "unreachable".into(),
+        detail: format!("this is node {own}, and node {meant} was called"),
+    };
+    json(StatusCode::MISDIRECTED_REQUEST, &body)
 }
 
 /// An answer with a body in the making.

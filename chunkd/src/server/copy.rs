@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use chunkproto::wire::{
-    CHUNKS_PATH, CRC64_HEADER, CopyRequest, ErrorBody, LENGTH_HEADER, OWNER_HEADER, error_from_wire,
+    CHUNKS_PATH, CRC64_HEADER, CopyRequest, ErrorBody, LENGTH_HEADER, NODE_HEADER, OWNER_HEADER,
+    error_from_wire,
 };
 use chunkproto::{
     ChunkError, ChunkId, ChunkPut, ChunkResult, ChunkStream, ClusterSecret, Crc64, OwnerHint,
@@ -46,9 +47,9 @@ pub(super) async fn copy(
 ) -> ChunkResult<Answer> {
     let _admitted = admit(service, request.headers()).await?;
     let request = body::collect_short(request.into_body()).await?;
-    let CopyRequest { source } = serde_json::from_slice(&request)
+    let from: CopyRequest = serde_json::from_slice(&request)
         .map_err(|error| ChunkError::Invalid(format!("the copy request: {error}")))?;
-    let Fetched { put, crc64, body } = service.copier.fetch(&source, id).await?;
+    let Fetched { put, crc64, body } = service.copier.fetch(&from, id).await?;
     let receipt = service
         .node
         .put(put, body::verified(id, body, crc64))
@@ -75,7 +76,8 @@ impl CopyClient {
         }
     }
 
-    async fn fetch(&self, source: &str, id: ChunkId) -> ChunkResult<Fetched> {
+    async fn fetch(&self, from: &CopyRequest, id: ChunkId) -> ChunkResult<Fetched> {
+        let source = &from.source;
         let url = format!("{}{CHUNKS_PATH}/{id}", source.trim_end_matches('/'));
         let url = reqwest::Url::parse(&url)
             .ok()
@@ -84,10 +86,13 @@ impl CopyClient {
         let source = source.to_owned();
         let unreachable =
             move |error: reqwest::Error| ChunkError::Unreachable(format!("{source}: {error}"));
-        let request = self
+        let mut request = self
             .http
             .get(url)
             .header(header::AUTHORIZATION, &self.authorization);
+        if let Some(node) = from.source_node {
+            request = request.header(NODE_HEADER, node.to_string());
+        }
         let response = request.send().await.map_err(&unreachable)?;
         if response.status() != StatusCode::OK {
             let status = response.status();

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
-use chunkproto::wire::{CHUNKS_PATH, ErrorBody, INVENTORY_PATH};
-use chunkproto::{ChunkError, ChunkId, ClusterSecret};
+use chunkproto::wire::{CHUNKS_PATH, ErrorBody, INVENTORY_PATH, NODE_HEADER};
+use chunkproto::{ChunkError, ChunkId, ClusterSecret, NodeId};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 
@@ -72,6 +72,12 @@ pub(super) async fn answer(
 }
 
 async fn dispatch(service: &Service, route: Route, request: Request<Incoming>) -> Answer {
+    let own = service.node.node_id();
+    match chunks::parsed::<NodeId>(request.headers(), NODE_HEADER) {
+        Ok(Some(meant)) if meant != own => return answer::misdirected(meant, own),
+        Ok(_) => {}
+        Err(error) => return answer::error(&error),
+    }
     let result = match route {
         Route::Health => Ok(health(&service.node.state())),
         Route::Ready => Ok(ready(&service.node.state())),

@@ -151,6 +151,7 @@ async fn without_the_secret_only_health_ready_and_metrics_answer() {
         client.delete(&url),
         client.post(format!("{url}/copy")).json(&CopyRequest {
             source: server.url.clone(),
+            source_node: None,
         }),
         client.get(format!("{}/v1/chunks", server.url)),
         client
@@ -230,6 +231,7 @@ async fn requests_that_make_no_sense_are_refused_with_a_reason() {
         (
             client.post(format!("{url}/copy")).json(&CopyRequest {
                 source: "ftp://x".into(),
+                source_node: None,
             }),
             400,
             "ftp",
@@ -343,6 +345,7 @@ async fn a_chunk_is_copied_from_node_to_node() {
         request
             .json(&CopyRequest {
                 source: source.to_owned(),
+                source_node: None,
             })
             .send()
     };
@@ -379,6 +382,7 @@ async fn a_copy_of_a_rotten_chunk_keeps_nothing() {
         .with_secret();
     let request = request.json(&CopyRequest {
         source: from.url.clone(),
+        source_node: None,
     });
     let error = chunk_error(id, request.send().await.unwrap()).await;
     assert!(matches!(error, ChunkError::Unreachable(_)), "{error}");
@@ -408,7 +412,10 @@ async fn a_copy_whose_bytes_are_not_what_the_source_declared_keeps_nothing() {
         let _ = socket.read_to_end(&mut request).await;
     });
     let request = Client::new().post(format!("{}/copy", to.chunk_url(id)));
-    let request = request.with_secret().json(&CopyRequest { source });
+    let request = request.with_secret().json(&CopyRequest {
+        source,
+        source_node: None,
+    });
     let error = chunk_error(id, request.send().await.unwrap()).await;
     assert!(matches!(error, ChunkError::BadBody(_)), "{error}");
     assert!(matches!(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chunkproto::wire::{
     CHUNKS_PATH, CRC64_HEADER, CopyRequest, ErrorBody, FENCE_HEADER, INVENTORY_PATH, LENGTH_HEADER,
-    LIST_LIMIT_MAX, ListPage, OWNER_HEADER, error_from_wire,
+    LIST_LIMIT_MAX, ListPage, NODE_HEADER, OWNER_HEADER, error_from_wire,
 };
 use chunkproto::{
     ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult,
@@ -77,7 +77,9 @@ impl HttpTransport {
     fn call(&self, method: Method, node: NodeId, path: &str) -> ChunkResult<RequestBuilder> {
         let address = self.address(node)?;
         let request = self.client.request(method, format!("{address}{path}"));
-        Ok(request.header(AUTHORIZATION, &self.authorization))
+        Ok(request
+            .header(AUTHORIZATION, &self.authorization)
+            .header(NODE_HEADER, node.to_string()))
     }
 
     fn address(&self, node: NodeId) -> ChunkResult<String> {
@@ -176,6 +178,7 @@ impl ChunkTransport for HttpTransport {
     ) -> ChunkResult<ChunkReceipt> {
         let body = CopyRequest {
             source: self.address(source)?,
+            source_node: Some(source),
         };
         let request = self
             .request(Method::POST, target, &format!("{chunk}/copy"))?

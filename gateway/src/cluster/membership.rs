@@ -76,17 +76,36 @@ impl Membership {
             return Err(RegisterError::Removed(id));
         }
         let mut members = self.write();
+        let address = registration.address.clone();
+        let taken_in = Self::take_in(&mut members, registration, voice, phase, self.patience);
+        if taken_in.is_ok() && voice == Voice::Heard && !address.is_empty() {
+            // Whoever is there now, the others are no longer.
+            let others = members.iter_mut().filter(|(other, _)| **other != id);
+            let there = others.filter(|(_, other)| other.registration.address == address);
+            there.for_each(|(_, other)| other.doubt());
+        }
+        taken_in
+    }
+
+    fn take_in(
+        members: &mut HashMap<NodeId, Member>,
+        registration: Registration,
+        voice: Voice,
+        phase: NodePhase,
+        patience: Patience,
+    ) -> Result<(), RegisterError> {
+        let id = registration.node_id;
         match members.get_mut(&id) {
             // A clock that went back makes an honest restart look older; the run before it is silent.
             Some(member)
                 if registration.incarnation < member.registration.incarnation
-                    && member.state(self.patience) == NodeState::Live =>
+                    && member.state(patience) == NodeState::Live =>
             {
                 Err(RegisterError::Superseded(id))
             }
             Some(member) => {
                 member.registration = registration;
-                member.hear(voice, self.patience);
+                member.hear(voice, patience);
                 Ok(())
             }
             None => {
@@ -346,6 +365,21 @@ mod tests {
         membership.register(node.clone()).unwrap();
         assert_eq!(membership.state(node.node_id), NodeState::Down);
         assert_eq!(membership.state(NodeId::generate()), NodeState::Down);
+    }
+
+    #[tokio::test]
+    async fn a_node_whose_address_another_one_has_now_is_suspect() {
+        let membership = Membership::new(Patience::default());
+        let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
+        let former = registration(first);
+        membership.register(former.clone()).unwrap();
+        let newcomer = Registration {
+            node_id: NodeId::generate(),
+            ..registration(second)
+        };
+        membership.register(newcomer.clone()).unwrap();
+        assert_eq!(membership.state(former.node_id), NodeState::Suspect);
+        assert_eq!(membership.state(newcomer.node_id), NodeState::Live);
     }
 
     #[tokio::test]

@@ -23,6 +23,7 @@ use uuid::Uuid;
 struct Fixture {
     transport: Box<dyn ChunkTransport>,
     nodes: [NodeId; 2],
+    membership: Arc<Membership>,
     _servers: JoinSet<()>,
     _dirs: [TempDir; 2],
 }
@@ -39,6 +40,7 @@ async fn embedded() -> Fixture {
     Fixture {
         nodes: [stores[0].node_id(), stores[1].node_id()],
         transport: Box::new(EmbeddedTransport::new(&stores)),
+        membership: Arc::new(Membership::new(Patience::default())),
         _servers: JoinSet::new(),
         _dirs: dirs,
     }
@@ -77,11 +79,41 @@ async fn http() -> Fixture {
         ));
     }
     Fixture {
-        transport: Box::new(HttpTransport::new(membership, &secret).unwrap()),
+        transport: Box::new(HttpTransport::new(Arc::clone(&membership), &secret).unwrap()),
+        membership,
         nodes,
         _servers: servers,
         _dirs: dirs,
     }
+}
+
+#[tokio::test]
+async fn a_server_at_another_nodes_address_takes_nothing_for_it() {
+    let fixture = http().await;
+    let [server, other] = fixture.nodes;
+    let put = fixture.store(&payload(10)).await;
+    // A node that was there before, as this gateway knows it still.
+    let before = NodeId::generate();
+    fixture.know(before, server);
+    let elsewhere = put_of(10);
+    let transport = &fixture.transport;
+    let stored = transport.put(before, elsewhere.clone(), body(&payload(10)));
+    let refusals = [
+        stored.await.err(),
+        transport.head(before, put.id).await.err(),
+        transport.get(before, put.id, None).await.err(),
+        transport.delete(before, put.id, None).await.err(),
+        transport.copy(other, put.id, before, None).await.err(),
+        transport.list(before, None, 9).await.err(),
+    ];
+    for refusal in refusals {
+        assert!(
+            matches!(refusal, Some(ChunkError::Unreachable(_))),
+            "{refusal:?}"
+        );
+    }
+    assert!(transport.head(server, put.id).await.is_ok());
+    assert!(transport.head(server, elsewhere.id).await.is_err());
 }
 
 fn put_of(length: usize) -> ChunkPut {
@@ -122,6 +154,18 @@ impl Fixture {
             .await;
         assert_eq!(stored.unwrap().crc64, Crc64::of(bytes));
         put
+    }
+
+    /// Makes the gateway believe that `node` is where `there` is.
+    fn know(&self, node: NodeId, there: NodeId) {
+        let nodes = self.membership.status();
+        let mut known = nodes.into_iter().map(|known| known.registration);
+        let there = known.find(|known| known.node_id == there).unwrap();
+        let known = Registration {
+            node_id: node,
+            ..there
+        };
+        self.membership.remember(known).unwrap();
     }
 
     async fn read(&self, node: NodeId, chunk: ChunkId, range: Option<ByteRange>) -> Vec<u8> {
