@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use rocksdb::ErrorKind;
 use rocksdb::checkpoint::Checkpoint as RocksCheckpoint;
+use uuid::Uuid;
 
 use super::log_piece::LogPiece;
 use super::metastore::RocksMetastore;
@@ -95,6 +96,12 @@ impl RocksBackup {
     pub async fn remove_checkpoint(&self) -> MetaResult<()> {
         self.blocking(|backup| backup.remove().map_err(unavailable))
             .await
+    }
+
+    /// Which store it is: another directory's is another one, a restored one too.
+    #[must_use]
+    pub fn identity(&self) -> Uuid {
+        self.store.identity
     }
 
     /// Number of the latest write.

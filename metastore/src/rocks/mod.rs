@@ -31,6 +31,7 @@ mod committer;
 mod cursor;
 mod engine;
 mod gc;
+mod identity;
 mod keys;
 mod leases;
 mod listing;

@@ -1,5 +1,5 @@
 //! The store's directory: `lock`, held while the store is open; `format`, which says what the
-//! directory is; `db`, which is RocksDB's. Nothing is touched in a directory that is not ours.
+//! directory is; `identity`, which store it is; `db`, which is RocksDB's. Nothing is touched in a directory that is not ours.
 //!
 //! A first start may be cut off at any step and done again: the marker says "being made" before
 //! there is a database, and names the format once the database is whole. No row is written, so
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rocksdb::{DB, ErrorKind};
 
 use super::bucket_cache::BucketCache;
+use super::identity;
 use super::options::{self, RocksOptions};
 use super::read::Store;
 
@@ -21,7 +22,7 @@ const FORMAT: &str = "sextant metastore 1\n";
 /// What stands there until the first start has come to its end.
 const BEING_MADE: &str = "sextant metastore 1, being made\n";
 const FORMAT_FILE: &str = "format";
-/// The next `format`, until it is whole.
+/// The next `format` or other short file, until it is whole.
 const FORMAT_NEW_FILE: &str = "format.new";
 const LOCK_FILE: &str = "lock";
 const DATABASE_DIR: &str = "db";
@@ -120,7 +121,7 @@ pub(super) fn open(path: &Path, given: &RocksOptions) -> Result<Store, OpenError
         }
         Found::Store => {}
         Found::HalfMade => remove_half_made(&database).map_err(io_error)?,
-        Found::Nothing => write_marker(path, BEING_MADE).map_err(io_error)?,
+        Found::Nothing => write_whole(path, FORMAT_FILE, BEING_MADE).map_err(io_error)?,
     }
     let families = options::column_families(given);
     let db = DB::open_cf_descriptors(&options::database(), &database, families)
@@ -129,10 +130,12 @@ pub(super) fn open(path: &Path, given: &RocksOptions) -> Result<Store, OpenError
         // IMPORTANT: after the database, which is durable by now, and before any row. What is
         // marked as being made is thrown away, and a marked store without a database is damaged.
         sync_directory(path).map_err(io_error)?;
-        write_marker(path, FORMAT).map_err(io_error)?;
+        write_whole(path, FORMAT_FILE, FORMAT).map_err(io_error)?;
     }
+    let identity = identity::of(path).map_err(io_error)?;
     Ok(Store {
         db,
+        identity,
         durability: given.durability,
         buckets: BucketCache::default(),
         _directory_lock: lock,
@@ -150,7 +153,7 @@ pub(super) fn begin_restored(path: &Path) -> Result<File, OpenError> {
     if matches!(found, Found::Store) {
         return Err(OpenError::Foreign { path: path.into() });
     }
-    write_marker(path, BEING_MADE).map_err(io_error)?;
+    write_whole(path, FORMAT_FILE, BEING_MADE).map_err(io_error)?;
     remove_half_made(&database_in(path)).map_err(io_error)?;
     fs::create_dir(database_in(path)).map_err(io_error)?;
     Ok(lock)
@@ -159,7 +162,7 @@ pub(super) fn begin_restored(path: &Path) -> Result<File, OpenError> {
 /// Marks the store in `path` as whole.
 pub(super) fn finish_restored(path: &Path) -> Result<(), OpenError> {
     sync_directory(path)
-        .and_then(|()| write_marker(path, FORMAT))
+        .and_then(|()| write_whole(path, FORMAT_FILE, FORMAT))
         .map_err(|source| OpenError::Io {
             path: path.into(),
             source,
@@ -225,13 +228,13 @@ fn inspect(path: &Path) -> Result<Found, OpenError> {
     }
 }
 
-/// Makes a marker durable, whole or not at all.
-fn write_marker(path: &Path, marker: &str) -> io::Result<()> {
+/// Makes a short file of the directory durable, whole or not at all.
+pub(super) fn write_whole(path: &Path, name: &str, text: &str) -> io::Result<()> {
     let temporary = path.join(FORMAT_NEW_FILE);
     let mut file = File::create(&temporary)?;
-    file.write_all(marker.as_bytes())?;
+    file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    fs::rename(&temporary, path.join(FORMAT_FILE))?;
+    fs::rename(&temporary, path.join(name))?;
     sync_directory(path)?;
     // The directory itself may be new too.
     path.parent()

@@ -9,6 +9,7 @@ use std::fs::File;
 use chunkproto::Durability;
 use rocksdb::{ColumnFamily, DB, ErrorKind, ReadOptions, ReadTier};
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 use super::bucket_cache::BucketCache;
 use super::rows;
@@ -18,6 +19,8 @@ use crate::MetaError;
 /// An open store.
 pub(super) struct Store {
     pub(super) db: DB,
+    /// Which store it is.
+    pub(super) identity: Uuid,
     /// When a write is acknowledged.
     pub(super) durability: Durability,
     pub(super) buckets: BucketCache,

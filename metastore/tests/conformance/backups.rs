@@ -40,6 +40,21 @@ async fn copied(backup: &RocksBackup, to: &Path) -> (RestoredFiles, u64) {
 }
 
 #[tokio::test]
+async fn a_store_keeps_its_identity_and_a_restored_one_has_another() {
+    let directory = tempfile::tempdir().unwrap();
+    let (first, second) = (directory.path().join("a"), directory.path().join("b"));
+    let (store, backup) = backed_up(&first);
+    let identity = backup.identity();
+    let (files, _) = copied(&backup, &second).await;
+    files.open().unwrap().finish().unwrap();
+    drop((store, backup));
+    let (_store, backup) = backed_up(&first);
+    assert_eq!(backup.identity(), identity);
+    let (_store, backup) = backed_up(&second);
+    assert_ne!(backup.identity(), identity);
+}
+
+#[tokio::test]
 async fn a_checkpoint_and_its_log_make_the_same_store_again() {
     let directory = tempfile::tempdir().unwrap();
     let (store, backup) = backed_up(&directory.path().join("a"));

@@ -19,7 +19,8 @@ use crate::jobs::job::Round;
 /// What earlier runs left is kept for so long: a gateway that was started on an empty directory by
 /// mistake must not throw away what it should have been restored from.
 const EARLIER_RUNS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Of so many earlier runs at most, the latest.
+/// Of so many earlier runs of the same database at most, the latest. Those of others are not counted:
+/// how often a wrong directory is started says nothing of what the right one left.
 const EARLIER_RUNS_MAX: usize = 3;
 
 /// What stays of a backup.
@@ -27,6 +28,8 @@ const EARLIER_RUNS_MAX: usize = 3;
 pub struct Kept {
     /// The present run.
     pub run: Uuid,
+    /// Of which database.
+    pub database: Uuid,
     /// Its checkpoints that stay.
     pub checkpoints: BTreeSet<Uuid>,
     /// Log up to this number is in all of them.
@@ -40,6 +43,15 @@ struct Found {
     hint: OwnerHint,
 }
 
+/// An earlier run, by what was found of it.
+#[derive(Default)]
+struct EarlierRun {
+    /// Moment of its newest body, in milliseconds since 1970.
+    newest_ms: u64,
+    has_manifest: bool,
+    database: Option<Uuid>,
+}
+
 /// Deletes what is not `kept` from the nodes that are heard from; the others are gone through when
 /// the next checkpoint is whole. Returns how many chunks went.
 pub async fn collect(
@@ -48,31 +60,44 @@ pub async fn collect(
     kept: &Kept,
     round: &Round,
 ) -> u64 {
-    let mut found = Vec::new();
-    let states = membership.states().into_iter();
-    let live = states.filter(|(_, state)| *state == NodeState::Live);
-    for (node, _) in live {
-        if let Err(error) = find(transport, node, &mut found, round).await {
+    let (mut found, mut is_everything) = (Vec::new(), true);
+    for (node, state) in membership.states() {
+        if state != NodeState::Live {
+            is_everything = false;
+        } else if let Err(error) = find(transport, node, &mut found, round).await {
             warn!(%node, %error, "old backups on a chunk server are left for later");
+            is_everything = false;
         }
     }
-    let earlier = earlier_runs(&found, kept.run);
-    let mut deleted = 0;
-    for Found { node, chunk, hint } in found {
+    let earlier = earlier_runs(&found, kept, is_everything);
+    found.retain(|found| !stays(&found.hint, kept, &earlier, round.now()));
+    let deleted = delete(transport, &found, round).await;
+    if deleted > 0 {
+        info!(deleted, "chunks of old backups were deleted");
+    }
+    deleted
+}
+
+async fn delete(transport: &Arc<dyn ChunkTransport>, found: &[Found], round: &Round) -> u64 {
+    let (mut deleted, mut away) = (0, None);
+    for &Found { node, chunk, .. } in found {
         if !round.goes_on() {
             break;
         }
-        if stays(&hint, kept, &earlier, round.now()) {
+        if away == Some(node) {
             continue;
         }
         match transport.delete(node, chunk, Some(round.fence())).await {
             Ok(()) | Err(ChunkError::NotFound(_)) => deleted += 1,
             Err(ChunkError::Fenced(_)) => round.end(),
-            Err(error) => warn!(%node, %chunk, %error, "an old backup is left for later"),
+            Err(error) => {
+                warn!(%node, %chunk, %error, "an old backup is left for later");
+                if matches!(error, ChunkError::Unreachable(_)) {
+                    round.leave_unsettled();
+                    away = Some(node);
+                }
+            }
         }
-    }
-    if deleted > 0 {
-        info!(deleted, "chunks of old backups were deleted");
     }
     deleted
 }
@@ -88,10 +113,14 @@ async fn find(
         let page = transport.list(node, Some(after), LIST_LIMIT_MAX).await?;
         for chunk in page.chunks {
             after = chunk.id;
-            // What cannot be read says nothing of its age; scrub and recovery see it too.
-            if let Ok(Some(hint)) = transport.owner(node, chunk.id).await {
-                let chunk = chunk.id;
-                found.push(Found { node, chunk, hint });
+            match transport.owner(node, chunk.id).await {
+                Ok(Some(hint)) => {
+                    let chunk = chunk.id;
+                    found.push(Found { node, chunk, hint });
+                }
+                Err(error @ ChunkError::Unreachable(_)) => return Err(error),
+                // What cannot be read says nothing of its age; scrub and recovery see it too.
+                Ok(None) | Err(_) => {}
             }
         }
         if !page.truncated {
@@ -101,22 +130,29 @@ async fn find(
     Ok(())
 }
 
-/// The latest of the earlier runs with a checkpoint, each with the moment of its newest body.
-fn earlier_runs(found: &[Found], run: Uuid) -> BTreeMap<Uuid, u64> {
-    let mut newest: BTreeMap<Uuid, u64> = BTreeMap::new();
-    let mut whole = BTreeSet::new();
-    for Found { hint, .. } in found.iter().filter(|found| found.hint.bucket_id != run) {
-        let at = newest.entry(hint.bucket_id).or_default();
-        *at = (*at).max(moment(hint.sequence));
-        if Saved::parse(&hint.key) == Some(Saved::Manifest) {
-            whole.insert(hint.bucket_id);
+/// The earlier runs that may be restored from, each with the moment of its newest body. A run whose
+/// manifest was not found may have one on a node that did not answer; so it counts unless everything
+/// was seen.
+fn earlier_runs(found: &[Found], kept: &Kept, is_everything: bool) -> BTreeMap<Uuid, u64> {
+    let mut runs: BTreeMap<Uuid, EarlierRun> = BTreeMap::new();
+    for Found { hint, .. } in found {
+        if hint.bucket_id == kept.run {
+            continue;
         }
+        let run = runs.entry(hint.bucket_id).or_default();
+        run.newest_ms = run.newest_ms.max(moment(hint.sequence));
+        run.has_manifest |= Saved::parse(&hint.key) == Some(Saved::Manifest);
+        run.database = hint.part.map(|(database, _)| database).or(run.database);
     }
-    newest.retain(|run, _| whole.contains(run));
-    while newest.len() > EARLIER_RUNS_MAX {
-        newest.pop_first();
+    runs.retain(|_, run| run.has_manifest || !is_everything);
+    let is_own = |run: &EarlierRun| run.database == Some(kept.database) && run.has_manifest;
+    let own = runs.iter().filter(|(_, run)| is_own(run));
+    let own: Vec<_> = own.map(|(id, _)| *id).collect();
+    for id in own.iter().rev().skip(EARLIER_RUNS_MAX) {
+        runs.remove(id);
     }
-    newest
+    let moments = runs.into_iter().map(|(id, run)| (id, run.newest_ms));
+    moments.collect()
 }
 
 fn stays(hint: &OwnerHint, kept: &Kept, earlier: &BTreeMap<Uuid, u64>, now: Timestamp) -> bool {
@@ -143,6 +179,8 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp(2_000_000_000_000);
+    const OWN: Uuid = Uuid::from_u128(1);
+    const OTHER: Uuid = Uuid::from_u128(2);
 
     fn hint(run: Uuid, saved: Saved, sequence: Uuid) -> OwnerHint {
         OwnerHint {
@@ -162,11 +200,26 @@ mod tests {
         uuid::Builder::from_unix_timestamp_millis(moment_ms, &[1; 10]).into_uuid()
     }
 
-    fn found(run: Uuid, sequence: Uuid) -> Found {
+    fn found(run: Uuid, saved: Saved, database: Option<Uuid>) -> Found {
+        let mut hint = hint(run, saved, run);
+        hint.part = database.map(|database| (database, 0));
         Found {
             node: NodeId::from_bytes([1; 16]),
             chunk: ChunkId::generate_for_metadata(),
-            hint: hint(run, Saved::Manifest, sequence),
+            hint,
+        }
+    }
+
+    fn manifest(run: Uuid, database: Option<Uuid>) -> Found {
+        found(run, Saved::Manifest, database)
+    }
+
+    fn kept(run: Uuid) -> Kept {
+        Kept {
+            run,
+            database: OWN,
+            checkpoints: BTreeSet::new(),
+            covered: 0,
         }
     }
 
@@ -174,52 +227,54 @@ mod tests {
     fn of_the_present_run_the_kept_checkpoints_and_the_log_behind_them_stay() {
         let (run, old, new) = (id(NOW.0), id(1), id(2));
         let kept = Kept {
-            run,
             checkpoints: [new].into(),
             covered: 100,
+            ..kept(run)
         };
         let stays =
             |saved, sequence| stays(&hint(run, saved, sequence), &kept, &BTreeMap::new(), NOW);
+        let log = |last| Saved::Log { first: 90, last };
         assert!(stays(Saved::Manifest, new) && !stays(Saved::Manifest, old));
         assert!(!stays(Saved::File("1.sst".into()), old));
-        assert!(!stays(
-            Saved::Log {
-                first: 90,
-                last: 100
-            },
-            new
-        ));
-        assert!(stays(
-            Saved::Log {
-                first: 90,
-                last: 101
-            },
-            new
-        ));
+        assert!(!stays(log(100), new) && stays(log(101), new));
     }
 
     #[test]
     fn a_run_that_came_to_an_end_lately_is_kept_and_a_long_gone_one_is_not() {
         let week_ms = 7 * 24 * 3600 * 1000;
         let (run, late, long_gone) = (id(NOW.0), id(NOW.0 - 5), id(NOW.0 - week_ms - 1));
-        let kept = Kept {
-            run,
-            checkpoints: BTreeSet::new(),
-            covered: 0,
-        };
-        let earlier = earlier_runs(&[found(late, late), found(long_gone, long_gone)], run);
-        let stays = |of: Uuid| stays(&hint(of, Saved::Manifest, of), &kept, &earlier, NOW);
-        assert!(stays(late));
-        assert!(!stays(long_gone));
+        let kept = kept(run);
+        for database in [None, Some(OWN), Some(OTHER)] {
+            let found = [manifest(late, database), manifest(long_gone, database)];
+            let earlier = earlier_runs(&found, &kept, true);
+            let stays = |of: Uuid| stays(&hint(of, Saved::Manifest, of), &kept, &earlier, NOW);
+            assert!(stays(late) && !stays(long_gone));
+        }
     }
 
     #[test]
-    fn of_many_earlier_runs_the_latest_are_kept() {
-        let found: Vec<_> = (1..=5).map(|at| found(id(at), id(at))).collect();
-        let earlier = earlier_runs(&found, id(NOW.0));
-        assert_eq!(
-            earlier.into_keys().collect::<Vec<_>>(),
-            [id(3), id(4), id(5)]
-        );
+    fn of_many_earlier_runs_of_one_database_the_latest_are_kept() {
+        let found: Vec<_> = (1..=5).map(|at| manifest(id(at), Some(OWN))).collect();
+        let earlier = earlier_runs(&found, &kept(id(NOW.0)), true);
+        let earlier: Vec<_> = earlier.into_keys().collect();
+        assert_eq!(earlier, [id(3), id(4), id(5)]);
+    }
+
+    #[test]
+    fn restarts_of_an_empty_database_leave_the_backup_of_the_one_that_was_lost() {
+        for lost in [None, Some(OTHER)] {
+            let mut found = vec![manifest(id(1), lost)];
+            found.extend((2..=9).map(|at| manifest(id(at), Some(OWN))));
+            let earlier = earlier_runs(&found, &kept(id(NOW.0)), true);
+            assert!(earlier.contains_key(&id(1)), "{lost:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_without_a_manifest_is_collected_only_when_every_node_was_seen() {
+        let cut_off = [found(id(1), Saved::File("1.sst".into()), Some(OWN))];
+        let kept = kept(id(NOW.0));
+        assert!(earlier_runs(&cut_off, &kept, false).contains_key(&id(1)));
+        assert!(earlier_runs(&cut_off, &kept, true).is_empty());
     }
 }

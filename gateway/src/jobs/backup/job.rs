@@ -110,11 +110,15 @@ impl BackupJob {
         membership: Arc<Membership>,
         settings: BackupSettings,
     ) -> Self {
-        let (run, writer) = (Uuid::now_v7(), parts.writer);
+        let ship = Ship {
+            writer: parts.writer,
+            run: Uuid::now_v7(),
+            database: parts.source.identity(),
+        };
         parts.status.change(|_| {});
         Self {
             source: parts.source,
-            ship: Ship { writer, run },
+            ship,
             transport,
             membership,
             settings,
@@ -314,6 +318,7 @@ impl BackupJob {
         state.checkpoints.drain(..superfluous);
         let kept = Kept {
             run: self.ship.run,
+            database: self.ship.database,
             checkpoints: state.checkpoints.iter().map(|whole| whole.id).collect(),
             covered: state.checkpoints.first().map_or(0, |whole| whole.covers),
         };

@@ -1,6 +1,7 @@
 //! What the chunks of a backup say of themselves, so that they are found without any row. In their
 //! owner hints a *run* of a gateway stands in the bucket id's place, and what follows in the key's;
-//! the bucket has no name, which no bucket of a client's can have. The revision is the checkpoint,
+//! the bucket has no name, which no bucket of a client's can have. The identity of the database stands
+//! in the upload's place (not in what earlier versions wrote). The revision is the checkpoint,
 //! or the piece of log.
 
 use std::fmt;

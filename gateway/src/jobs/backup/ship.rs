@@ -22,6 +22,8 @@ pub struct Ship {
     pub writer: BodyWriter,
     /// Which run.
     pub run: Uuid,
+    /// Of which database.
+    pub database: Uuid,
 }
 
 /// What was written.
@@ -79,7 +81,7 @@ impl Ship {
             bucket: String::new(),
             key: saved.to_string(),
             sequence,
-            part: None,
+            part: Some((self.database, 0)),
             details: Vec::new(),
         };
         let written = self.writer.write(owner, length_bytes, body).await?;
