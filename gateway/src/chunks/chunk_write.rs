@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chunkproto::{ChunkError, ChunkPut, ChunkReceipt, ChunkResult, Crc64Hasher, NodeId};
-use futures::future::{BoxFuture, join_all};
+use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _, stream};
 use metastore::ChunkRef;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
 use super::replica::{ReplicaFailure, ReplicaWrite};
@@ -26,6 +27,14 @@ const REPLACEMENTS_MAX: usize = 6;
 const HEDGE_MIN: Duration = Duration::from_secs(2);
 /// … and for longer chunks later, as if disks wrote at this rate.
 const HEDGE_BYTES_PER_S: u64 = 64 * 1024 * 1024;
+/// Where no other node could take its place, a node may hold the others up for so long …
+const LAG_MIN: Duration = Duration::from_secs(10);
+/// … and for longer chunks as if it wrote at this rate.
+const LAG_BYTES_PER_S: u64 = 4 * 1024 * 1024;
+/// A node takes the whole of the shortest chunk, from here or from another node, in this time …
+const WHOLE_MIN: Duration = Duration::from_secs(10);
+/// … and longer ones as if they came at this rate.
+const WHOLE_BYTES_PER_S: u64 = 8 * 1024 * 1024;
 
 /// A node's answer to a whole chunk.
 type Ack = Result<(NodeId, ChunkReceipt), ReplicaFailure>;
@@ -85,7 +94,7 @@ impl ChunkWrite {
         self.replicas.iter().map(ReplicaWrite::node)
     }
 
-    /// Sends the next piece to every replica.
+    /// Sends the next piece to every replica. One that all others waited for too long is given up.
     ///
     /// # Errors
     /// `NoQuorum` when every replica failed and none can be replaced.
@@ -100,17 +109,13 @@ impl ChunkWrite {
             self.retained = None;
         }
 
-        let sends = std::mem::take(&mut self.replicas)
-            .into_iter()
-            .map(|replica| replica.send(piece.clone()));
-        let mut kept = Vec::new();
-        let mut failures = Vec::new();
-        for sent in join_all(sends).await {
-            match sent {
-                Ok(replica) => kept.push(replica),
-                Err(failure) => failures.push(failure),
-            }
-        }
+        let replicas = std::mem::take(&mut self.replicas).into_iter();
+        let (mut kept, busy): (Vec<_>, Vec<_>) =
+            replicas.partition(|replica| replica.try_send(piece.clone()));
+        let failures = match busy.is_empty() {
+            true => Vec::new(),
+            false => self.send_to_busy(busy, &piece, &mut kept).await,
+        };
         for failure in failures {
             self.note_failure(failure);
             let holding: Vec<_> = kept.iter().map(ReplicaWrite::node).collect();
@@ -124,6 +129,71 @@ impl ChunkWrite {
             return Err(self.no_quorum(0));
         }
         Ok(())
+    }
+
+    /// Waits until replicas take the piece that could not at once, and adds them to `kept`; returns those
+    /// that failed, or were waited for alone for too long.
+    async fn send_to_busy(
+        &self,
+        busy: Vec<ReplicaWrite>,
+        piece: &Bytes,
+        kept: &mut Vec<ReplicaWrite>,
+    ) -> Vec<ReplicaFailure> {
+        let held_up = |replica: &ReplicaWrite| (replica.node(), replica.held_up());
+        let mut awaited: Vec<_> = busy.iter().map(held_up).collect();
+        let sends = busy.into_iter();
+        let mut sends: FuturesUnordered<_> =
+            sends.map(|replica| replica.send(piece.clone())).collect();
+        let mut failures = Vec::new();
+        loop {
+            let lone = match awaited[..] {
+                [lone] if !kept.is_empty() => Some(lone),
+                _ => None,
+            };
+            let began = Instant::now();
+            let sent = match lone {
+                None => sends.next().await,
+                Some((node, held_up)) => {
+                    let left = self.lag_max(node, kept).saturating_sub(held_up);
+                    let Ok(sent) = timeout(left, sends.next()).await else {
+                        let detail = "all others waited for it too long".into();
+                        let error = ChunkError::Unreachable(detail);
+                        failures.push(ReplicaFailure { node, error });
+                        break;
+                    };
+                    sent
+                }
+            };
+            let node = match sent {
+                None => break,
+                Some(Ok(mut replica)) => {
+                    if lone.is_some() {
+                        replica.note_hold_up(began.elapsed());
+                    }
+                    let node = replica.node();
+                    kept.push(replica);
+                    node
+                }
+                Some(Err(failure)) => {
+                    let node = failure.node;
+                    failures.push(failure);
+                    node
+                }
+            };
+            awaited.retain(|(other, _)| *other != node);
+        }
+        failures
+    }
+
+    /// How long `node` may hold up those that are `kept`, by now.
+    fn lag_max(&self, node: NodeId, kept: &[ReplicaWrite]) -> Duration {
+        let mut holding: Vec<_> = kept.iter().map(ReplicaWrite::node).collect();
+        holding.push(node);
+        let seconds_at = |rate: u64| Duration::from_secs(self.received_bytes / rate);
+        match self.choose(1, &holding).is_empty() {
+            false => HEDGE_MIN + seconds_at(HEDGE_BYTES_PER_S),
+            true => LAG_MIN + seconds_at(LAG_BYTES_PER_S),
+        }
     }
 
     /// Waits until the chunk is durable on its nodes, replacing those that fail and racing those that
@@ -195,13 +265,20 @@ impl ChunkWrite {
             .collect()
     }
 
-    /// Writes the whole chunk to a node: from the retained pieces, or else from a node that has it.
+    /// Writes the whole chunk to a node, in bounded time: from the retained pieces, or else from a node
+    /// that has it.
     fn whole(&self, node: NodeId, source: Option<NodeId>) -> Option<BoxFuture<'static, Ack>> {
         let transport = Arc::clone(&self.parts.transport);
         let in_flight = self.parts.membership.begin_request(node);
         let put = self.put.clone();
-        let ack = move |outcome: ChunkResult<ChunkReceipt>| {
+        let patience = WHOLE_MIN + Duration::from_secs(put.length_bytes / WHOLE_BYTES_PER_S);
+        let ack = move |outcome: Result<ChunkResult<ChunkReceipt>, Elapsed>| {
+            let unanswered = |_| {
+                let detail = format!("it did not take the chunk in {patience:?}");
+                Err(ChunkError::Unreachable(detail))
+            };
             outcome
+                .unwrap_or_else(unanswered)
                 .map(|receipt| (node, receipt))
                 .map_err(|error| ReplicaFailure { node, error })
         };
@@ -210,14 +287,14 @@ impl ChunkWrite {
                 let body = stream::iter(pieces.clone()).map(Ok).boxed();
                 let written = async move {
                     let _in_flight = in_flight;
-                    ack(transport.put(node, put, body).await)
+                    ack(timeout(patience, transport.put(node, put, body)).await)
                 };
                 Some(written.boxed())
             }
             (None, Some(source)) => {
                 let copied = async move {
                     let _in_flight = in_flight;
-                    ack(transport.copy(node, put.id, source, None).await)
+                    ack(timeout(patience, transport.copy(node, put.id, source, None)).await)
                 };
                 Some(copied.boxed())
             }

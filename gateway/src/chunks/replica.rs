@@ -28,6 +28,8 @@ const SYNC_BYTES_PER_S: u64 = 16 * 1024 * 1024;
 /// and keeps nothing.
 pub struct ReplicaWrite {
     node: NodeId,
+    /// How long everything else waited for this node alone.
+    held_up: Duration,
     pieces: mpsc::Sender<Bytes>,
     put: AbortOnDropHandle<ChunkResult<ChunkReceipt>>,
 }
@@ -58,12 +60,32 @@ impl ReplicaWrite {
             let _in_flight = in_flight;
             transport.put(node, put, body).await
         }));
-        Self { node, pieces, put }
+        Self {
+            node,
+            held_up: Duration::ZERO,
+            pieces,
+            put,
+        }
     }
 
     /// The node that is written to.
     pub fn node(&self) -> NodeId {
         self.node
+    }
+
+    /// How long everything else waited for this node alone.
+    pub fn held_up(&self) -> Duration {
+        self.held_up
+    }
+
+    /// Notes that everything else waited for this node alone.
+    pub fn note_hold_up(&mut self, time: Duration) {
+        self.held_up += time;
+    }
+
+    /// Queues the next piece, if that needs no waiting.
+    pub fn try_send(&self, piece: Bytes) -> bool {
+        self.pieces.try_send(piece).is_ok()
     }
 
     /// Queues the next piece; gives the replica back while it takes pieces.
@@ -96,7 +118,9 @@ impl ReplicaWrite {
     /// # Errors
     /// What the node said, or that it said nothing in time.
     pub async fn finish(self, length_bytes: u64) -> Result<(NodeId, ChunkReceipt), ReplicaFailure> {
-        let Self { node, pieces, put } = self;
+        let Self {
+            node, pieces, put, ..
+        } = self;
         drop(pieces);
         let patience = ACK_MIN + Duration::from_secs(length_bytes / SYNC_BYTES_PER_S);
         let outcome = match tokio::time::timeout(patience, put).await {

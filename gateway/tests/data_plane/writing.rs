@@ -7,6 +7,7 @@ use bytes::Bytes;
 use chunkproto::Crc64;
 use futures::{StreamExt as _, stream};
 use gateway::chunks::{WriteError, WrittenBody};
+use gateway::cluster::Patience;
 
 use crate::nodes::{Fault, Nodes, body_of, owner, payload};
 
@@ -160,6 +161,50 @@ async fn a_node_that_never_says_that_a_chunk_is_durable_is_raced_by_another_one(
         let chunks = &written.layout.chunks;
         assert!(chunks.iter().all(|chunk| !chunk.replicas.contains(&silent)));
     }
+}
+
+/// Nodes that are not taken for suspect while a scenario waits for them.
+fn patient(count: u8) -> Nodes {
+    let patience = Patience {
+        suspect_after: Duration::from_secs(3600),
+        ..Patience::default()
+    };
+    Nodes::with(count, patience)
+}
+
+#[tokio::test]
+async fn a_write_ends_though_nodes_that_never_answer_are_tried_in_place_of_each_other() {
+    for (length, failing) in [
+        (1000, Fault::NeverAcks),
+        (13 * MIB, Fault::NeverAcks),
+        (1000, Fault::DiesAtSync),
+        (13 * MIB, Fault::DiesAtSync),
+    ] {
+        let nodes = patient(4);
+        let [a, b, ..] = nodes.all()[..] else {
+            panic!("four nodes")
+        };
+        nodes.set_fault(a, Fault::NeverAcks);
+        nodes.set_fault(b, failing);
+        let bytes = payload(length);
+        let written = tokio::time::timeout(Duration::from_secs(90), write(&nodes, 3, &bytes));
+        let written = written.await.expect("the write ends").unwrap();
+        assert_durable(&nodes, &written, 2);
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_takes_pieces_much_later_than_all_others_is_replaced() {
+    let nodes = patient(4);
+    let slow = nodes.all()[0];
+    nodes.set_fault(slow, Fault::Trickles(Duration::from_secs(1)));
+    // 35 pieces to each chunk.
+    let bytes = payload(13 * MIB);
+    let written = tokio::time::timeout(Duration::from_secs(25), write(&nodes, 3, &bytes));
+    let written = written.await.expect("nobody waits for it").unwrap();
+    assert_durable(&nodes, &written, 3);
+    let named = written.layout.chunks.iter().flat_map(|c| &c.replicas);
+    assert!(named.into_iter().all(|node| *node != slow));
 }
 
 #[tokio::test]

@@ -35,6 +35,8 @@ pub enum Fault {
     DiesAtSync,
     /// It takes the whole body and never says anything.
     NeverAcks,
+    /// It takes a body's pieces one by one, with this long a rest after each.
+    Trickles(Duration),
     /// It refuses every chunk for want of room.
     Full,
     /// It stores something else than was sent.
@@ -374,6 +376,9 @@ impl ChunkTransport for Nodes {
         let mut stored = Vec::new();
         while let Some(piece) = body.try_next().await? {
             stored.extend_from_slice(&piece);
+            if let Fault::Trickles(rest) = fault {
+                tokio::time::sleep(rest).await;
+            }
             if matches!(fault, Fault::DiesAfter(limit) if stored.len() as u64 >= limit) {
                 return Err(ChunkError::Unreachable("connection reset".into()));
             }
