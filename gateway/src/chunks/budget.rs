@@ -21,7 +21,14 @@ pub struct ByteBudget {
 #[derive(Debug)]
 #[must_use]
 pub struct BytesReserved {
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
+}
+
+impl BytesReserved {
+    /// Holds both from now on.
+    pub fn join(&mut self, other: Self) {
+        self.permit.merge(other.permit);
+    }
 }
 
 /// The budget stayed taken for as long as a request may wait.
@@ -50,21 +57,49 @@ impl ByteBudget {
     /// # Errors
     /// [`BudgetExhausted`] after the budget's patience.
     pub async fn reserve(&self, bytes: u64) -> Result<BytesReserved, BudgetExhausted> {
-        let wanted = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
-        let acquire = Arc::clone(&self.permits).acquire_many_owned(wanted.min(self.total));
+        let wanted = permits_of(bytes).min(self.total);
+        let acquire = Arc::clone(&self.permits).acquire_many_owned(wanted);
         match tokio::time::timeout(self.patience, acquire).await {
             Ok(permit) => {
                 let permit = permit.expect("the budget's semaphore is never closed");
-                Ok(BytesReserved { _permit: permit })
+                Ok(BytesReserved { permit })
             }
             Err(_) => Err(BudgetExhausted(self.patience)),
         }
     }
+
+    /// Takes `bytes` if more than half of the budget stays free: for what is useful and not needed.
+    /// Requests go first.
+    #[must_use]
+    pub fn spare(&self, bytes: u64) -> Option<BytesReserved> {
+        let wanted = permits_of(bytes);
+        let free = self.permits.available_permits();
+        if free < (self.total / 2).saturating_add(wanted) as usize {
+            return None;
+        }
+        let permit = Arc::clone(&self.permits).try_acquire_many_owned(wanted);
+        permit.ok().map(|permit| BytesReserved { permit })
+    }
+}
+
+fn permits_of(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_not_needed_leaves_half_of_the_budget_to_requests() {
+        let budget = ByteBudget::new(8192, Duration::from_millis(1));
+        let mut held = budget.spare(1024).unwrap();
+        held.join(budget.spare(3072).unwrap());
+        assert!(budget.spare(1).is_none());
+        let request = budget.reserve(4096).await.unwrap();
+        drop((held, request));
+        assert!(budget.spare(4096).is_some());
+    }
 
     #[tokio::test]
     async fn a_request_waits_for_its_share_and_gives_up_in_time() {

@@ -16,7 +16,7 @@ use tracing::warn;
 
 use super::replica::{ReplicaFailure, ReplicaWrite};
 use super::write::{WriteError, WriterParts};
-use super::{PlacementRequest, choose_nodes, count_takers};
+use super::{BytesReserved, PlacementRequest, choose_nodes, count_takers};
 
 /// Pieces of a chunk are kept for a new node until it is longer than this.
 pub const RETAINED_MAX_BYTES: u64 = 1024 * 1024;
@@ -50,6 +50,8 @@ pub struct ChunkWrite {
     same_body: Vec<NodeId>,
     /// All pieces so far, while they are few enough to be sent again.
     retained: Option<Vec<Bytes>>,
+    /// The memory for them, beyond what the write holds anyway.
+    retained_share: Option<BytesReserved>,
     received_bytes: u64,
     crc64: Crc64Hasher,
 }
@@ -71,6 +73,7 @@ impl ChunkWrite {
             failed: Vec::new(),
             same_body,
             retained: Some(Vec::new()),
+            retained_share: None,
             received_bytes: 0,
             crc64: Crc64Hasher::new(),
         };
@@ -105,8 +108,8 @@ impl ChunkWrite {
             "a chunk is fed its planned length"
         );
         self.crc64.update(&piece);
-        if self.received_bytes > RETAINED_MAX_BYTES {
-            self.retained = None;
+        if self.received_bytes > RETAINED_MAX_BYTES || !self.has_memory_for(&piece) {
+            (self.retained, self.retained_share) = (None, None);
         }
 
         let replicas = std::mem::take(&mut self.replicas).into_iter();
@@ -129,6 +132,21 @@ impl ChunkWrite {
             return Err(self.no_quorum(0));
         }
         Ok(())
+    }
+
+    /// Whether one more piece may be kept. A single piece is no more than the write holds anyway.
+    fn has_memory_for(&mut self, piece: &Bytes) -> bool {
+        if self.retained.as_ref().is_none_or(Vec::is_empty) {
+            return self.retained.is_some();
+        }
+        let Some(spare) = self.parts.budget.spare(piece.len() as u64) else {
+            return false;
+        };
+        match &mut self.retained_share {
+            Some(share) => share.join(spare),
+            None => self.retained_share = Some(spare),
+        }
+        true
     }
 
     /// Waits until replicas take the piece that could not at once, and adds them to `kept`; returns those

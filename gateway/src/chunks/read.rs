@@ -10,9 +10,11 @@ use chunkproto::{ByteRange, ChunkError, ChunkId, ChunkStream, Crc64Hasher, NodeI
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt as _};
 use metastore::{ChunkLayout, ChunkRef, MetaError, Timestamp};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
+use super::pace::{Pace, TooSlow};
 use super::{
     BudgetExhausted, ByteBudget, BytesReserved, ChunkTransport, RepairHints, RunningRead,
     RunningReads,
@@ -60,6 +62,9 @@ pub enum ReadError {
     /// The process's memory budget stayed taken.
     #[error(transparent)]
     Busy(#[from] BudgetExhausted),
+    /// The client takes next to nothing.
+    #[error(transparent)]
+    TooSlow(#[from] TooSlow),
 }
 
 /// The slices of a laid-out body that cover `range` of it, in order.
@@ -122,7 +127,8 @@ impl BodyReader {
         }
     }
 
-    /// Opens a body of `body_bytes`; its first chunk is open when this returns.
+    /// Opens a body of `body_bytes`; its first chunk is open when this returns. A client that takes
+    /// next to nothing of it is given no more.
     ///
     /// # Errors
     /// See [`ReadError`]; the same may end the stream later.
@@ -139,11 +145,16 @@ impl BodyReader {
             nodes: self.nodes.clone(),
             current: first.transpose()?,
             upcoming: Upcoming::Source(source),
+            pace: Pace::default(),
+            sent: None,
             _reserved: reserved,
             _running: running,
         };
         Ok(stream::try_unfold(body, |mut body| async move {
-            Ok(body.next_piece().await?.map(|piece| (piece, body)))
+            body.note_pace()?;
+            let piece = body.next_piece().await?;
+            body.sent = piece.as_ref().map(|piece| (Instant::now(), piece.len()));
+            Ok(piece.map(|piece| (piece, body)))
         }))
     }
 }
@@ -152,6 +163,9 @@ struct OpenBody {
     nodes: Nodes,
     current: Option<OpenSlice>,
     upcoming: Upcoming,
+    pace: Pace,
+    /// The last piece: when it was given to the client, and how long it is.
+    sent: Option<(Instant, usize)>,
     _reserved: BytesReserved,
     _running: RunningRead,
 }
@@ -166,6 +180,14 @@ enum Upcoming {
 type Opened = (SliceSource, Option<Result<OpenSlice, ReadError>>);
 
 impl OpenBody {
+    /// The client wants the next piece, so it has taken the last one.
+    fn note_pace(&mut self) -> Result<(), TooSlow> {
+        match self.sent.take() {
+            Some((at, length)) => self.pace.note(at.elapsed(), length as u64),
+            None => Ok(()),
+        }
+    }
+
     async fn next_piece(&mut self) -> Result<Option<Bytes>, ReadError> {
         loop {
             let Some(current) = &mut self.current else {

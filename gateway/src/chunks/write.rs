@@ -16,8 +16,9 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use super::chunk_write::{ChunkWrite, RETAINED_MAX_BYTES};
-use super::{BudgetExhausted, ByteBudget, ChunkTransport, PlannedChunk, SplitPlan};
+use super::chunk_write::ChunkWrite;
+use super::pace::{Pace, TooSlow};
+use super::{BudgetExhausted, ByteBudget, BytesReserved, ChunkTransport, PlannedChunk, SplitPlan};
 use crate::cluster::Membership;
 
 /// Chunks of one body that wait for their nodes' acknowledgements while the next one is read.
@@ -27,6 +28,12 @@ const FINISHING_MAX: usize = 1;
 const SHORT_PIECE_BYTES: usize = 16 * 1024;
 /// … up to this length.
 const JOINED_PIECE_BYTES: usize = 64 * 1024;
+
+/// A write begins with this much memory, so that clients that send nothing hold little …
+const FIRST_SHARE_BYTES: u64 = JOINED_PIECE_BYTES as u64;
+/// … and has this much once something came: pieces on their way to the nodes. What is kept for nodes
+/// that fail is reserved as it comes.
+const SHARE_BYTES: u64 = 320 * 1024;
 
 /// A client's body. Its errors are the client's or the connection's.
 pub type BodyStream = BoxStream<'static, Result<Bytes, Box<dyn Error + Send + Sync>>>;
@@ -111,6 +118,9 @@ pub enum WriteError {
     /// The body took so long that its first chunks might be taken for orphans.
     #[error("the body took longer than {0:?}")]
     TooSlow(Duration),
+    /// The client sends next to nothing.
+    #[error(transparent)]
+    Stalled(#[from] TooSlow),
     /// The process's memory budget stayed taken.
     #[error(transparent)]
     Busy(#[from] BudgetExhausted),
@@ -120,13 +130,13 @@ pub enum WriteError {
 #[derive(Clone)]
 pub struct BodyWriter {
     parts: Arc<WriterParts>,
-    budget: ByteBudget,
 }
 
 /// What every chunk of every body needs.
 pub struct WriterParts {
     pub transport: Arc<dyn ChunkTransport>,
     pub membership: Arc<Membership>,
+    pub budget: ByteBudget,
     settings: WriterSettings,
     random: RandomState,
 }
@@ -165,10 +175,10 @@ impl BodyWriter {
             parts: Arc::new(WriterParts {
                 transport,
                 membership,
+                budget,
                 settings,
                 random,
             }),
-            budget,
         }
     }
 
@@ -190,13 +200,11 @@ impl BodyWriter {
         body_bytes: u64,
         body: BodyStream,
     ) -> Result<WrittenBody, WriteError> {
-        let _reserved = self
-            .budget
-            .reserve(body_bytes.min(2 * RETAINED_MAX_BYTES))
-            .await?;
+        let mut share = Share::begin(&self.parts.budget, body_bytes).await?;
         let began = Instant::now();
         let mut pieces = Pieces {
             body,
+            pace: Pace::default(),
             rest: Bytes::new(),
             declared_bytes: body_bytes,
         };
@@ -206,7 +214,7 @@ impl BodyWriter {
 
         for planned in SplitPlan::for_body(body_bytes).chunks() {
             let chunk = self
-                .feed_chunk(planned, body_bytes, &owner, &nodes, &mut pieces)
+                .feed_chunk(planned, body_bytes, &owner, &nodes, &mut pieces, &mut share)
                 .await?;
             nodes.extend(chunk.nodes());
             if finishing.len() == FINISHING_MAX {
@@ -238,6 +246,7 @@ impl BodyWriter {
         owner: &BodyOwner,
         same_body: &[NodeId],
         pieces: &mut Pieces,
+        share: &mut Share<'_>,
     ) -> Result<ChunkWrite, WriteError> {
         let put = ChunkPut {
             id: match owner.kind {
@@ -252,9 +261,39 @@ impl BodyWriter {
         while missing_bytes > 0 {
             let piece = pieces.next(missing_bytes).await?;
             missing_bytes -= piece.len() as u64;
+            share.complete().await?;
             chunk.feed(piece).await?;
         }
         Ok(chunk)
+    }
+}
+
+/// What a write may hold.
+struct Share<'b> {
+    budget: &'b ByteBudget,
+    held: BytesReserved,
+    missing_bytes: u64,
+}
+
+impl<'b> Share<'b> {
+    async fn begin(budget: &'b ByteBudget, body_bytes: u64) -> Result<Self, BudgetExhausted> {
+        let whole_bytes = body_bytes.min(SHARE_BYTES);
+        let first_bytes = whole_bytes.min(FIRST_SHARE_BYTES);
+        Ok(Self {
+            budget,
+            held: budget.reserve(first_bytes).await?,
+            missing_bytes: whole_bytes - first_bytes,
+        })
+    }
+
+    /// Waits for the rest.
+    async fn complete(&mut self) -> Result<(), BudgetExhausted> {
+        if self.missing_bytes > 0 {
+            let rest = self.budget.reserve(self.missing_bytes).await?;
+            self.held.join(rest);
+            self.missing_bytes = 0;
+        }
+        Ok(())
     }
 }
 
@@ -298,6 +337,7 @@ fn crc64_of(chunks: &[ChunkRef]) -> Crc64 {
 /// The client's body, cut where a chunk ends, with small pieces joined.
 struct Pieces {
     body: BodyStream,
+    pace: Pace,
     rest: Bytes,
     declared_bytes: u64,
 }
@@ -324,8 +364,8 @@ impl Pieces {
     /// The next bytes as the client's connection yields them.
     async fn take(&mut self, most: usize) -> Result<Bytes, WriteError> {
         while self.rest.is_empty() {
-            self.rest = match self.body.next().await {
-                Some(piece) => piece.map_err(WriteError::Body)?,
+            self.rest = match self.next_of_client().await? {
+                Some(piece) => piece,
                 None => {
                     return Err(WriteError::Length {
                         declared_bytes: self.declared_bytes,
@@ -336,11 +376,20 @@ impl Pieces {
         Ok(self.rest.split_to(self.rest.len().min(most)))
     }
 
+    async fn next_of_client(&mut self) -> Result<Option<Bytes>, WriteError> {
+        let Some(piece) = self.pace.wait(self.body.next()).await? else {
+            return Ok(None);
+        };
+        let piece = piece.map_err(WriteError::Body)?;
+        self.pace.note(Duration::ZERO, piece.len() as u64)?;
+        Ok(Some(piece))
+    }
+
     /// Reads to the end, where trailers stand; further bytes are an error.
     async fn expect_end(&mut self) -> Result<(), WriteError> {
         while self.rest.is_empty() {
-            match self.body.next().await {
-                Some(piece) => self.rest = piece.map_err(WriteError::Body)?,
+            match self.next_of_client().await? {
+                Some(piece) => self.rest = piece,
                 None => return Ok(()),
             }
         }

@@ -29,6 +29,8 @@ const PERIOD: Duration = Duration::from_secs(5);
 const SPARED_FOR_BACKUP_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Garbage that waits for the backup for longer than this is told of.
 const SPARED_SILENTLY_MAX: Duration = Duration::from_secs(600);
+/// So is garbage that waits for longer than this for a read that runs.
+const READ_SILENTLY_MAX: Duration = Duration::from_secs(6 * 3600);
 
 /// Deletes what no row names any longer.
 pub struct GarbageCollector {
@@ -46,6 +48,8 @@ struct Due {
     before: Timestamp,
     /// So were those before this one, if the metadata's backup were not behind.
     but_for_backup: Timestamp,
+    /// So were those before this one, if no read ran.
+    but_for_reads: Timestamp,
 }
 
 impl GarbageCollector {
@@ -102,7 +106,7 @@ impl Job for GarbageCollector {
                 })
                 .await?;
         }
-        self.tell_of_a_late_backup(&due).await
+        self.tell_of_what_waits(&due).await
     }
 }
 
@@ -116,6 +120,7 @@ impl GarbageCollector {
         Due {
             before: earlier(restorable, self.grace),
             but_for_backup: earlier(oldest, self.grace),
+            but_for_reads: earlier(now, self.grace),
         }
     }
 
@@ -132,21 +137,34 @@ impl GarbageCollector {
     }
 
     /// # Errors
-    /// An alarm while garbage waits for the metadata's backup for long.
-    async fn tell_of_a_late_backup(&self, due: &Due) -> Result<(), JobError> {
-        let before = earlier(due.but_for_backup, SPARED_SILENTLY_MAX);
+    /// An alarm while garbage waits for the metadata's backup, or for a read, for long.
+    async fn tell_of_what_waits(&self, due: &Due) -> Result<(), JobError> {
+        let late_backup = earlier(due.but_for_backup, SPARED_SILENTLY_MAX);
+        if self.waits(due, late_backup).await? {
+            return Err(JobError::Alarm(
+                "the metadata's backup is behind, and what was deleted since then is kept: rows that \
+                 are restored would name it. See why the job metadata-backup does not go on"
+                    .into(),
+            ));
+        }
+        let late_read = earlier(due.but_for_reads, READ_SILENTLY_MAX);
+        if self.waits(due, late_read).await? {
+            return Err(JobError::Alarm(
+                "a client has been reading one object for hours, and what was deleted since it began is \
+                 kept until it has ended"
+                    .into(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether anything that was unlinked before `before` is not due.
+    async fn waits(&self, due: &Due, before: Timestamp) -> MetaResult<bool> {
         if before <= due.before {
-            return Ok(());
+            return Ok(false);
         }
         let after = Some((due.before, Uuid::nil()));
-        if self.metastore.gc_due(before, after, 1).await?.is_empty() {
-            return Ok(());
-        }
-        Err(JobError::Alarm(
-            "the metadata's backup is behind, and what was deleted since then is kept: rows that are \
-             restored would name it. See why the job metadata-backup does not go on"
-                .into(),
-        ))
+        Ok(!self.metastore.gc_due(before, after, 1).await?.is_empty())
     }
 
     async fn collect(&self, entry: &GcEntry, round: &Round) -> MetaResult<()> {

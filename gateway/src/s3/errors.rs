@@ -77,7 +77,7 @@ pub fn from_write(error: WriteError) -> S3Error {
                 "Too few chunk servers can store the object now. Please try again.",
             )
         }
-        WriteError::TooSlow(_) => {
+        WriteError::TooSlow(_) | WriteError::Stalled(_) => {
             warn!(%error, "a write took too long");
             s3_error!(RequestTimeout)
         }
@@ -90,6 +90,7 @@ pub fn from_read(error: ReadError) -> S3Error {
     match error {
         ReadError::Metadata(error) => from_metadata(error),
         ReadError::Busy(_) => slow_down(&error),
+        ReadError::TooSlow(_) => s3_error!(RequestTimeout),
         ReadError::NoReplica {
             last: ChunkError::Unreachable(_) | ChunkError::Refused(_),
             ..

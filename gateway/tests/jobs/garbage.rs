@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gateway::jobs::Job as _;
+use gateway::jobs::{Job as _, JobError};
 use metastore::NodePhase;
 
 use crate::kit::World;
@@ -38,6 +38,19 @@ async fn a_running_read_keeps_what_it_may_need() {
     drop(read);
     world.run(&world.collector(GRACE)).await.unwrap();
     assert_eq!(world.copies(chunk.id), 0);
+}
+
+#[tokio::test]
+async fn a_read_that_keeps_garbage_for_hours_is_told_of() {
+    let world = World::new(3).await;
+    let chunk = world.put_chunk("cat", 2).await;
+    let _read = world.reads.begin(world.now());
+    world.wait(GRACE);
+    world.delete("cat").await;
+    world.wait(30 * GRACE);
+    let told = world.run(&world.collector(GRACE)).await;
+    assert!(matches!(told, Err(JobError::Alarm(_))), "{told:?}");
+    assert_eq!(world.copies(chunk.id), 2);
 }
 
 #[tokio::test]
