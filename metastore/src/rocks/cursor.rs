@@ -1,7 +1,7 @@
 //! Walking over a range of a table. A cursor sees the table as it was when the cursor was made.
 //! Waits for the disk.
 
-use rocksdb::{DBRawIterator, ReadOptions};
+use rocksdb::{DBRawIterator, ReadOptions, Snapshot};
 use serde::de::DeserializeOwned;
 
 use super::read::{self, Store};
@@ -20,7 +20,29 @@ pub(super) struct Cursor<'s, R> {
 impl<'s, R: DeserializeOwned> Cursor<'s, R> {
     /// A cursor at the first row of `start..end`.
     pub(super) fn over(store: &'s Store, table: Table<R>, start: Vec<u8>, end: Vec<u8>) -> Self {
+        Self::with(ReadOptions::default(), store, table, start, end)
+    }
+
+    /// As [`over`](Self::over), of the table as it was at `moment`.
+    pub(super) fn over_at(
+        moment: &'s Snapshot<'s>,
+        store: &'s Store,
+        table: Table<R>,
+        start: Vec<u8>,
+        end: Vec<u8>,
+    ) -> Self {
         let mut options = ReadOptions::default();
+        options.set_snapshot(moment);
+        Self::with(options, store, table, start, end)
+    }
+
+    fn with(
+        mut options: ReadOptions,
+        store: &'s Store,
+        table: Table<R>,
+        start: Vec<u8>,
+        end: Vec<u8>,
+    ) -> Self {
         options.set_iterate_lower_bound(start);
         options.set_iterate_upper_bound(end);
         let mut rows = store

@@ -7,7 +7,7 @@
 use std::fs::File;
 
 use chunkproto::Durability;
-use rocksdb::{ColumnFamily, DB, ErrorKind, ReadOptions, ReadTier};
+use rocksdb::{ColumnFamily, DB, ErrorKind, ReadOptions, ReadTier, Snapshot};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
@@ -32,6 +32,8 @@ pub(super) struct Store {
 pub(super) struct Reader<'s> {
     store: &'s Store,
     tier: ReadTier,
+    /// The moment that it sees; none: each look sees the present.
+    moment: Option<&'s Snapshot<'s>>,
 }
 
 /// Why a look ended without an answer.
@@ -52,6 +54,7 @@ impl Store {
         Reader {
             store: self,
             tier: ReadTier::BlockCache,
+            moment: None,
         }
     }
 
@@ -60,6 +63,15 @@ impl Store {
         Reader {
             store: self,
             tier: ReadTier::All,
+            moment: None,
+        }
+    }
+
+    /// A reader that waits for the disk and sees the store as it was at `moment`.
+    pub(super) fn on_disk_at<'s>(&'s self, moment: &'s Snapshot<'s>) -> Reader<'s> {
+        Reader {
+            moment: Some(moment),
+            ..self.on_disk()
         }
     }
 
@@ -77,6 +89,29 @@ impl Reader<'_> {
         &self.store.buckets
     }
 
+    /// Looks at several rows as they were at one moment. Whoever takes no lock needs this where a commit
+    /// moves a row from one table to another: it might be seen in neither.
+    pub(super) fn at_one_moment<T>(
+        &self,
+        look: impl FnOnce(&Reader<'_>) -> Looked<T>,
+    ) -> Looked<T> {
+        let moment = self.store.db.snapshot();
+        look(&Reader {
+            store: self.store,
+            tier: self.tier,
+            moment: Some(&moment),
+        })
+    }
+
+    fn options(&self) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        options.set_read_tier(self.tier);
+        if let Some(moment) = self.moment {
+            options.set_snapshot(moment);
+        }
+        options
+    }
+
     /// The row under `key`.
     pub(super) fn get<R: DeserializeOwned>(
         &self,
@@ -92,8 +127,7 @@ impl Reader<'_> {
         table: Table<R>,
         key: &[u8],
     ) -> Looked<Option<(R, usize)>> {
-        let mut options = ReadOptions::default();
-        options.set_read_tier(self.tier);
+        let options = self.options();
         let family = self.store.family(table.name);
         match self.store.db.get_pinned_cf_opt(family, key, &options) {
             Ok(None) => Ok(None),
@@ -111,8 +145,7 @@ impl Reader<'_> {
         end: Vec<u8>,
         limit: usize,
     ) -> Looked<Vec<(Vec<u8>, R)>> {
-        let mut options = ReadOptions::default();
-        options.set_read_tier(self.tier);
+        let mut options = self.options();
         options.set_iterate_lower_bound(start);
         options.set_iterate_upper_bound(end);
         let family = self.store.family(table.name);

@@ -1,6 +1,8 @@
 //! Pages of versions: the current ones and those behind them stand in two tables, which are walked
 //! side by side. A page costs what it shows: both cursors leap over what a common prefix folds.
 
+use rocksdb::Snapshot;
+
 use super::cursor::Cursor;
 use super::keys;
 use super::read::Store;
@@ -23,7 +25,8 @@ impl Store {
         if query.limit == 0 || fold.start() >= fold.end() {
             return Ok(page);
         }
-        let mut walk = Walk::begin(self, query, fold)?;
+        let moment = self.db.snapshot();
+        let mut walk = Walk::begin((self, &moment), query, fold)?;
         while let Some(key) = walk.next_key()? {
             if page.entries.len() == query.limit {
                 page.truncated = true;
@@ -43,6 +46,7 @@ impl Store {
     /// Where the versions begin that are older than the cursor's; none if it names none.
     fn older_than_cursor(
         &self,
+        moment: &Snapshot<'_>,
         query: &VersionQuery,
         fold: Fold<'_>,
     ) -> MetaResult<Option<Vec<u8>>> {
@@ -58,10 +62,13 @@ impl Store {
         let row_key = keys::object(query.bucket, key.as_bytes());
         let order = match version {
             VersionId::Id(id) => Some(VersionOrder(*id)),
-            VersionId::Null => match self.on_disk().current(query.bucket, &object_key)? {
-                Some(current) if current.version == VersionId::Null => None,
-                _ => self.on_disk().get(NULL_VERSIONS, &row_key)?,
-            },
+            VersionId::Null => {
+                let reader = self.on_disk_at(moment);
+                match reader.current(query.bucket, &object_key)? {
+                    Some(current) if current.version == VersionId::Null => None,
+                    _ => reader.get(NULL_VERSIONS, &row_key)?,
+                }
+            }
         };
         Ok(Some(match order {
             Some(order) => keys::behind(keys::noncurrent(query.bucket, key, order)),
@@ -70,7 +77,8 @@ impl Store {
     }
 }
 
-/// Two cursors, over current versions and over those behind them.
+/// Two cursors, over current versions and over those behind them, at one moment: a commit moves versions
+/// from one table to the other.
 struct Walk<'s> {
     query: &'s VersionQuery,
     current: Cursor<'s, ObjectVersion>,
@@ -80,9 +88,13 @@ struct Walk<'s> {
 }
 
 impl<'s> Walk<'s> {
-    fn begin(store: &'s Store, query: &'s VersionQuery, fold: Fold<'_>) -> MetaResult<Self> {
+    fn begin(
+        (store, moment): (&'s Store, &'s Snapshot<'s>),
+        query: &'s VersionQuery,
+        fold: Fold<'_>,
+    ) -> MetaResult<Self> {
         let (bucket, start, end) = (query.bucket, fold.start(), fold.end());
-        let older = store.older_than_cursor(query, fold)?;
+        let older = store.older_than_cursor(moment, query, fold)?;
         let begun = match (&older, &query.after) {
             (Some(_), Some((key, _))) => Some(key.clone()),
             _ => None,
@@ -90,13 +102,20 @@ impl<'s> Walk<'s> {
         let behind = older.unwrap_or_else(|| keys::upload_bound(bucket, &start));
         Ok(Self {
             query,
-            current: Cursor::over(
+            current: Cursor::over_at(
+                moment,
                 store,
                 CURRENT,
                 keys::object(bucket, &start),
                 keys::object(bucket, &end),
             ),
-            behind: Cursor::over(store, NONCURRENT, behind, keys::upload_bound(bucket, &end)),
+            behind: Cursor::over_at(
+                moment,
+                store,
+                NONCURRENT,
+                behind,
+                keys::upload_bound(bucket, &end),
+            ),
             begun,
         })
     }

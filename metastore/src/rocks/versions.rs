@@ -54,8 +54,14 @@ impl Engine {
             if let Some(object) = reader.current(bucket, &key)? {
                 return Ok(Some(StoredVersion::Object(object)));
             }
-            let newest = reader.newest_noncurrent(bucket, &key, 1)?.pop();
-            Ok(newest.map(|row| row.version))
+            // A commit may just have made another version current.
+            reader.at_one_moment(|reader| {
+                if let Some(object) = reader.current(bucket, &key)? {
+                    return Ok(Some(StoredVersion::Object(object)));
+                }
+                let newest = reader.newest_noncurrent(bucket, &key, 1)?.pop();
+                Ok(newest.map(|row| row.version))
+            })
         })
         .await
     }
@@ -170,7 +176,21 @@ impl Reader<'_> {
         Ok(row.filter(|row| row.version.version() == version))
     }
 
+    /// A version, wherever it stands.
     fn find(&self, bucket: BucketId, key: &ObjectKey, version: VersionId) -> Looked<Option<Found>> {
+        match self.find_in_turn(bucket, key, version)? {
+            // A commit may have moved it from where it was not yet looked to where it was no more.
+            None => self.at_one_moment(|reader| reader.find_in_turn(bucket, key, version)),
+            found => Ok(found),
+        }
+    }
+
+    fn find_in_turn(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        version: VersionId,
+    ) -> Looked<Option<Found>> {
         match self.current(bucket, key)? {
             Some(current) if current.version == version => Ok(Some(Found::Current(current))),
             _ => Ok(self.noncurrent(bucket, key, version)?.map(Found::Behind)),

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use metastore::{
-    BucketId, CommitObject, Completed, MetaError, MetaResult, Timestamp, VersionId, WriteCondition,
+    BucketId, CommitObject, Completed, ListEntry, MetaError, MetaResult, Timestamp, VersionId,
+    VersionQuery, Versioning, WriteCondition,
 };
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -13,6 +14,7 @@ use crate::fixtures::{
     Store, begin, bucket, chunk, commit, completion, garbage, key, name, object, part_at, put,
     put_part,
 };
+use crate::versions::set_versioning;
 
 crate::on_every_store! {
     if_none_match_has_exactly_one_winner,
@@ -24,10 +26,13 @@ crate::on_every_store! {
     a_bucket_name_has_exactly_one_winner,
     an_upload_is_completed_exactly_once,
     a_part_comes_before_the_end_of_its_upload_or_not_at_all,
+    a_version_is_seen_at_every_moment_while_others_come_and_go_before_it,
 }
 
 const TASKS: usize = 16;
 const ROUNDS: usize = 8;
+/// Looks at what is changed meanwhile.
+const LOOKS: usize = 1000;
 
 /// Runs `act` in many tasks that start together, and gathers what they answer.
 async fn together<T: Send + 'static, F>(act: impl Fn(usize) -> F) -> Vec<T>
@@ -278,4 +283,52 @@ async fn a_part_comes_before_the_end_of_its_upload_or_not_at_all(store: Store) {
             successes(&results) - 1
         );
     }
+}
+
+async fn a_version_is_seen_at_every_moment_while_others_come_and_go_before_it(store: Store) {
+    let id = bucket(&store, "photos").await;
+    set_versioning(&store, "photos", Versioning::Enabled).await;
+    let put = async |store: &Store| {
+        let row = commit(id, "cat", object(&[chunk()]));
+        store.commit_object(row).await.unwrap()
+    };
+    let stays = put(&store).await;
+    let watched = store.clone();
+    let mut looks = JoinSet::new();
+    looks.spawn(async move {
+        for _ in 0..LOOKS {
+            let found = watched.object_version(id, &key("cat"), stays).await;
+            assert!(found.is_ok(), "{found:?}");
+            let newest = watched.newest_version(id, &key("cat")).await.unwrap();
+            assert!(newest.is_some());
+            assert_eq!(listed(&watched, id, stays).await, 1);
+        }
+    });
+    while looks.try_join_next().is_none_or(|look| {
+        look.unwrap();
+        false
+    }) {
+        let comes = put(&store).await;
+        let always = WriteCondition::Always;
+        let name = key("cat");
+        let goes = store.delete_version(id, &name, comes, always, Timestamp(30));
+        goes.await.unwrap();
+    }
+}
+
+/// How often a listing of versions shows one of them.
+async fn listed(store: &Store, id: BucketId, version: VersionId) -> usize {
+    let query = VersionQuery {
+        bucket: id,
+        prefix: String::new(),
+        delimiter: None,
+        after: None,
+        limit: 9,
+    };
+    let page = store.list_versions(query).await.unwrap();
+    let is_it = |entry: &&ListEntry<metastore::ListedVersion>| match entry {
+        ListEntry::Item(item) => item.version.version() == version,
+        ListEntry::CommonPrefix(_) => false,
+    };
+    page.entries.iter().filter(is_it).count()
 }
