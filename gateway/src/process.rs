@@ -15,7 +15,8 @@ use tracing::{error, info, warn};
 
 use crate::admin::{AdminParts, AdminServer};
 use crate::chunks::{
-    BodyReader, BodyWriter, ByteBudget, ChunkTransport, RepairHints, RunningReads, WriterSettings,
+    BodyReader, BodyWriter, ByteBudget, ChunkTransport, Leftovers, RepairHints, RunningReads,
+    WriterSettings,
 };
 use crate::cluster::Membership;
 use crate::config::GatewayConfig;
@@ -160,12 +161,14 @@ pub async fn run(listeners: Listeners, mut parts: Parts, config: &GatewayConfig)
     let (stop, stopped) = watch::channel(());
     let reads = RunningReads::default();
     let (hints, hint_queue) = RepairHints::new();
+    let (leftovers, leftover_queue) = Leftovers::new();
     let job_parts = JobParts {
         metastore: Arc::clone(&parts.metastore),
         transport: Arc::clone(&parts.transport),
         membership: Arc::clone(&parts.membership),
         reads: reads.clone(),
         hints: hint_queue,
+        leftovers: leftover_queue,
         board,
         replicas: parts.writer.replicas,
         backup: parts.backup.take().map(|source| BackupParts {
@@ -181,7 +184,7 @@ pub async fn run(listeners: Listeners, mut parts: Parts, config: &GatewayConfig)
         lifecycle: lifecycle_settings(config),
     };
     let jobs = run_jobs(job_parts, &config.jobs, stopped.clone());
-    let s3 = s3_server(parts, reads, hints, config);
+    let s3 = s3_server(parts, (reads, hints, leftovers), config);
     let stopping = |mut stopped: watch::Receiver<()>| async move {
         let _ = stopped.changed().await;
     };
@@ -232,8 +235,7 @@ fn lifecycle_settings(config: &GatewayConfig) -> LifecycleSettings {
 
 fn s3_server(
     parts: Parts,
-    reads: RunningReads,
-    hints: RepairHints,
+    (reads, hints, leftovers): (RunningReads, RepairHints, Leftovers),
     config: &GatewayConfig,
 ) -> S3Server {
     let budget = |size: bytesize::ByteSize| ByteBudget::new(size.as_u64(), BUDGET_PATIENCE);
@@ -242,7 +244,8 @@ fn s3_server(
         Arc::clone(&parts.membership),
         budget(config.write_budget),
         parts.writer,
-    );
+    )
+    .leaving(leftovers);
     let reader = BodyReader::new(
         parts.transport,
         parts.membership,

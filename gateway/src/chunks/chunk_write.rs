@@ -97,6 +97,16 @@ impl ChunkWrite {
         self.replicas.iter().map(ReplicaWrite::node)
     }
 
+    /// The chunk as it was sent, with the nodes that may come to hold it.
+    pub fn as_sent(&self) -> ChunkRef {
+        ChunkRef {
+            id: self.put.id,
+            length_bytes: self.put.length_bytes,
+            crc64: self.crc64.finish(),
+            replicas: self.nodes().collect(),
+        }
+    }
+
     /// Sends the next piece to every replica. One that all others waited for too long is given up.
     ///
     /// # Errors

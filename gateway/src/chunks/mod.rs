@@ -4,6 +4,7 @@
 mod budget;
 mod chunk_write;
 mod http_transport;
+mod leftovers;
 mod pace;
 mod placement;
 mod plan;
@@ -16,6 +17,7 @@ mod write;
 
 pub use budget::{BudgetExhausted, ByteBudget, BytesReserved};
 pub use http_transport::HttpTransport;
+pub use leftovers::{LeftoverQueue, Leftovers};
 pub use pace::TooSlow;
 pub use placement::{NodeView, PlacementRequest, choose_nodes, count_takers, reserved_bytes};
 pub use plan::{PlannedChunk, SplitPlan};

@@ -17,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::chunk_write::ChunkWrite;
+use super::leftovers::{Leftovers, Unfinished};
 use super::pace::{Pace, TooSlow};
 use super::{BudgetExhausted, ByteBudget, BytesReserved, ChunkTransport, PlannedChunk, SplitPlan};
 use crate::cluster::Membership;
@@ -130,6 +131,7 @@ pub enum WriteError {
 #[derive(Clone)]
 pub struct BodyWriter {
     parts: Arc<WriterParts>,
+    leftovers: Option<Leftovers>,
 }
 
 /// What every chunk of every body needs.
@@ -179,7 +181,15 @@ impl BodyWriter {
                 settings,
                 random,
             }),
+            leftovers: None,
         }
+    }
+
+    /// As it is, but it gives the chunks of bodies that come to nothing to `leftovers`.
+    #[must_use]
+    pub fn leaving(self, leftovers: Leftovers) -> Self {
+        let leftovers = Some(leftovers);
+        Self { leftovers, ..self }
     }
 
     /// Replicas that each chunk should have.
@@ -190,7 +200,7 @@ impl BodyWriter {
 
     /// Writes a body of `body_bytes` and reads `body` to its end. On success every chunk is durable
     /// on at least the write quorum of nodes. On failure, or when the caller goes away, nothing
-    /// names what was written.
+    /// names what was written, and it is given to the leftovers.
     ///
     /// # Errors
     /// See [`WriteError`].
@@ -208,6 +218,7 @@ impl BodyWriter {
             rest: Bytes::new(),
             declared_bytes: body_bytes,
         };
+        let mut unfinished = Unfinished::new(self.leftovers.clone());
         let mut finishing = VecDeque::new();
         let mut chunks = Vec::new();
         let mut nodes = Vec::new();
@@ -217,19 +228,21 @@ impl BodyWriter {
                 .feed_chunk(planned, body_bytes, &owner, &nodes, &mut pieces, &mut share)
                 .await?;
             nodes.extend(chunk.nodes());
+            unfinished.note(chunk.as_sent());
             if finishing.len() == FINISHING_MAX {
-                chunks.extend(join_first(&mut finishing).await?);
+                chunks.extend(join_first(&mut finishing, &mut unfinished).await?);
             }
             finishing.push_back(AbortOnDropHandle::new(tokio::spawn(chunk.finish())));
         }
         pieces.expect_end().await?;
         while !finishing.is_empty() {
-            chunks.extend(join_first(&mut finishing).await?);
+            chunks.extend(join_first(&mut finishing, &mut unfinished).await?);
         }
         let limit = self.parts.settings.finish_within;
         if began.elapsed() > limit {
             return Err(WriteError::TooSlow(limit));
         }
+        unfinished.finish();
         Ok(WrittenBody {
             crc64: crc64_of(&chunks),
             layout: ChunkLayout {
@@ -318,12 +331,19 @@ impl BodyOwner {
 
 type Finishing = VecDeque<AbortOnDropHandle<Result<ChunkRef, WriteError>>>;
 
-async fn join_first(finishing: &mut Finishing) -> Result<Option<ChunkRef>, WriteError> {
+async fn join_first(
+    finishing: &mut Finishing,
+    unfinished: &mut Unfinished,
+) -> Result<Option<ChunkRef>, WriteError> {
     let Some(first) = finishing.pop_front() else {
         return Ok(None);
     };
     match first.await {
-        Ok(outcome) => outcome.map(Some),
+        Ok(outcome) => {
+            let chunk = outcome?;
+            unfinished.note(chunk.clone());
+            Ok(Some(chunk))
+        }
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
 }

@@ -11,6 +11,7 @@ use super::backup::{BackupJob, BackupParts, BackupSettings};
 use super::copies::Copies;
 use super::drain::{DrainJob, MoveSettings};
 use super::garbage::GarbageCollector;
+use super::leftovers::discard_leftovers;
 use super::lifecycle::{LifecycleJob, LifecycleSettings};
 use super::progress::JobBoard;
 use super::rebalance::{Evenness, RebalanceJob, RebalanceSettings};
@@ -18,7 +19,7 @@ use super::reconcile::{ReconcileJob, ReconcileSettings, StrayLimits};
 use super::repair::{RepairJob, RepairSettings, write_hints};
 use super::runner::JobRunner;
 use super::uploads::UploadExpiry;
-use crate::chunks::{ChunkTransport, HintQueue, RunningReads};
+use crate::chunks::{ChunkTransport, HintQueue, LeftoverQueue, RunningReads};
 use crate::clock::Clock;
 use crate::cluster::{Membership, follow_phases};
 use crate::config::{JobConfig, rate_bytes_per_s};
@@ -35,6 +36,8 @@ pub struct JobParts {
     pub reads: RunningReads,
     /// What its reads noticed.
     pub hints: HintQueue,
+    /// What its writes left behind.
+    pub leftovers: LeftoverQueue,
     /// Where the jobs say how far they are.
     pub board: JobBoard,
     /// Replicas that each chunk should have.
@@ -119,6 +122,12 @@ pub async fn run_jobs(parts: JobParts, config: &JobConfig, stop: watch::Receiver
         uploads,
         phases,
         backup,
+        discard_leftovers(
+            parts.leftovers,
+            Arc::clone(&parts.metastore),
+            clock.clone(),
+            stop.clone()
+        ),
         write_hints(
             parts.hints,
             parts.metastore,

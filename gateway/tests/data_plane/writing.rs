@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chunkproto::Crc64;
+use futures::future::join_all;
 use futures::{StreamExt as _, stream};
 use gateway::chunks::{WriteError, WrittenBody};
 use gateway::cluster::Patience;
+use tokio::time::timeout;
 
 use crate::nodes::{Fault, Nodes, body_of, owner, payload};
 
@@ -174,12 +176,14 @@ fn patient(count: u8) -> Nodes {
 
 #[tokio::test]
 async fn a_write_ends_though_nodes_that_never_answer_are_tried_in_place_of_each_other() {
-    for (length, failing) in [
+    let cases = [
         (1000, Fault::NeverAcks),
         (13 * MIB, Fault::NeverAcks),
+        (1000, Fault::Gone),
         (1000, Fault::DiesAtSync),
         (13 * MIB, Fault::DiesAtSync),
-    ] {
+    ];
+    let writes = cases.map(async |(length, failing)| {
         let nodes = patient(4);
         let [a, b, ..] = nodes.all()[..] else {
             panic!("four nodes")
@@ -187,10 +191,10 @@ async fn a_write_ends_though_nodes_that_never_answer_are_tried_in_place_of_each_
         nodes.set_fault(a, Fault::NeverAcks);
         nodes.set_fault(b, failing);
         let bytes = payload(length);
-        let written = tokio::time::timeout(Duration::from_secs(90), write(&nodes, 3, &bytes));
-        let written = written.await.expect("the write ends").unwrap();
-        assert_durable(&nodes, &written, 2);
-    }
+        let written = timeout(Duration::from_secs(90), write(&nodes, 3, &bytes)).await;
+        assert_durable(&nodes, &written.expect("the write ends").unwrap(), 2);
+    });
+    join_all(writes).await;
 }
 
 #[tokio::test]
@@ -200,7 +204,7 @@ async fn a_node_that_takes_pieces_much_later_than_all_others_is_replaced() {
     nodes.set_fault(slow, Fault::Trickles(Duration::from_secs(1)));
     // 35 pieces to each chunk.
     let bytes = payload(13 * MIB);
-    let written = tokio::time::timeout(Duration::from_secs(25), write(&nodes, 3, &bytes));
+    let written = timeout(Duration::from_secs(25), write(&nodes, 3, &bytes));
     let written = written.await.expect("nobody waits for it").unwrap();
     assert_durable(&nodes, &written, 3);
     let named = written.layout.chunks.iter().flat_map(|c| &c.replicas);

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use gateway::jobs::{Job as _, JobError};
+use futures::{StreamExt as _, stream};
+use gateway::chunks::{Leftovers, WriteError};
+use gateway::jobs::{Job as _, JobError, discard_leftovers};
 use metastore::NodePhase;
 
 use crate::kit::World;
-use crate::nodes::Fault;
+use crate::nodes::{Fault, body_of, owner, payload};
 
 const GRACE: Duration = Duration::from_secs(900);
 
@@ -71,6 +73,42 @@ async fn the_queue_waits_for_a_node_that_is_away_and_for_no_other() {
     world.run(&world.collector(GRACE)).await.unwrap();
     assert_eq!(world.copies(chunk.id), 0);
     assert_eq!(world.garbage().await, []);
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_leaves_nothing_on_the_nodes() {
+    let world = World::new(3).await;
+    let (leftovers, queue) = Leftovers::new();
+    let writer = world.nodes.writer(2).leaving(leftovers);
+    let mut pieces: Vec<_> = (0..30).map(|_| Ok(payload(100_000))).collect();
+    pieces.push(Err("the connection broke".into()));
+    let body = stream::iter(pieces).boxed();
+    let written = writer.write(owner(), 5_000_000, body).await;
+    assert!(matches!(written, Err(WriteError::Body(_))), "{written:?}");
+    drop(writer);
+    discard_leftovers(
+        queue,
+        world.metastore.clone(),
+        world.clock(),
+        world.stopped(),
+    )
+    .await;
+    assert_eq!(world.garbage().await.len(), 1);
+    world.collect_everything().await;
+    for node in world.nodes.all() {
+        assert_eq!(world.nodes.chunks_on(node), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_came_to_its_end_leaves_nothing_to_discard() {
+    let world = World::new(3).await;
+    let (leftovers, mut queue) = Leftovers::new();
+    let writer = world.nodes.writer(2).leaving(leftovers);
+    let bytes = payload(3_000_000);
+    let written = writer.write(owner(), 3_000_000, body_of(&bytes)).await;
+    assert!(written.is_ok(), "{written:?}");
+    assert!(queue.try_recv().is_err());
 }
 
 #[tokio::test]

@@ -214,6 +214,7 @@ async fn where_too_much_looks_orphaned_nothing_is_touched() {
     let [node, other] = world.nodes.all()[..] else {
         panic!("two nodes")
     };
+    world.put_chunk("cat", 1).await;
     for _ in 0..MANY {
         world.plant(node);
     }
@@ -231,6 +232,21 @@ async fn where_too_much_looks_orphaned_nothing_is_touched() {
         "the others are dealt with"
     );
     assert_eq!(world.garbage().await.len(), 1);
+}
+
+#[tokio::test]
+async fn where_no_row_names_anything_the_metadata_is_doubted_and_not_the_chunks() {
+    let world = World::new(1).await;
+    let node = world.nodes.all()[0];
+    world.plant(node);
+    let reconcile = world.reconcile();
+    for _ in 0..3 {
+        world.wait(2 * WEEK);
+        let alarm = world.run(&reconcile).await;
+        assert!(matches!(alarm, Err(JobError::Alarm(_))), "{alarm:?}");
+    }
+    assert_eq!(world.strays(node).await, (1, 0));
+    assert_eq!(world.garbage().await, []);
 }
 
 #[tokio::test]

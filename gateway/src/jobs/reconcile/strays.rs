@@ -71,7 +71,10 @@ impl StraysOf<'_> {
     /// What keeps the metadata from being read or written.
     pub async fn deal(&self) -> MetaResult<Dealt> {
         let strays = self.count().await?;
-        if strays > self.most(strays) {
+        if strays == 0 {
+            return Ok(Dealt::Well);
+        }
+        if strays > self.most(strays) || !self.is_anything_placed().await? {
             let placed = self.placed;
             return Ok(Dealt::TooMany { strays, placed });
         }
@@ -118,6 +121,18 @@ impl StraysOf<'_> {
             }
         }
         Ok(count)
+    }
+
+    /// Whether any row places a chunk anywhere. Metadata that knows of nothing is more likely lost than
+    /// right.
+    async fn is_anything_placed(&self) -> MetaResult<bool> {
+        let metastore = &self.copies.metastore;
+        for (node, _) in self.copies.membership.states() {
+            if !metastore.chunks_on_node(node, None, 1).await?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// So many of `count` strays are no reason to doubt the metadata.

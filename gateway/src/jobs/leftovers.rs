@@ -1,0 +1,33 @@
+//! Chunks of bodies that came to nothing, written to the garbage collection queue by every gateway,
+//! whoever collects.
+
+use std::sync::Arc;
+
+use metastore::Metastore;
+use tokio::sync::watch;
+use tracing::warn;
+
+use crate::chunks::LeftoverQueue;
+use crate::clock::Clock;
+
+/// Writes leftovers down until `stop` closes.
+pub async fn discard_leftovers(
+    mut leftovers: LeftoverQueue,
+    metastore: Arc<dyn Metastore>,
+    clock: Clock,
+    mut stop: watch::Receiver<()>,
+) {
+    loop {
+        let chunks = tokio::select! {
+            _ = stop.changed() => return,
+            chunks = leftovers.recv() => chunks,
+        };
+        let Some(chunks) = chunks else {
+            return;
+        };
+        let count = chunks.len();
+        if let Err(error) = metastore.discard(chunks, clock.now()).await {
+            warn!(count, %error, "chunks of a body that came to nothing were not queued");
+        }
+    }
+}
