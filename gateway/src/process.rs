@@ -157,6 +157,7 @@ pub async fn run(listeners: Listeners, mut parts: Parts, config: &GatewayConfig)
         nodes_needed: usize::from(quorum),
         replicas: parts.writer.replicas,
         secrets: Secrets::new(Arc::clone(&parts.key_ring)),
+        writes: Some((Arc::clone(&parts.transport), parts.writer.finish_within)),
     });
     let (stop, stopped) = watch::channel(());
     let reads = RunningReads::default();

@@ -2,12 +2,15 @@
 //! refused with the numbers that forbid it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use chunkproto::NodeId;
-use metastore::{ChunkRef, MetaError, MetaResult, Metastore, NodePhase};
+use chunkproto::wire::LIST_LIMIT_MAX;
+use chunkproto::{ChunkError, ChunkResult, NodeId};
+use metastore::{ChunkRef, MetaError, MetaResult, Metastore, NodePhase, Timestamp};
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
+use crate::chunks::ChunkTransport;
 use crate::cluster::{Membership, NodeState, NodeStatus};
 
 /// Share of a disk that moved chunks leave free, in percent; as in placement.
@@ -94,6 +97,18 @@ pub enum OrderError {
          with --wait", at_least(.0.garbage_chunks, .0.truncated)
     )]
     AwaitsGarbage(NodeHolds),
+    /// A write that began before it was drained may come to name it.
+    #[error(
+        "{chunks} chunks on it are named by no row and so young that their writes may still be under \
+         way: try again later"
+    )]
+    StillWritten {
+        /// Those chunks.
+        chunks: u64,
+    },
+    /// It does not say what it holds.
+    #[error("it does not say what it holds ({0}): try again later")]
+    Silent(ChunkError),
     /// The metadata cannot be read or written.
     #[error(transparent)]
     Metadata(#[from] MetaError),
@@ -119,6 +134,15 @@ pub struct NodeDesk {
     membership: Arc<Membership>,
     metastore: Arc<dyn Metastore>,
     replicas: u8,
+    writes: Option<Writes>,
+}
+
+/// How to find out about writes under way.
+#[derive(Clone)]
+struct Writes {
+    transport: Arc<dyn ChunkTransport>,
+    /// None takes longer.
+    time_max: Duration,
 }
 
 impl NodeDesk {
@@ -129,7 +153,19 @@ impl NodeDesk {
             membership,
             metastore,
             replicas,
+            writes: None,
         }
+    }
+
+    /// As it is, but a node is asked for chunks of writes under way, which take at most `write_time_max`,
+    /// before it is let go.
+    #[must_use]
+    pub fn asking(self, transport: Arc<dyn ChunkTransport>, write_time_max: Duration) -> Self {
+        let writes = Some(Writes {
+            transport,
+            time_max: write_time_max,
+        });
+        Self { writes, ..self }
     }
 
     /// Carries an order out. Doing it again changes nothing.
@@ -177,10 +213,43 @@ impl NodeDesk {
             return Err(OrderError::StillHolds(holds));
         }
         // A node that is away cannot be read from, so no read is waited for.
-        if holds.garbage_chunks > 0 && self.membership.is_live(node) {
+        if !self.membership.is_live(node) {
+            return Ok(());
+        }
+        if holds.garbage_chunks > 0 {
             return Err(OrderError::AwaitsGarbage(holds));
         }
-        Ok(())
+        match self.young_chunks(node).await {
+            Ok(0) => Ok(()),
+            Ok(chunks) => Err(OrderError::StillWritten { chunks }),
+            Err(error) => Err(OrderError::Silent(error)),
+        }
+    }
+
+    /// Chunks on a node that are not older than a write may be. (No row places anything there.)
+    async fn young_chunks(&self, node: NodeId) -> ChunkResult<u64> {
+        let Some(Writes {
+            transport,
+            time_max,
+        }) = &self.writes
+        else {
+            return Ok(0);
+        };
+        let time_max_ms = u64::try_from(time_max.as_millis()).unwrap_or(u64::MAX);
+        let born_after_ms = Timestamp::now().0.saturating_sub(time_max_ms);
+        let (mut young, mut after) = (0, None);
+        loop {
+            let page = transport.list(node, after, LIST_LIMIT_MAX).await?;
+            let objects = page.chunks.iter().map(|chunk| chunk.id);
+            let objects = objects.filter(|id| !id.is_of_metadata());
+            young += objects
+                .filter(|id| id.born_at_ms() >= born_after_ms)
+                .count() as u64;
+            after = page.chunks.last().map(|chunk| chunk.id);
+            if !page.truncated {
+                return Ok(young);
+            }
+        }
     }
 
     /// Counts what the metadata places on a node.

@@ -2,6 +2,7 @@
 //! cluster secret.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chunkproto::wire::{HEARTBEAT_PATH, REGISTER_PATH};
 use chunkproto::{ClusterSecret, Fence, Heartbeat, HeartbeatReply, NodeId, Registration};
@@ -16,6 +17,7 @@ use super::node_orders::NodeDesk;
 use super::orders::{ORDERS_PATH, Orders};
 use super::status::StatusDesk;
 use super::user_orders::UserDesk;
+use crate::chunks::ChunkTransport;
 use crate::cluster::Membership;
 use crate::jobs::{BackupStatus, JobBoard};
 use crate::users::Secrets;
@@ -38,6 +40,8 @@ pub struct AdminParts {
     pub replicas: u8,
     /// How the secret keys of users are kept.
     pub secrets: Secrets,
+    /// The way to the chunk servers, where they are written to, and how long a write takes at most.
+    pub writes: Option<(Arc<dyn ChunkTransport>, Duration)>,
 }
 
 /// Answers admin requests. Cheap to clone.
@@ -63,6 +67,10 @@ impl AdminServer {
             Arc::clone(metastore),
             parts.replicas,
         );
+        let nodes = match parts.writes {
+            Some((transport, time_max)) => nodes.asking(transport, time_max),
+            None => nodes,
+        };
         Self {
             status: StatusDesk::new(
                 Arc::clone(membership),

@@ -73,6 +73,7 @@ pub async fn call(
         replicas: 1,
         // No user is kept here.
         secrets: Secrets::new(Arc::new(KeyRing::new([0; 32], BTreeMap::new()))),
+        writes: None,
     });
     let transport = HttpTransport::new(Arc::clone(&membership), &secret)
         .map_err(|error| StartError::Unfit(format!("the HTTP client cannot be set up: {error}")))?;

@@ -1,14 +1,17 @@
 //! Draining and removing nodes: everything on them moves, at no moment with fewer good copies, and
 //! nobody is let go who is still needed.
 
-use chunkproto::NodeId;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chunkproto::{ChunkId, NodeId};
 use futures::FutureExt as _;
 use gateway::admin::{NodeDesk, NodeOrder, OrderError};
 use gateway::jobs::{DrainJob, Job as _, JobError, MoveSettings};
 use metastore::{ChunkRef, Metastore as _, NodePhase, ObjectKey, Upkeep as _, WriteCondition};
 
 use crate::kit::World;
-use crate::nodes::Fault;
+use crate::nodes::{Fault, payload};
 
 impl World {
     fn drain(&self, replicas: u8) -> DrainJob {
@@ -22,6 +25,7 @@ impl World {
     async fn order(&self, node: NodeId, order: NodeOrder) -> Result<(), OrderError> {
         let membership = self.nodes.membership.clone();
         let desk = NodeDesk::new(membership, self.metastore.clone(), 2);
+        let desk = desk.asking(Arc::new(self.nodes.clone()), Duration::from_secs(3600));
         desk.carry_out(node, order).await
     }
 
@@ -81,6 +85,22 @@ async fn a_copy_that_waits_to_be_deleted_is_not_moved_to() {
     world.collect_everything().await;
     world.run(&world.drain(2)).await.unwrap();
     world.assert_moved_off(leaving, &chunk).await;
+}
+
+#[tokio::test]
+async fn a_node_that_running_writes_may_come_to_name_is_not_let_go() {
+    let world = World::new(3).await;
+    let leaving = world.nodes.all()[0];
+    world.order(leaving, NodeOrder::Drain).await.unwrap();
+    let chunk = ChunkId::generate();
+    world.nodes.replace(leaving, chunk, payload(10));
+    let early = world.order(leaving, NodeOrder::Remove).await;
+    assert!(
+        matches!(early, Err(OrderError::StillWritten { chunks: 1 })),
+        "{early:?}"
+    );
+    world.nodes.lose(leaving, chunk);
+    world.order(leaving, NodeOrder::Remove).await.unwrap();
 }
 
 #[tokio::test]
