@@ -2,11 +2,13 @@
 //! older read runs. The queue row goes after every node has deleted durably, so a crash at any point
 //! repeats work and loses none.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chunkproto::{ChunkError, ChunkId, JobName, NodeId};
+use futures::future::join_all;
 use futures::{TryStreamExt as _, stream};
 use metastore::{ChunkRef, GcEntry, GcItem, MetaResult, Metastore, NodePhase, Timestamp};
 use tracing::debug;
@@ -23,6 +25,10 @@ const BATCH: usize = 256;
 const PARTS_BATCH: usize = 256;
 /// Queue rows worked on at the same time.
 const PARALLEL_MAX: usize = 16;
+/// After so many failures a node is not asked again in a round; after one, if it does not answer.
+const FAILURES_MAX: u32 = 16;
+/// Entries that are dated later than this from now were stamped by a clock that was wrong.
+const CLOCKS_DIFFER_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Rest between two rounds through the queue.
 const PERIOD: Duration = Duration::from_secs(5);
 /// What the metadata's backup would name again is spared for so long at most.
@@ -93,6 +99,7 @@ impl Job for GarbageCollector {
     async fn round(&self, round: &Round) -> Result<(), JobError> {
         let due = self.due(round.now());
         let (before, mut after) = (due.before, None);
+        let failures = Failures::default();
         while round.goes_on() {
             let entries = self.metastore.gc_due(before, after, BATCH).await?;
             let Some(last) = entries.last() else {
@@ -101,12 +108,13 @@ impl Job for GarbageCollector {
             after = Some((last.unlinked_at, last.id));
             stream::iter(entries.into_iter().map(Ok))
                 .try_for_each_concurrent(PARALLEL_MAX, async |entry| match round.goes_on() {
-                    true => self.collect(&entry, round).await,
+                    true => self.collect(&entry, &failures, round).await,
                     false => Ok(()),
                 })
                 .await?;
         }
-        self.tell_of_what_waits(&due).await
+        self.tell_of_what_waits(&due).await?;
+        self.tell_of_the_future(round.now()).await
     }
 }
 
@@ -158,6 +166,22 @@ impl GarbageCollector {
         Ok(())
     }
 
+    /// # Errors
+    /// An alarm while garbage is dated so late that a clock must have been wrong.
+    async fn tell_of_the_future(&self, now: Timestamp) -> Result<(), JobError> {
+        let ahead_ms = u64::try_from(CLOCKS_DIFFER_MAX.as_millis()).unwrap_or(u64::MAX);
+        let after = Some((Timestamp(now.0.saturating_add(ahead_ms)), Uuid::max()));
+        let late = self.metastore.gc_due(Timestamp(u64::MAX), after, 1).await?;
+        match late.first() {
+            None => Ok(()),
+            Some(entry) => Err(JobError::Alarm(format!(
+                "garbage is dated {} ms after 1970, which is to come: the clock of a gateway was or is \
+                 wrong. It is collected when that moment has passed",
+                entry.unlinked_at.0
+            ))),
+        }
+    }
+
     /// Whether anything that was unlinked before `before` is not due.
     async fn waits(&self, due: &Due, before: Timestamp) -> MetaResult<bool> {
         if before <= due.before {
@@ -167,13 +191,13 @@ impl GarbageCollector {
         Ok(!self.metastore.gc_due(before, after, 1).await?.is_empty())
     }
 
-    async fn collect(&self, entry: &GcEntry, round: &Round) -> MetaResult<()> {
+    async fn collect(&self, entry: &GcEntry, failures: &Failures, round: &Round) -> MetaResult<()> {
         match &entry.item {
             GcItem::Parts(_) => self.metastore.gc_expand(entry, PARTS_BATCH).await,
-            GcItem::Chunks(chunks) => self.collect_chunks(entry, chunks, round).await,
+            GcItem::Chunks(chunks) => self.collect_chunks(entry, chunks, failures, round).await,
             GcItem::Copies(chunk) => {
                 let copies = std::slice::from_ref(chunk);
-                self.collect_chunks(entry, copies, round).await
+                self.collect_chunks(entry, copies, failures, round).await
             }
         }
     }
@@ -184,17 +208,17 @@ impl GarbageCollector {
         &self,
         entry: &GcEntry,
         chunks: &[ChunkRef],
+        failures: &Failures,
         round: &Round,
     ) -> MetaResult<()> {
         let mut nodes: Vec<_> = chunks.iter().flat_map(|chunk| &chunk.replicas).collect();
         nodes.sort_unstable();
         nodes.dedup();
-        let mut done = Vec::new();
-        for &node in nodes {
-            if self.is_rid_of(node, chunks, round).await {
-                done.push(node);
-            }
-        }
+        let asked = nodes.into_iter().map(async |&node| {
+            let is_done = self.is_rid_of(node, chunks, failures, round).await;
+            is_done.then_some(node)
+        });
+        let done: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
         if done.is_empty() {
             return Ok(());
         }
@@ -207,7 +231,13 @@ impl GarbageCollector {
     }
 
     /// Whether a node is rid of those of the chunks that were on it, for certain.
-    async fn is_rid_of(&self, node: NodeId, chunks: &[ChunkRef], round: &Round) -> bool {
+    async fn is_rid_of(
+        &self,
+        node: NodeId,
+        chunks: &[ChunkRef],
+        failures: &Failures,
+        round: &Round,
+    ) -> bool {
         if self.membership.phase(node) == NodePhase::Removed {
             return true;
         }
@@ -215,7 +245,8 @@ impl GarbageCollector {
             return false;
         }
         for chunk in chunks.iter().filter(|chunk| chunk.replicas.contains(&node)) {
-            if !round.goes_on() || !self.delete(node, chunk.id, round).await {
+            let is_asked = round.goes_on() && !failures.are_enough_of(node);
+            if !is_asked || !self.delete(node, chunk.id, failures, round).await {
                 return false;
             }
         }
@@ -223,7 +254,13 @@ impl GarbageCollector {
     }
 
     /// Deletes a chunk on a node; false when it must be asked again later.
-    async fn delete(&self, node: NodeId, chunk: ChunkId, round: &Round) -> bool {
+    async fn delete(
+        &self,
+        node: NodeId,
+        chunk: ChunkId,
+        failures: &Failures,
+        round: &Round,
+    ) -> bool {
         match self
             .transport
             .delete(node, chunk, Some(round.fence()))
@@ -240,9 +277,34 @@ impl GarbageCollector {
                     round.leave_unsettled();
                 }
                 debug!(%chunk, %node, %error, "a chunk could not be deleted yet");
+                failures.note(node, &error);
                 false
             }
         }
+    }
+}
+
+/// The nodes that did not delete, in one round: while one does not answer, each further call to it costs
+/// the time of all others.
+#[derive(Default)]
+struct Failures(Mutex<HashMap<NodeId, u32>>);
+
+impl Failures {
+    fn note(&self, node: NodeId, error: &ChunkError) {
+        let count = match error {
+            ChunkError::Unreachable(_) | ChunkError::Refused(_) => FAILURES_MAX,
+            _ => 1,
+        };
+        *self.lock().entry(node).or_default() += count;
+    }
+
+    fn are_enough_of(&self, node: NodeId) -> bool {
+        let count = self.lock().get(&node).copied();
+        count.is_some_and(|count| count >= FAILURES_MAX)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<NodeId, u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -10,6 +10,7 @@ use metastore::NodePhase;
 use crate::kit::World;
 use crate::nodes::{Fault, body_of, owner, payload};
 
+const SECOND: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(900);
 
 #[tokio::test]
@@ -109,6 +110,41 @@ async fn a_body_that_came_to_its_end_leaves_nothing_to_discard() {
     let written = writer.write(owner(), 3_000_000, body_of(&bytes)).await;
     assert!(written.is_ok(), "{written:?}");
     assert!(queue.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_answer_is_asked_once_and_the_others_lose_nothing_by_it() {
+    let world = World::new(2).await;
+    let [away, there] = world.nodes.all()[..] else {
+        panic!("two nodes")
+    };
+    for number in 0..20 {
+        let key = number.to_string();
+        world.put_chunk(&key, 2).await;
+        world.delete(&key).await;
+    }
+    world.wait(2 * GRACE);
+    // Heard from, and not to be reached: as behind a broken link.
+    world.nodes.set_fault(away, Fault::Gone);
+    let collector = world.collector(GRACE);
+    world.run(&collector).await.unwrap();
+    assert_eq!(world.nodes.chunks_on(there), 0);
+    // Entries that were begun at the same time may each have asked.
+    assert!(world.nodes.deletes_on(away) <= 16);
+    world.run(&collector).await.unwrap();
+    assert!(world.nodes.deletes_on(away) <= 32);
+}
+
+#[tokio::test]
+async fn garbage_of_a_clock_that_was_ahead_is_told_of() {
+    let world = World::new(1).await;
+    world.wait(100 * 86_400 * SECOND);
+    let chunk = world.put_chunk("cat", 1).await;
+    world.delete("cat").await;
+    world.turn_back(100 * 86_400 * SECOND);
+    let told = world.run(&world.collector(GRACE)).await;
+    assert!(matches!(told, Err(JobError::Alarm(_))), "{told:?}");
+    assert_eq!(world.copies(chunk.id), 1);
 }
 
 #[tokio::test]

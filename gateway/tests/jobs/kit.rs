@@ -93,6 +93,12 @@ impl World {
         self.now_ms.fetch_add(ms, Ordering::Relaxed);
     }
 
+    /// Turns the clock back.
+    pub fn turn_back(&self, time: Duration) {
+        let ms = u64::try_from(time.as_millis()).unwrap();
+        self.now_ms.fetch_sub(ms, Ordering::Relaxed);
+    }
+
     pub fn clock(&self) -> Clock {
         let now_ms = Arc::clone(&self.now_ms);
         Clock::of(move || Timestamp(now_ms.load(Ordering::Relaxed)))

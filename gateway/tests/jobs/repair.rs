@@ -312,15 +312,21 @@ async fn a_copy_that_waits_to_be_deleted_is_not_taken_for_a_new_one() {
     world.wait(Duration::from_secs(1));
     let garbage = Arc::new(world.collector(Duration::ZERO));
     let round = Arc::new(world.round(world.lease(&garbage.name()).await));
+    let nodes = world.nodes.clone();
     world.nodes.before_copies(move || {
-        let (garbage, round) = (Arc::clone(&garbage), Arc::clone(&round));
-        Box::pin(async move { garbage.round(&round).await.unwrap() })
+        let (garbage, round, nodes) = (Arc::clone(&garbage), Arc::clone(&round), nodes.clone());
+        Box::pin(async move {
+            if !nodes.copied().is_empty() {
+                garbage.round(&round).await.unwrap();
+            }
+        })
     });
     world.queue(&chunk, 1, 3).await;
-    for _ in 0..2 {
-        world.run(&world.repair(3)).await.unwrap();
-        world.good_copies(&chunk).await;
-    }
+    world.run(&world.repair(3)).await.unwrap();
+    assert_eq!(world.good_copies(&chunk).await.len(), 2);
+
+    world.collect_everything().await;
+    world.run(&world.repair(3)).await.unwrap();
     assert_eq!(world.good_copies(&chunk).await.len(), 3);
 }
 

@@ -63,6 +63,7 @@ pub struct Nodes {
     pub hinted: Arc<Mutex<HintQueue>>,
     nodes: Arc<Mutex<HashMap<NodeId, (Fault, Node)>>>,
     lists: Arc<Mutex<usize>>,
+    deletes: Arc<Mutex<HashMap<NodeId, usize>>>,
     copied: Arc<Mutex<Vec<ChunkId>>>,
     before_copies: Arc<Mutex<Option<Hook>>>,
     on_the_wire: Arc<Mutex<Option<Hook>>>,
@@ -101,6 +102,7 @@ impl Nodes {
             hints,
             hinted: Arc::new(Mutex::new(hinted)),
             lists: Arc::default(),
+            deletes: Arc::default(),
             copied: Arc::default(),
             before_copies: Arc::default(),
             on_the_wire: Arc::default(),
@@ -164,6 +166,12 @@ impl Nodes {
             .chunks
             .get(&chunk)
             .map(|bytes| Crc64::of(bytes))
+    }
+
+    /// How many deletes a node was asked for.
+    pub fn deletes_on(&self, node: NodeId) -> usize {
+        let deletes = self.deletes.lock().unwrap();
+        deletes.get(&node).copied().unwrap_or(0)
     }
 
     /// The chunks that were to be copied, in order.
@@ -464,6 +472,7 @@ impl ChunkTransport for Nodes {
     }
 
     async fn delete(&self, node: NodeId, chunk: ChunkId, fence: Option<&Fence>) -> ChunkResult<()> {
+        *self.deletes.lock().unwrap().entry(node).or_default() += 1;
         self.reach(node).await?;
         let _admitted = self.admit(node, fence).await?;
         let mut nodes = self.nodes.lock().unwrap();
