@@ -427,7 +427,8 @@ pub trait Metastore: Upkeep {
     async fn gc_expand(&self, entry: &GcEntry, limit: usize) -> MetaResult<()>;
 
     /// Removes an entry whose chunks or copies were deleted on every node, and what is left of them
-    /// in the node index and the repair queue. Doing it again changes nothing.
+    /// in the node index and the repair queue. Doing it again changes nothing, whatever came to be
+    /// named there since.
     ///
     /// # Panics
     /// For an entry of `Parts`: it ends by being expanded.

@@ -277,11 +277,15 @@ pub trait Upkeep: Send + Sync + 'static {
     ) -> MetaResult<()>;
 
     /// Takes nodes off an entry of the garbage collection queue on which its chunks were deleted; the
-    /// others stay. Ends the entry when none is left.
+    /// others stay. Ends the entry when none is left. Does nothing to one that has ended: a copy may have
+    /// come to be named there since.
+    ///
+    /// # Errors
+    /// `Fenced`.
     ///
     /// # Panics
     /// For an entry of `Parts`.
-    async fn gc_narrow(&self, entry: &GcEntry, done: &[NodeId]) -> MetaResult<()>;
+    async fn gc_narrow(&self, fence: &Fence, entry: &GcEntry, done: &[NodeId]) -> MetaResult<()>;
 
     /// What operators want of the nodes, of which they said anything, in order of their ids.
     async fn node_phases(&self) -> MetaResult<Vec<(NodeId, NodePhase)>>;

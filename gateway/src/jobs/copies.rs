@@ -3,16 +3,23 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chunkproto::{ChunkError, ChunkId, ChunkReceipt, NodeId};
 use futures::future::join_all;
 use metastore::{ChunkRef, MetaError, MetaResult, Metastore, ReplicaChange};
+use tokio::time::timeout;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::job::Round;
 use crate::chunks::{ChunkTransport, PlacementRequest, choose_nodes};
 use crate::cluster::{Membership, NodeState};
+
+/// A node copies the shortest chunk from another one in this time …
+const COPY_MIN: Duration = Duration::from_secs(30);
+/// … and longer ones as if they came at this rate.
+const COPY_BYTES_PER_S: u64 = 2 * 1024 * 1024;
 
 /// Copies chunks between nodes.
 #[derive(Clone)]
@@ -192,7 +199,12 @@ impl Copies {
         }
         let _counted = [source, target].map(|node| self.membership.begin_request(node));
         let fence = Some(round.fence());
-        let copied = self.transport.copy(target, chunk.id, source, fence).await;
+        let patience = COPY_MIN + Duration::from_secs(chunk.length_bytes / COPY_BYTES_PER_S);
+        let copied = self.transport.copy(target, chunk.id, source, fence);
+        let copied = timeout(patience, copied).await.unwrap_or_else(|_| {
+            let detail = format!("it was not done in {patience:?}");
+            Err(ChunkError::Unreachable(detail))
+        });
         let expected = ChunkReceipt {
             length_bytes: chunk.length_bytes,
             crc64: chunk.crc64,
@@ -205,10 +217,7 @@ impl Copies {
             Ok(receipt) => {
                 warn!(chunk = %chunk.id, %source, %target, ?receipt, "a copy is not what its row says");
                 // What it just stored is nothing that a row names.
-                let deleted = self.transport.delete(target, chunk.id, fence).await;
-                if let Err(error) = deleted {
-                    debug!(chunk = %chunk.id, %target, %error, "a bad copy stays behind");
-                }
+                self.delete(chunk, target, round).await;
                 Err(CopyFailure::Source)
             }
             Err(ChunkError::Fenced(detail)) => {
@@ -218,6 +227,9 @@ impl Copies {
             }
             Err(error) => {
                 warn!(chunk = %chunk.id, %source, %target, %error, "a chunk was not copied");
+                if matches!(error, ChunkError::Unreachable(_)) {
+                    round.leave_unsettled();
+                }
                 match error {
                     ChunkError::NotFound(_) | ChunkError::Corrupt { .. } => {
                         Err(CopyFailure::Source)
@@ -226,6 +238,19 @@ impl Copies {
                 }
             }
         }
+    }
+
+    /// Deletes what stands under the chunk's id on a node and is not the chunk; whether it is gone.
+    pub(super) async fn delete(&self, chunk: &ChunkRef, node: NodeId, round: &Round) -> bool {
+        let fence = Some(round.fence());
+        let Err(error) = self.transport.delete(node, chunk.id, fence).await else {
+            return true;
+        };
+        debug!(chunk = %chunk.id, %node, %error, "a bad copy stays behind");
+        if matches!(error, ChunkError::Unreachable(_)) {
+            round.leave_unsettled();
+        }
+        false
     }
 
     /// Makes the chunk's row name `replicas`, where it still names what the caller saw. Copies made

@@ -10,7 +10,9 @@ use async_trait::async_trait;
 use chunkproto::{ChunkError, ChunkId, JobName, NodeId};
 use futures::future::join_all;
 use futures::{TryStreamExt as _, stream};
-use metastore::{ChunkRef, GcEntry, GcItem, MetaResult, Metastore, NodePhase, Timestamp};
+use metastore::{
+    ChunkRef, GcEntry, GcItem, MetaError, MetaResult, Metastore, NodePhase, Timestamp,
+};
 use tracing::debug;
 use uuid::Uuid;
 
@@ -222,7 +224,14 @@ impl GarbageCollector {
         if done.is_empty() {
             return Ok(());
         }
-        self.metastore.gc_narrow(entry, &done).await?;
+        match self.metastore.gc_narrow(round.fence(), entry, &done).await {
+            Ok(()) => {}
+            Err(MetaError::Fenced(_)) => {
+                round.end();
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
         let is_done = |chunk: &&ChunkRef| chunk.replicas.iter().all(|node| done.contains(node));
         for chunk in chunks.iter().filter(is_done) {
             round.progress().done(chunk.length_bytes);

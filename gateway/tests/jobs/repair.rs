@@ -365,6 +365,21 @@ async fn a_good_copy_that_waits_to_be_deleted_is_copied_from_when_it_is_the_last
 }
 
 #[tokio::test]
+async fn a_copy_without_an_answer_is_repeated_with_a_new_token() {
+    let world = World::new(2).await;
+    let [a, b] = world.nodes.all()[..] else {
+        panic!("two nodes")
+    };
+    let chunk = world.put_chunk_on("cat", &[a]).await;
+    world.nodes.set_fault(b, Fault::DiesAtSync);
+    world.queue(&chunk, 1, 2).await;
+    let repair = world.repair(2);
+    let round = world.round(world.lease(&repair.name()).await);
+    repair.round(&round).await.unwrap();
+    assert!(round.is_unsettled());
+}
+
+#[tokio::test]
 async fn an_overtaken_repair_changes_nothing() {
     let world = World::new(3).await;
     let chunk = world.put_chunk("cat", 2).await;

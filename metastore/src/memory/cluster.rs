@@ -43,6 +43,10 @@ impl State {
     }
 
     pub(super) fn gc_done(&mut self, entry: &GcEntry) {
+        let moment = (entry.unlinked_at, entry.id);
+        if self.gc.remove(&moment).is_none() {
+            return;
+        }
         match entry.done() {
             Done::Chunks(chunks) => {
                 for chunk in chunks {
@@ -52,7 +56,6 @@ impl State {
             }
             Done::Copies(chunk) => self.displace(chunk),
         }
-        self.gc.remove(&(entry.unlinked_at, entry.id));
     }
 
     pub(super) fn gc_narrow(&mut self, entry: &GcEntry, done: &[NodeId]) {

@@ -156,8 +156,10 @@ impl Upkeep for MemoryMetastore {
         Ok(())
     }
 
-    async fn gc_narrow(&self, entry: &GcEntry, done: &[NodeId]) -> MetaResult<()> {
-        self.state().gc_narrow(entry, done);
+    async fn gc_narrow(&self, fence: &Fence, entry: &GcEntry, done: &[NodeId]) -> MetaResult<()> {
+        let mut state = self.state();
+        state.expect_fence(fence)?;
+        state.gc_narrow(entry, done);
         Ok(())
     }
 

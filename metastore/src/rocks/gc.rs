@@ -1,6 +1,6 @@
 //! The garbage collection queue: what is due, and what becomes of an entry.
 
-use chunkproto::NodeId;
+use chunkproto::{Fence, NodeId};
 use uuid::Uuid;
 
 use super::batch::Batch;
@@ -23,28 +23,27 @@ impl Engine {
     }
 
     pub(super) async fn gc_done(&self, entry: &GcEntry) -> MetaResult<()> {
-        let mut batch = Batch::default();
-        batch.forget(entry.done());
-        batch.delete(GC, keys::gc_entry(entry));
-        self.commit(batch, Vec::new()).await
+        let entry = entry.clone();
+        let batch = self.look(move |reader| reader.ending_garbage(&entry));
+        self.commit(batch.await?, Vec::new()).await
     }
 
-    pub(super) async fn gc_narrow(&self, entry: &GcEntry, done: &[NodeId]) -> MetaResult<()> {
-        let Some(left) = entry.item.without(done) else {
-            return self.gc_done(entry).await;
-        };
-        let key = keys::gc_entry(entry);
-        if self.get(GC, key.clone()).await?.is_none() {
-            return Ok(());
-        }
-        let mut batch = Batch::default();
-        for chunk in entry.item.chunks() {
-            for node in chunk.replicas.iter().filter(|node| done.contains(node)) {
-                batch.delete(NODE_CHUNKS, keys::node_chunk(*node, chunk.id));
+    pub(super) async fn gc_narrow(
+        &self,
+        fence: &Fence,
+        entry: &GcEntry,
+        done: &[NodeId],
+    ) -> MetaResult<()> {
+        let held = vec![self.locks.lease_stays(&fence.job).await];
+        let (fence, entry, done) = (fence.clone(), entry.clone(), done.to_vec());
+        let batch = self.look(move |reader| {
+            reader.expect_fence(&fence)?;
+            match entry.item.without(&done) {
+                Some(left) => reader.narrowing(&entry, &done, &left),
+                None => reader.ending_garbage(&entry),
             }
-        }
-        batch.put(GC, key, &left);
-        self.commit(batch, Vec::new()).await
+        });
+        self.commit(batch.await?, held).await
     }
 
     pub(super) async fn discard(&self, chunks: Vec<ChunkRef>, now: Timestamp) -> MetaResult<()> {
@@ -54,6 +53,31 @@ impl Engine {
 }
 
 impl Reader<'_> {
+    /// The commit that ends an entry; an empty one where it has ended.
+    fn ending_garbage(&self, entry: &GcEntry) -> Looked<Batch> {
+        let (mut batch, key) = (Batch::default(), keys::gc_entry(entry));
+        if self.get(GC, &key)?.is_some() {
+            batch.forget(entry.done());
+            batch.delete(GC, key);
+        }
+        Ok(batch)
+    }
+
+    /// The commit that takes nodes off an entry; an empty one where it has ended.
+    fn narrowing(&self, entry: &GcEntry, done: &[NodeId], left: &GcItem) -> Looked<Batch> {
+        let (mut batch, key) = (Batch::default(), keys::gc_entry(entry));
+        if self.get(GC, &key)?.is_none() {
+            return Ok(batch);
+        }
+        for chunk in entry.item.chunks() {
+            for node in chunk.replicas.iter().filter(|node| done.contains(node)) {
+                batch.delete(NODE_CHUNKS, keys::node_chunk(*node, chunk.id));
+            }
+        }
+        batch.put(GC, key, left);
+        Ok(batch)
+    }
+
     /// The commit that queues chunks that no row names.
     fn discarding(&self, chunks: &[ChunkRef], now: Timestamp) -> Looked<Batch> {
         for chunk in chunks {

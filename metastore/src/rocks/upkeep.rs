@@ -138,8 +138,8 @@ impl Upkeep for RocksMetastore {
         self.engine.end_stray(fence, node, chunk, fate).await
     }
 
-    async fn gc_narrow(&self, entry: &GcEntry, done: &[NodeId]) -> MetaResult<()> {
-        self.engine.gc_narrow(entry, done).await
+    async fn gc_narrow(&self, fence: &Fence, entry: &GcEntry, done: &[NodeId]) -> MetaResult<()> {
+        self.engine.gc_narrow(fence, entry, done).await
     }
 
     async fn node_phases(&self) -> MetaResult<Vec<(NodeId, NodePhase)>> {

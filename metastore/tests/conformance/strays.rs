@@ -19,6 +19,7 @@ crate::on_every_store! {
     an_overtaken_job_touches_no_stray,
     garbage_waits_only_for_the_nodes_that_are_away,
     garbage_without_a_node_left_is_done,
+    an_overtaken_collector_takes_nothing_off_the_queue,
     what_operators_want_of_nodes_is_remembered,
 }
 
@@ -170,8 +171,9 @@ async fn deleted(store: &Store) -> ([NodeId; 3], [ChunkRef; 2]) {
 
 async fn garbage_waits_only_for_the_nodes_that_are_away(store: Store) {
     let (nodes, chunks) = deleted(&store).await;
-    let before = garbage(&store).await;
-    store.gc_narrow(&before[0], &nodes[1..]).await.unwrap();
+    let (before, fence) = (garbage(&store).await, fence(&store).await);
+    let narrowed = store.gc_narrow(&fence, &before[0], &nodes[1..]);
+    narrowed.await.unwrap();
     let [entry] = &garbage(&store).await[..] else {
         panic!("one entry")
     };
@@ -191,14 +193,26 @@ async fn garbage_waits_only_for_the_nodes_that_are_away(store: Store) {
 
 async fn garbage_without_a_node_left_is_done(store: Store) {
     let (nodes, _) = deleted(&store).await;
-    let before = garbage(&store).await;
+    let (before, fence) = (garbage(&store).await, fence(&store).await);
     for _ in 0..2 {
-        store.gc_narrow(&before[0], &nodes).await.unwrap();
+        let narrowed = store.gc_narrow(&fence, &before[0], &nodes);
+        narrowed.await.unwrap();
         assert_eq!(garbage(&store).await, []);
     }
     // An entry that is gone does not come back narrower.
-    store.gc_narrow(&before[0], &nodes[..1]).await.unwrap();
+    let narrowed = store.gc_narrow(&fence, &before[0], &nodes[..1]);
+    narrowed.await.unwrap();
     assert_eq!(garbage(&store).await, []);
+}
+
+async fn an_overtaken_collector_takes_nothing_off_the_queue(store: Store) {
+    let (nodes, _) = deleted(&store).await;
+    let before = garbage(&store).await;
+    let stale = fence(&store).await;
+    fence(&store).await;
+    let refused = store.gc_narrow(&stale, &before[0], &nodes).await;
+    assert!(matches!(refused, Err(MetaError::Fenced(_))), "{refused:?}");
+    assert_eq!(garbage(&store).await, before);
 }
 
 async fn what_operators_want_of_nodes_is_remembered(store: Store) {

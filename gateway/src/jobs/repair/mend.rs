@@ -127,9 +127,7 @@ impl Patient<'_> {
         if !self.held.contains(&(target, Holding::Other)) {
             return true;
         }
-        let fence = Some(round.fence());
-        let deleted = copies.transport.delete(target, self.chunk.id, fence).await;
-        deleted.is_ok()
+        copies.delete(self.chunk, target, round).await
     }
 
     /// Nodes whose copies stay.
