@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chunkproto::{ChunkError, ChunkId, ChunkReceipt, NodeId};
 use futures::future::join_all;
-use metastore::{ChunkRef, MetaError, MetaResult, Metastore, ReplicaChange};
+use metastore::{ChunkRef, MetaError, MetaResult, Metastore, NodeChunk, ReplicaChange};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 use uuid::Uuid;
@@ -308,6 +308,31 @@ impl Copies {
             Err(MetaError::Conflict) => Ok(()),
             other => other,
         }
+    }
+
+    /// Chunks that rows placed on a node, in id order, those behind `after`. One whose row cannot be read
+    /// comes without its placement, as if it waited to be deleted: it is left alone.
+    ///
+    /// # Errors
+    /// What else keeps the metadata from being read.
+    pub(super) async fn node_chunks(
+        &self,
+        node: NodeId,
+        (after, limit): (Option<ChunkId>, usize),
+        round: &Round,
+    ) -> MetaResult<Vec<NodeChunk>> {
+        let page = self.metastore.node_chunks(node, after, limit).await;
+        if !matches!(page, Err(MetaError::Corrupt { .. })) {
+            return page;
+        }
+        let ids = self.metastore.chunks_on_node(node, after, limit).await?;
+        let mut page = Vec::with_capacity(ids.len());
+        for id in ids {
+            let placement = round.readable(id, self.metastore.placements(&[id]).await)?;
+            let placement = placement.into_iter().flatten().flatten().next();
+            page.push(NodeChunk { id, placement });
+        }
+        Ok(page)
     }
 
     /// Where a chunk is by its row; none once no row names it.

@@ -55,8 +55,8 @@ impl DrainJob {
     async fn empty(&self, node: NodeId, round: &Round) -> MetaResult<u64> {
         let (stuck, mut after) = (AtomicU64::new(0), None);
         while round.goes_on() && stuck.load(Ordering::Relaxed) < STUCK_MAX {
-            let metastore = &self.copies.metastore;
-            let page = metastore.node_chunks(node, after, PAGE).await?;
+            let from = (after, PAGE);
+            let page = self.copies.node_chunks(node, from, round).await?;
             let Some(last) = page.last() else {
                 break;
             };
@@ -70,7 +70,8 @@ impl DrainJob {
                     let wanted = self.settings.replicas;
                     let best = Destination::Best;
                     let relocated = self.copies.relocate(&chunk, node, best, wanted, round);
-                    if relocated.await? == Relocated::NoTarget {
+                    let relocated = round.readable(chunk.id, relocated.await)?;
+                    if relocated == Some(Relocated::NoTarget) {
                         stuck.fetch_add(1, Ordering::Relaxed);
                     }
                     Ok(())

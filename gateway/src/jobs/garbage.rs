@@ -110,7 +110,10 @@ impl Job for GarbageCollector {
             after = Some((last.unlinked_at, last.id));
             stream::iter(entries.into_iter().map(Ok))
                 .try_for_each_concurrent(PARALLEL_MAX, async |entry| match round.goes_on() {
-                    true => self.collect(&entry, &failures, round).await,
+                    true => {
+                        let collected = self.collect(&entry, &failures, round).await;
+                        round.readable(entry.id, collected).map(drop)
+                    }
                     false => Ok(()),
                 })
                 .await?;

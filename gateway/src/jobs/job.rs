@@ -1,13 +1,15 @@
 //! What a background job is: rounds of small units, under a lease, cut short between units only.
 
+use std::fmt::Display;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chunkproto::{Fence, JobName};
-use metastore::{MetaError, Timestamp};
+use metastore::{MetaError, MetaResult, Timestamp};
 use tokio::sync::watch;
+use tracing::error;
 
 use super::progress::JobProgress;
 use super::throttle::Throttle;
@@ -64,6 +66,7 @@ pub struct Round {
     stop: watch::Receiver<()>,
     ended: AtomicBool,
     unsettled: AtomicBool,
+    unreadable: AtomicU64,
 }
 
 impl Round {
@@ -84,6 +87,7 @@ impl Round {
             stop,
             ended: AtomicBool::new(false),
             unsettled: AtomicBool::new(false),
+            unreadable: AtomicU64::new(0),
         }
     }
 
@@ -126,6 +130,38 @@ impl Round {
     #[must_use]
     pub fn progress(&self) -> &JobProgress {
         &self.progress
+    }
+
+    /// What came of a look at the rows of one unit; none where one of them cannot be read. Then the round
+    /// goes on without it, and its [`verdict`](Self::verdict) is an alarm.
+    ///
+    /// # Errors
+    /// What else keeps the metadata from being read or written.
+    pub fn readable<T>(&self, unit: impl Display, outcome: MetaResult<T>) -> MetaResult<Option<T>> {
+        match outcome {
+            Ok(seen) => Ok(Some(seen)),
+            Err(error @ MetaError::Corrupt { .. }) => {
+                error!(%unit, %error, "a row is damaged; the job goes on without it");
+                self.unreadable.fetch_add(1, Ordering::Relaxed);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the round that came to its end left nothing out.
+    ///
+    /// # Errors
+    /// An alarm where rows could not be read.
+    pub fn verdict(&self) -> Result<(), JobError> {
+        match self.unreadable.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            _ => Err(JobError::Alarm(
+                "some rows of the metadata cannot be read; the gateway's log names them. All others were \
+                 dealt with. Keep a copy of the metadata and restore it from its backup"
+                    .into(),
+            )),
+        }
     }
 
     /// Notes that a node was told to change something and did not answer. The next round gets a new

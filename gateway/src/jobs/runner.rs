@@ -142,6 +142,7 @@ impl<J: Job> Run<'_, J> {
             self.lease.forget();
         }
         outcome?;
+        round.verdict()?;
         let did_something = self.progress.done_units() > done_before;
         self.progress
             .end_round(self.runner.clock.now(), did_something);

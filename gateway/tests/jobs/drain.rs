@@ -104,6 +104,27 @@ async fn a_node_that_running_writes_may_come_to_name_is_not_let_go() {
 }
 
 #[tokio::test]
+async fn a_row_that_cannot_be_read_keeps_nothing_else_on_a_draining_node() {
+    let world = World::new(4).await;
+    let leaving = world.nodes.all()[0];
+    let on = [leaving, world.nodes.all()[1]];
+    let damaged = world.put_chunk_on("damaged", &on).await;
+    let other = world.put_chunk_on("other", &on).await;
+    world.metastore.damage(damaged.id);
+    world.order(leaving, NodeOrder::Drain).await.unwrap();
+    let drain = world.drain(2);
+    let round = world.round(world.lease(&drain.name()).await);
+    drain.round(&round).await.unwrap();
+    world.assert_moved_off(leaving, &other).await;
+    assert!(round.verdict().is_err());
+    let refused = world.order(leaving, NodeOrder::Remove).await;
+    assert!(
+        matches!(refused, Err(OrderError::Metadata(_))),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_draining_node_takes_no_new_chunks_until_it_is_undrained() {
     let world = World::new(3).await;
     let node = world.nodes.all()[0];

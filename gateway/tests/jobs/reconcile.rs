@@ -250,6 +250,21 @@ async fn where_no_row_names_anything_the_metadata_is_doubted_and_not_the_chunks(
 }
 
 #[tokio::test]
+async fn a_chunk_whose_row_cannot_be_read_is_no_orphan() {
+    let world = World::new(1).await;
+    let node = world.nodes.all()[0];
+    let damaged = world.put_chunk("damaged", 1).await;
+    let lost = world.put_chunk("lost", 1).await;
+    world.metastore.damage(damaged.id);
+    world.nodes.lose(node, lost.id);
+    world.wait(2 * DAY);
+    let reconcile = world.reconcile_with(1);
+    world.run(&reconcile).await.unwrap();
+    assert_eq!(world.strays(node).await, (0, 0));
+    assert_eq!(world.to_repair().await, [lost.id]);
+}
+
+#[tokio::test]
 async fn an_overtaken_comparison_changes_nothing() {
     let world = World::new(1).await;
     let node = world.nodes.all()[0];

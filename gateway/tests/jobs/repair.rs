@@ -365,6 +365,28 @@ async fn a_good_copy_that_waits_to_be_deleted_is_copied_from_when_it_is_the_last
 }
 
 #[tokio::test]
+async fn a_row_that_cannot_be_read_stops_no_repair_but_its_own() {
+    let world = World::new(4).await;
+    let (damaged, other) = (
+        world.put_chunk("damaged", 2).await,
+        world.put_chunk("other", 2).await,
+    );
+    for chunk in [&damaged, &other] {
+        world.nodes.lose(chunk.replicas[0], chunk.id);
+    }
+    world.queue(&damaged, 0, 2).await;
+    world.queue(&other, 1, 2).await;
+    world.metastore.damage(damaged.id);
+    let repair = world.repair(2);
+    let round = world.round(world.lease(&repair.name()).await);
+    repair.round(&round).await.unwrap();
+    assert_eq!(world.good_copies(&other).await.len(), 2);
+    assert_eq!(world.queued().await, [(0, damaged.id)]);
+    let verdict = round.verdict();
+    assert!(matches!(verdict, Err(JobError::Alarm(_))), "{verdict:?}");
+}
+
+#[tokio::test]
 async fn a_copy_without_an_answer_is_repeated_with_a_new_token() {
     let world = World::new(2).await;
     let [a, b] = world.nodes.all()[..] else {

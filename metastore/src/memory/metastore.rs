@@ -29,6 +29,11 @@ impl MemoryMetastore {
         Self::default()
     }
 
+    /// Makes it impossible to read which row names a chunk, as a damaged disk does.
+    pub fn damage(&self, chunk: ChunkId) {
+        self.state().damaged.insert(chunk);
+    }
+
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // A panic under the mutex fails its test; the others' tests go on.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

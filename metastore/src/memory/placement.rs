@@ -10,9 +10,16 @@ use crate::{
 };
 
 impl State {
-    pub(super) fn placement(&self, chunk: ChunkId) -> Option<Placement> {
-        let owner = self.chunks.get(&chunk)?;
-        self.owner_row(owner)?.placement(owner.clone(), chunk)
+    pub(super) fn placement(&self, chunk: ChunkId) -> MetaResult<Option<Placement>> {
+        if self.damaged.contains(&chunk) {
+            return Err(MetaError::Corrupt {
+                table: "chunks",
+                detail: "it was damaged".into(),
+            });
+        }
+        let owner = self.chunks.get(&chunk);
+        let row = owner.and_then(|owner| Some((owner, self.owner_row(owner)?)));
+        Ok(row.and_then(|(owner, row)| row.placement(owner.clone(), chunk)))
     }
 
     pub(super) fn node_chunks(
@@ -20,11 +27,11 @@ impl State {
         node: NodeId,
         after: Option<ChunkId>,
         limit: usize,
-    ) -> Vec<NodeChunk> {
+    ) -> MetaResult<Vec<NodeChunk>> {
         let ids = self.chunks_on_node(node, after, limit);
-        let with = |id| NodeChunk {
-            id,
-            placement: self.placement(id),
+        let with = |id| {
+            let placement = self.placement(id)?;
+            Ok(NodeChunk { id, placement })
         };
         ids.into_iter().map(with).collect()
     }

@@ -35,6 +35,8 @@ pub(super) struct State {
     pub(super) phases: BTreeMap<NodeId, NodePhase>,
     pub(super) leases: BTreeMap<JobName, LeaseRow>,
     pub(super) controls: BTreeMap<JobName, JobControl>,
+    /// Chunks whose rows cannot be read.
+    pub(super) damaged: BTreeSet<ChunkId>,
 }
 
 impl State {

@@ -58,7 +58,7 @@ impl Upkeep for MemoryMetastore {
 
     async fn placements(&self, chunks: &[ChunkId]) -> MetaResult<Vec<Option<Placement>>> {
         let state = self.state();
-        Ok(chunks.iter().map(|chunk| state.placement(*chunk)).collect())
+        chunks.iter().map(|chunk| state.placement(*chunk)).collect()
     }
 
     async fn node_chunks(
@@ -67,7 +67,7 @@ impl Upkeep for MemoryMetastore {
         after: Option<ChunkId>,
         limit: usize,
     ) -> MetaResult<Vec<NodeChunk>> {
-        Ok(self.state().node_chunks(node, after, limit))
+        self.state().node_chunks(node, after, limit)
     }
 
     async fn is_on_node(&self, node: NodeId, chunk: ChunkId) -> MetaResult<bool> {

@@ -96,7 +96,7 @@ impl RebalanceJob {
         for pair in chunks.chunks(PARALLEL) {
             let moves = pair.iter().map(|chunk| self.give(chunk, transfer, round));
             for (chunk, relocated) in pair.iter().zip(join_all(moves).await) {
-                if relocated? == Relocated::Moved {
+                if round.readable(chunk.id, relocated)? == Some(Relocated::Moved) {
                     note_move(nodes, transfer, chunk.length_bytes);
                     moved += 1;
                 }
@@ -145,8 +145,8 @@ impl RebalanceJob {
         let (mut found, mut bytes) = (Vec::new(), 0_u64);
         for _ in 0..PAGES_MAX {
             let after = self.walk(transfer.from);
-            let metastore = &self.copies.metastore;
-            let page = metastore.node_chunks(transfer.from, after, PAGE).await?;
+            let (giver, from) = (transfer.from, (after, PAGE));
+            let page = self.copies.node_chunks(giver, from, round).await?;
             let is_last = page.len() < PAGE;
             let mut at = page.last().map(|last| last.id).filter(|_| !is_last);
             for on_node in page {

@@ -66,8 +66,8 @@ impl Comparison<'_> {
             if !self.round.goes_on() {
                 return Err(CompareError::Over);
             }
-            let metastore = &self.copies.metastore;
-            let page = metastore.node_chunks(self.node, after, PAGE).await?;
+            let (from, round) = ((after, PAGE), self.round);
+            let page = self.copies.node_chunks(self.node, from, round).await?;
             let is_last = page.len() < PAGE;
             // No row names the metadata's own chunks, which stand behind all others.
             let through = match page.last() {
@@ -163,7 +163,8 @@ impl Comparison<'_> {
     async fn queue_missing(&self, suspects: Vec<ChunkRef>) -> MetaResult<u64> {
         let mut needs = Vec::new();
         for suspect in suspects {
-            let Some(chunk) = self.copies.placement(suspect.id).await? else {
+            let placement = self.copies.placement(suspect.id).await;
+            let Some(chunk) = self.round.readable(suspect.id, placement)?.flatten() else {
                 continue;
             };
             if !chunk.replicas.contains(&self.node) {
@@ -202,7 +203,10 @@ impl Comparison<'_> {
         unplaced.retain(|chunk| chunk.id.born_at_ms() < born_before_ms);
         for page in unplaced.chunks(PAGE) {
             let ids: Vec<_> = page.iter().map(|chunk| chunk.id).collect();
-            let placements = self.copies.metastore.placements(&ids).await?;
+            let placements = self.copies.metastore.placements(&ids).await;
+            let Some(placements) = self.round.readable(self.node, placements)? else {
+                continue;
+            };
             let is_stray = |placed: &Option<metastore::Placement>| {
                 placed
                     .as_ref()

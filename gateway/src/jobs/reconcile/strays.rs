@@ -142,10 +142,15 @@ impl StraysOf<'_> {
         (all.saturating_mul(percent) / 100).max(FEW)
     }
 
-    /// Strays, each with where its chunk is by the row that names it elsewhere, if one does.
+    /// Strays, each with where its chunk is by the row that names it elsewhere, if one does. None where a
+    /// row cannot be read: what it names is no stray.
     async fn with_places(&self, page: Vec<Stray>) -> MetaResult<Vec<(Stray, Option<ChunkRef>)>> {
         let ids: Vec<_> = page.iter().map(|stray| stray.chunk.id).collect();
-        let placements = self.copies.metastore.placements(&ids).await?;
+        let placements = self.copies.metastore.placements(&ids).await;
+        let placements = self.round.readable(self.node, placements)?;
+        let Some(placements) = placements else {
+            return Ok(Vec::new());
+        };
         let chunks = placements.into_iter().map(|placed| Some(placed?.chunk));
         Ok(page.into_iter().zip(chunks).collect())
     }

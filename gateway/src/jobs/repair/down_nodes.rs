@@ -63,7 +63,7 @@ impl DownNodes {
                     return Ok(());
                 }
                 let metastore = &copies.metastore;
-                let page = metastore.node_chunks(*node, after, PAGE).await?;
+                let page = copies.node_chunks(*node, (after, PAGE), round).await?;
                 let needs = needs_of(*node, &page, wanted, round.now(), &copies.membership);
                 let named = named || !needs.is_empty();
                 if !needs.is_empty() {

@@ -82,8 +82,9 @@ impl RepairJob {
             stream::iter(entries.into_iter().map(Ok::<_, MetaError>))
                 .try_for_each_concurrent(PARALLEL_MAX, async |entry| match round.goes_on() {
                     true => {
-                        let mended = self.mend(&entry, only_last_copies, round).await?;
-                        changed.fetch_or(mended, Ordering::Relaxed);
+                        let mended = self.mend(&entry, only_last_copies, round).await;
+                        let mended = round.readable(entry.chunk, mended)?;
+                        changed.fetch_or(mended == Some(true), Ordering::Relaxed);
                         Ok(())
                     }
                     false => Ok(()),
