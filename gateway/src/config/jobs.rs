@@ -54,8 +54,8 @@ pub struct JobConfig {
         value_parser = clap::value_parser!(u8).range(0..=50)
     )]
     pub rebalance_threshold: u8,
-    /// Days after which a multipart upload that was neither completed nor aborted is aborted, or a time
-    /// with a unit (s, min, h, d); 0 for never
+    /// Days after which a multipart upload that was neither completed nor aborted, and got no part
+    /// meanwhile, is aborted, or a time with a unit (s, min, h, d); 0 for never
     #[arg(
         long,
         env = "SEXTANT_MULTIPART_EXPIRY",

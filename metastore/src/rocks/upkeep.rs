@@ -8,8 +8,9 @@ use super::metastore::RocksMetastore;
 use super::read::Store;
 use super::tables::JOB_CONTROLS;
 use crate::{
-    GcEntry, JobControl, LeaseAnswer, LeaseRequest, MetaResult, NodeChunk, NodePhase, Placement,
-    RepairCounts, RepairEntry, RepairNeed, ReplicaChange, Stray, StrayFate, Timestamp, Upkeep,
+    GcEntry, JobControl, LeaseAnswer, LeaseRequest, LifecycleChange, MetaResult, NodeChunk,
+    NodePhase, Placement, RepairCounts, RepairEntry, RepairNeed, ReplicaChange, Stray, StrayFate,
+    Timestamp, Upkeep,
 };
 
 #[async_trait]
@@ -131,6 +132,10 @@ impl Upkeep for RocksMetastore {
         fate: StrayFate,
     ) -> MetaResult<()> {
         self.engine.end_stray(fence, node, chunk, fate).await
+    }
+
+    async fn apply_lifecycle(&self, fence: &Fence, change: LifecycleChange) -> MetaResult<()> {
+        self.engine.apply_lifecycle(fence, change).await
     }
 
     async fn gc_narrow(&self, entry: &GcEntry, done: &[NodeId]) -> MetaResult<()> {
