@@ -102,7 +102,8 @@ pub struct JobConfig {
     )]
     pub orphan_quarantine: u64,
     /// Seconds between two pieces of the metadata's log that are shipped to the chunk servers, and so
-    /// how much a restored database may lack; 0 for no backup. With `gateway serve` only
+    /// how much a restored database may lack; 0 for no backup. With `gateway standalone` only where
+    /// all chunk stores are on other disks than the metadata
     #[arg(
         long,
         env = "SEXTANT_METADATA_BACKUP_EVERY",
