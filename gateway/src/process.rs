@@ -19,7 +19,7 @@ use crate::chunks::{
 };
 use crate::cluster::Membership;
 use crate::config::GatewayConfig;
-use crate::http::{ListenerLimits, TlsError, serve_connections, tls_acceptor};
+use crate::http::{Certificate, ListenerLimits, TlsError, serve_connections};
 use crate::jobs::{
     BackupParts, BackupStatus, JobBoard, JobParts, LifecycleSettings, SurveyBoard, run_jobs,
 };
@@ -92,7 +92,7 @@ pub enum StartError {
 /// The bound listeners of a gateway.
 pub struct Listeners {
     s3: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<(TlsAcceptor, Certificate)>,
     admin: TcpListener,
 }
 
@@ -122,10 +122,35 @@ impl Listeners {
     }
 }
 
-fn tls_of(config: &GatewayConfig) -> Result<Option<TlsAcceptor>, TlsError> {
-    match (&config.tls_cert, &config.tls_key) {
-        (Some(certificate), Some(key)) => tls_acceptor(certificate, key).map(Some),
-        _ => Ok(None),
+fn tls_of(config: &GatewayConfig) -> Result<Option<(TlsAcceptor, Certificate)>, TlsError> {
+    let (Some(chain), Some(key)) = (&config.tls_cert, &config.tls_key) else {
+        return Ok(None);
+    };
+    let certificate = Certificate::load(chain, key)?;
+    Ok(Some((certificate.acceptor()?, certificate)))
+}
+
+/// Reads the certificate anew at each SIGHUP, which ends nothing.
+async fn reload_on_hangup(certificate: Option<Certificate>, mut stopped: watch::Receiver<()>) {
+    let mut hangups = match signal(SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(failure) => {
+            error!(%failure, "SIGHUP cannot be watched; a new certificate needs a restart");
+            return;
+        }
+    };
+    loop {
+        tokio::select! {
+            _ = stopped.changed() => return,
+            _ = hangups.recv() => {}
+        }
+        match certificate.as_ref().map(Certificate::reload) {
+            Some(Ok(())) => info!("the certificate was read again; new connections get it"),
+            Some(Err(failure)) => {
+                error!(%failure, "the certificate was not read again; the one before stays in use");
+            }
+            None => info!("hung up on; there is no certificate to read again"),
+        }
     }
 }
 
@@ -198,9 +223,11 @@ pub async fn run(listeners: Listeners, mut parts: Parts, config: &GatewayConfig)
         let _ = stopped.changed().await;
     };
     let limits = ListenerLimits::default();
+    let (tls, certificate) = listeners.tls.unzip();
+    let reloads = reload_on_hangup(certificate, stopped.clone());
     let serve_s3 = serve_connections(
         listeners.s3,
-        listeners.tls,
+        tls,
         limits,
         move |request| {
             let s3 = s3.clone();
@@ -230,7 +257,7 @@ pub async fn run(listeners: Listeners, mut parts: Parts, config: &GatewayConfig)
             std::process::exit(1);
         });
     };
-    tokio::join!(serve_s3, serve_admin, jobs, announce_stop);
+    tokio::join!(serve_s3, serve_admin, jobs, reloads, announce_stop);
 }
 
 fn lifecycle_settings(config: &GatewayConfig) -> LifecycleSettings {
