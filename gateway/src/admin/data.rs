@@ -106,14 +106,13 @@ impl DataDesk {
         }
         if let (Some(awaited), Some(survey)) = (&mut report.awaited, self.survey.latest()) {
             for chunk in &survey.worst {
-                awaited.endangered.push(EndangeredObject {
-                    object: self.name(chunk).await?,
-                    copies: chunk.copies,
-                });
+                let (object, copies) = (self.name(chunk).await?, chunk.copies);
+                let named = &mut awaited.endangered;
+                // The worst come first, so an object is named with the fewest.
+                if named.iter().all(|other| other.object != object) {
+                    named.push(EndangeredObject { object, copies });
+                }
             }
-            awaited
-                .endangered
-                .dedup_by(|one, other| one.object == other.object);
         }
         Ok(report)
     }
