@@ -36,6 +36,28 @@ impl GatewayProcess {
     /// # Panics
     /// When it does not become ready in time.
     pub async fn start_again(&mut self) {
+        let mut process = self.start_process();
+        let line = process.ready_line("Sextant is ready at ").await;
+        let (url, rest) = line
+            .split_once(" (admin: ")
+            .expect("the line names both URLs");
+        let (admin, _) = rest
+            .split_once(')')
+            .expect("the admin URL is in parentheses");
+        self.endpoint.url = url.to_owned();
+        self.admin = admin.to_owned();
+        self.process = Some(process);
+    }
+
+    /// Starts the stopped gateway again, which must refuse; returns its log.
+    ///
+    /// # Panics
+    /// When it becomes ready.
+    pub async fn refused_start(&mut self) -> String {
+        self.start_process().refusal().await
+    }
+
+    fn start_process(&mut self) -> ServerProcess {
         self.process = None;
         let mut arguments = self.arguments.clone();
         let addresses = [
@@ -50,18 +72,7 @@ impl GatewayProcess {
             ("SEXTANT_SECRET_KEY", self.endpoint.secret_key.as_str()),
             ("SEXTANT_CLUSTER_SECRET", CLUSTER_SECRET),
         ];
-        let mut process =
-            ServerProcess::start("gateway", "gateway", &self.log_dir, &arguments, &settings);
-        let line = process.ready_line("Sextant is ready at ").await;
-        let (url, rest) = line
-            .split_once(" (admin: ")
-            .expect("the line names both URLs");
-        let (admin, _) = rest
-            .split_once(')')
-            .expect("the admin URL is in parentheses");
-        self.endpoint.url = url.to_owned();
-        self.admin = admin.to_owned();
-        self.process = Some(process);
+        ServerProcess::start("gateway", "gateway", &self.log_dir, &arguments, &settings)
     }
 
     /// Where it answers S3 requests.

@@ -99,6 +99,11 @@ impl ServerProcess {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Sends it SIGHUP.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// SIGTERM, then waits for the end, which must be a clean one.
     ///
     /// # Panics

@@ -1,18 +1,28 @@
 //! The S3 listener over TLS: boto3 with checks of the certificate, a client's keys, HTTP/2.
 
 use std::fs;
+use std::time::Duration;
 
-use compat_tests::{ClientHome, Standalone, own_source};
+use compat_tests::{ClientHome, Standalone, eventually, own_source};
 use tempfile::TempDir;
+
+fn path(dir: &TempDir, name: &str) -> String {
+    dir.path().join(name).to_string_lossy().into_owned()
+}
+
+/// Writes a new certificate and its key; returns their files.
+fn new_certificate(dir: &TempDir) -> (String, String) {
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+    let (certificate, key) = (path(dir, "cert.pem"), path(dir, "key.pem"));
+    fs::write(&certificate, made.cert.pem()).expect("the directory can be written");
+    fs::write(&key, made.signing_key.serialize_pem()).expect("the directory can be written");
+    (certificate, key)
+}
 
 /// A server with a certificate of its own, and the file that clients trust it by.
 async fn server(dir: &TempDir) -> (Standalone, String) {
-    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
-    let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
-    let (certificate, key) = (at("cert.pem"), at("key.pem"));
-    fs::write(&certificate, made.cert.pem()).expect("the directory can be written");
-    fs::write(&key, made.signing_key.serialize_pem()).expect("the directory can be written");
+    let (certificate, key) = new_certificate(dir);
     let server = Standalone::start_with(&["--tls-cert", &certificate, "--tls-key", &key]).await;
     (server, certificate)
 }
@@ -64,4 +74,45 @@ async fn http_2_is_spoken_to_those_who_can() {
     };
     assert_eq!(home.shell(&command("--http2")).await.trim(), "2 403");
     assert_eq!(home.shell(&command("--http1.1")).await.trim(), "1.1 403");
+}
+
+/// Whether a client that trusts this certificate alone talks to the server.
+async fn is_trusted(home: &ClientHome, certificate: &str, url: &str) -> bool {
+    let command =
+        format!("curl -s --cacert {certificate} -o /dev/null {url}/ && echo yes || echo no");
+    home.shell(&command).await.trim() == "yes"
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_taken_at_a_hangup_and_a_bad_one_is_not() {
+    const DEADLINE: Duration = Duration::from_secs(30);
+    let dir = TempDir::new().unwrap();
+    let (mut server, certificate) = server(&dir).await;
+    let (home, url) = (home(&server, &certificate), server.endpoint().url.clone());
+    let old = path(&dir, "old.pem");
+    fs::copy(&certificate, &old).unwrap();
+    new_certificate(&dir);
+    assert!(
+        !is_trusted(&home, &certificate, &url).await,
+        "nobody said so yet"
+    );
+
+    server.gateway().process().hang_up();
+    eventually("the new certificate", DEADLINE, async || {
+        let is_new = is_trusted(&home, &certificate, &url).await;
+        is_new.then_some(())
+    })
+    .await;
+    assert!(!is_trusted(&home, &old, &url).await);
+
+    let new = path(&dir, "new.pem");
+    fs::copy(&certificate, &new).unwrap();
+    fs::write(&certificate, "no certificate").unwrap();
+    server.gateway().process().hang_up();
+    eventually("a word about it", DEADLINE, async || {
+        let said = server.log().contains("the one before stays in use");
+        said.then_some(())
+    })
+    .await;
+    assert!(is_trusted(&home, &new, &url).await);
 }

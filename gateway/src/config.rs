@@ -4,7 +4,9 @@
 mod admin;
 mod admin_user;
 mod jobs;
+mod master_key;
 mod recovery;
+mod standalone;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -19,11 +21,13 @@ use crate::keys::SecretBytes;
 
 pub use admin::{
     AdminCommand, DrainCommand, GatewayLink, JobCommand, LinkCommand, NodeCommand, OneJob, OneNode,
-    Rate, RateCommand, StatusCommand,
+    Rate, RateCommand, SaveMetadataCommand, StatusCommand,
 };
 pub use admin_user::{CreateUserCommand, OneUser, UserCommand};
 pub use jobs::{JobConfig, rate_bytes_per_s};
+pub use master_key::{KeyDirectory, MasterKeyCommand};
 pub use recovery::{RebuildConfig, RecoveryConfig, RestoreConfig};
+pub use standalone::StandaloneConfig;
 
 /// The gateway's command line.
 #[derive(Debug, Parser)]
@@ -52,26 +56,6 @@ pub enum Command {
     /// Look at a running cluster, and say what is wanted of its chunk servers and jobs
     #[command(subcommand)]
     Admin(AdminCommand),
-}
-
-/// Settings of `gateway standalone`.
-#[derive(Debug, Clone, Args)]
-pub struct StandaloneConfig {
-    /// Data directory: metadata, chunks and generated keys
-    #[arg(long, env = "SEXTANT_DATA", value_name = "DIR")]
-    pub data: PathBuf,
-    /// Number of embedded chunk stores, 1 to 64; may grow, never shrink [default: as many as there
-    /// are, and for a new directory as many as replicas]
-    #[arg(long, env = "SEXTANT_NODES", value_name = "N",
-        value_parser = clap::value_parser!(u8).range(1..=64))]
-    pub nodes: Option<u8>,
-    /// Replicas of each chunk, each in its own store, 1 to 6; all stores share one disk here
-    #[arg(long, env = "SEXTANT_REPLICAS", value_name = "N", default_value_t = 1,
-        value_parser = clap::value_parser!(u8).range(1..=6))]
-    pub replicas: u8,
-    /// What both commands share.
-    #[command(flatten)]
-    pub gateway: GatewayConfig,
 }
 
 /// Settings of `gateway serve`.
@@ -147,10 +131,11 @@ pub struct GatewayConfig {
     #[arg(long, env = "SEXTANT_USERS_FILE", value_name = "FILE")]
     pub users_file: Option<PathBuf>,
     /// Key under which the keys of encrypted objects and the secrets of users are kept, 64
-    /// hexadecimal digits [default: generated at first start and kept in the file master-key]
+    /// hexadecimal digits; after a change of keys also earlier ones, separated by commas, the present
+    /// one first [default: generated at first start and kept in the file master-key]
     #[arg(long, env = "SEXTANT_MASTER_KEY", value_name = "HEX", hide_env_values = true,
-        value_parser = SecretBytes::parse)]
-    pub master_key: Option<SecretBytes>,
+        value_delimiter = ',', value_parser = SecretBytes::parse)]
+    pub master_key: Vec<SecretBytes>,
     /// TOML file with the keys that clients may name for SSE-KMS: a table `key` for each, with id and secret (64
     /// hexadecimal digits); readable by its owner only
     #[arg(long, env = "SEXTANT_KMS_KEYS_FILE", value_name = "FILE")]

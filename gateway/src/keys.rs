@@ -102,22 +102,58 @@ pub fn cluster_secret(dir: &Path, given: Option<ClusterSecret>) -> Result<Cluste
     })
 }
 
-/// The key under which data keys and secrets are kept: the one given, else the one kept in `dir`,
-/// else a new one, kept from now on.
-pub fn master_key(dir: &Path, given: Option<SecretBytes>) -> Result<SecretBytes, KeyError> {
-    if let Some(given) = given {
-        return Ok(given);
+/// The keys under which data keys and secrets are kept, the present one first: those given, else
+/// those kept in `dir`, else a new one, kept from now on.
+pub fn master_keys(dir: &Path, given: &[SecretBytes]) -> Result<Vec<SecretBytes>, KeyError> {
+    if !given.is_empty() {
+        return Ok(given.to_vec());
+    }
+    if let Some(kept) = kept_master_keys(dir)? {
+        return Ok(kept);
     }
     let path = dir.join(MASTER_KEY_FILE);
-    let text = match read(&path)? {
-        Some(text) => text,
-        None => {
-            let text = hex::encode(random::<32>(&path)?);
-            write(&path, &text)?;
-            text
-        }
+    let new = random::<32>(&path)?;
+    write(&path, &hex::encode(new))?;
+    Ok(vec![SecretBytes(new)])
+}
+
+/// The master keys that are kept in `dir`, the present one first; none where there is no file of them.
+pub fn kept_master_keys(dir: &Path) -> Result<Option<Vec<SecretBytes>>, KeyError> {
+    let path = dir.join(MASTER_KEY_FILE);
+    let text = read(&path)?;
+    text.map(|text| parse_master_keys(&path, &text)).transpose()
+}
+
+/// Puts a new master key before those that are kept in `dir`, which seals from the next start on.
+/// Returns the file, and how many keys are in it.
+///
+/// # Errors
+/// A file that is missing or damaged, and stays as it was.
+pub fn add_master_key(dir: &Path) -> Result<(PathBuf, usize), KeyError> {
+    let path = dir.join(MASTER_KEY_FILE);
+    let missing = || KeyError::Damaged {
+        path: path.clone(),
+        detail: "there is no such file".into(),
     };
-    SecretBytes::parse(text.trim()).map_err(|detail| KeyError::Damaged { path, detail })
+    let text = read(&path)?.ok_or_else(missing)?;
+    let kept = parse_master_keys(&path, &text)?;
+    let new = hex::encode(random::<32>(&path)?);
+    write(&path, &format!("{new}\n{}\n", text.trim()))?;
+    Ok((path, kept.len() + 1))
+}
+
+/// One key in a line.
+fn parse_master_keys(path: &Path, text: &str) -> Result<Vec<SecretBytes>, KeyError> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let keys: Result<Vec<_>, _> = lines.map(SecretBytes::parse).collect();
+    let keys = keys.and_then(|keys| match keys.is_empty() {
+        true => Err("it is empty".to_owned()),
+        false => Ok(keys),
+    });
+    keys.map_err(|detail| KeyError::Damaged {
+        path: path.to_owned(),
+        detail,
+    })
 }
 
 #[derive(Deserialize)]
@@ -262,10 +298,36 @@ mod tests {
     #[test]
     fn a_master_key_is_made_once_and_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let first = master_key(dir.path(), None).unwrap();
-        assert_eq!(first.0, master_key(dir.path(), None).unwrap().0);
-        let given = SecretBytes([1; 32]);
-        assert_eq!(master_key(dir.path(), Some(given)).unwrap().0, [1; 32]);
+        let first = master_keys(dir.path(), &[]).unwrap();
+        assert_eq!(first[0].0, master_keys(dir.path(), &[]).unwrap()[0].0);
+        let given = [SecretBytes([1; 32])];
+        assert_eq!(master_keys(dir.path(), &given).unwrap()[0].0, [1; 32]);
+    }
+
+    #[test]
+    fn a_new_master_key_stands_before_the_earlier_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(add_master_key(dir.path()).is_err(), "there is none yet");
+        let first = master_keys(dir.path(), &[]).unwrap();
+        assert_eq!(add_master_key(dir.path()).unwrap().1, 2);
+        let both = master_keys(dir.path(), &[]).unwrap();
+        assert_eq!((both.len(), both[1].0), (2, first[0].0));
+        assert_ne!(both[0].0, first[0].0);
+        let mode = std::fs::metadata(dir.path().join(MASTER_KEY_FILE));
+        assert_eq!(mode.unwrap().permissions().mode() & 0o777, OWNER_ONLY);
+    }
+
+    #[test]
+    fn a_damaged_file_of_master_keys_is_refused_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(MASTER_KEY_FILE);
+        for damaged in ["", "abc", &format!("{}\nabc\n", "ab".repeat(32))] {
+            std::fs::write(&path, damaged).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            assert!(master_keys(dir.path(), &[]).is_err());
+            assert!(add_master_key(dir.path()).is_err());
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), damaged);
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod keys;
 pub mod lifecycle;
 mod process;
 pub mod recovery;
+mod rotation;
 pub mod s3;
 mod sealing;
 pub mod serve;

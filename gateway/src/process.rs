@@ -1,7 +1,7 @@
 //! The life of a gateway once its parts are put together: bind, announce, serve both listeners until
 //! told to stop, drain.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +20,10 @@ use crate::chunks::{
 };
 use crate::cluster::Membership;
 use crate::config::GatewayConfig;
-use crate::http::{ListenerLimits, TlsError, serve_connections, tls_acceptor};
-use crate::jobs::{BackupParts, BackupStatus, JobBoard, JobParts, LifecycleSettings, run_jobs};
+use crate::http::{Certificate, ListenerLimits, TlsError, serve_connections};
+use crate::jobs::{
+    BackupParts, BackupStatus, JobBoard, JobParts, LifecycleSettings, SurveyBoard, run_jobs,
+};
 use crate::lifecycle::Calendar;
 use crate::s3::{Directory, RootKeys, S3Gateway, S3Server, S3Settings};
 use crate::sealing::KeyRing;
@@ -42,9 +44,13 @@ pub struct Parts {
     pub keys: RootKeys,
     pub secret: ClusterSecret,
     pub key_ring: Arc<KeyRing>,
+    /// Where the gateway keeps the keys that it made.
+    pub keys_dir: PathBuf,
     pub writer: WriterSettings,
-    /// The database, where it is backed up.
-    pub backup: Option<RocksBackup>,
+    /// The database, where it is on this machine.
+    pub database: Option<RocksBackup>,
+    /// Whether it is backed up into the cluster.
+    pub is_backed_up: bool,
 }
 
 /// A gateway cannot start.
@@ -75,7 +81,7 @@ pub enum StartError {
     MetadataRead(#[from] metastore::MetaError),
     /// An embedded chunk store cannot be opened.
     #[error(transparent)]
-    Store(#[from] chunkd::OpenError),
+    Store(#[from] chunkd::NodeError),
     /// The data directory is not ours to use.
     #[error(transparent)]
     Directory(#[from] crate::data_dir::DirectoryError),
@@ -87,7 +93,7 @@ pub enum StartError {
 /// The bound listeners of a gateway.
 pub struct Listeners {
     s3: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<(TlsAcceptor, Certificate)>,
     admin: TcpListener,
 }
 
@@ -117,10 +123,35 @@ impl Listeners {
     }
 }
 
-fn tls_of(config: &GatewayConfig) -> Result<Option<TlsAcceptor>, TlsError> {
-    match (&config.tls_cert, &config.tls_key) {
-        (Some(certificate), Some(key)) => tls_acceptor(certificate, key).map(Some),
-        _ => Ok(None),
+fn tls_of(config: &GatewayConfig) -> Result<Option<(TlsAcceptor, Certificate)>, TlsError> {
+    let (Some(chain), Some(key)) = (&config.tls_cert, &config.tls_key) else {
+        return Ok(None);
+    };
+    let certificate = Certificate::load(chain, key)?;
+    Ok(Some((certificate.acceptor()?, certificate)))
+}
+
+/// Reads the certificate anew at each SIGHUP, which ends nothing.
+async fn reload_on_hangup(certificate: Option<Certificate>, mut stopped: watch::Receiver<()>) {
+    let mut hangups = match signal(SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(failure) => {
+            error!(%failure, "SIGHUP cannot be watched; a new certificate needs a restart");
+            return;
+        }
+    };
+    loop {
+        tokio::select! {
+            _ = stopped.changed() => return,
+            _ = hangups.recv() => {}
+        }
+        match certificate.as_ref().map(Certificate::reload) {
+            Some(Ok(())) => info!("the certificate was read again; new connections get it"),
+            Some(Err(failure)) => {
+                error!(%failure, "the certificate was not read again; the one before stays in use");
+            }
+            None => info!("hung up on; there is no certificate to read again"),
+        }
     }
 }
 
@@ -147,22 +178,27 @@ pub async fn load_users(
 /// Serves until SIGINT or SIGTERM, then drains.
 pub async fn run(listeners: Listeners, mut parts: Parts, config: &GatewayConfig) {
     let (board, backup) = (JobBoard::default(), BackupStatus::default());
+    let survey = SurveyBoard::default();
     let quorum = parts.writer.write_quorum.unwrap_or(1);
     let admin = AdminServer::new(AdminParts {
         membership: Arc::clone(&parts.membership),
         metastore: Arc::clone(&parts.metastore),
         jobs: board.clone(),
         backup: backup.clone(),
+        survey: survey.clone(),
+        database: parts.database.clone(),
         secret: parts.secret.clone(),
         nodes_needed: usize::from(quorum),
         replicas: parts.writer.replicas,
-        secrets: Secrets::new(Arc::clone(&parts.key_ring)),
         writes: Some((Arc::clone(&parts.transport), parts.writer.finish_within)),
+        key_ring: Arc::clone(&parts.key_ring),
+        master_key_dir: config.master_key.is_empty().then(|| parts.keys_dir.clone()),
     });
     let (stop, stopped) = watch::channel(());
     let reads = RunningReads::default();
     let (hints, hint_queue) = RepairHints::new();
     let (leftovers, leftover_queue) = Leftovers::new();
+    let source = parts.database.take().filter(|_| parts.is_backed_up);
     let job_parts = JobParts {
         metastore: Arc::clone(&parts.metastore),
         transport: Arc::clone(&parts.transport),
@@ -172,7 +208,7 @@ pub async fn run(listeners: Listeners, mut parts: Parts, config: &GatewayConfig)
         leftovers: leftover_queue,
         board,
         replicas: parts.writer.replicas,
-        backup: parts.backup.take().map(|source| BackupParts {
+        backup: source.map(|source| BackupParts {
             source,
             writer: BodyWriter::new(
                 Arc::clone(&parts.transport),
@@ -182,6 +218,7 @@ pub async fn run(listeners: Listeners, mut parts: Parts, config: &GatewayConfig)
             ),
             status: backup.clone(),
         }),
+        survey,
         lifecycle: lifecycle_settings(config),
     };
     let jobs = run_jobs(job_parts, &config.jobs, stopped.clone());
@@ -190,9 +227,11 @@ pub async fn run(listeners: Listeners, mut parts: Parts, config: &GatewayConfig)
         let _ = stopped.changed().await;
     };
     let limits = ListenerLimits::default();
+    let (tls, certificate) = listeners.tls.unzip();
+    let reloads = reload_on_hangup(certificate, stopped.clone());
     let serve_s3 = serve_connections(
         listeners.s3,
-        listeners.tls,
+        tls,
         limits,
         move |request| {
             let s3 = s3.clone();
@@ -222,7 +261,7 @@ pub async fn run(listeners: Listeners, mut parts: Parts, config: &GatewayConfig)
             std::process::exit(1);
         });
     };
-    tokio::join!(serve_s3, serve_admin, jobs, announce_stop);
+    tokio::join!(serve_s3, serve_admin, jobs, reloads, announce_stop);
 }
 
 fn lifecycle_settings(config: &GatewayConfig) -> LifecycleSettings {
@@ -304,9 +343,11 @@ async fn wait_for_signal() {
 
 /// The key ring of a gateway whose generated keys are kept in `dir`.
 pub fn key_ring(config: &GatewayConfig, dir: &Path) -> Result<Arc<KeyRing>, StartError> {
-    let master = keys::master_key(dir, config.master_key.clone())?;
+    let masters = keys::master_keys(dir, &config.master_key)?;
+    let mut masters = masters.iter().map(|master| master.0);
+    let present = masters.next().expect("there is one at least");
     let named = keys::kms_keys(config.kms_keys_file.as_deref())?;
-    let ring = KeyRing::new(master.0, named);
+    let ring = KeyRing::new(present, named).with_earlier(masters);
     match &config.kms_default_key {
         Some(name) if !ring.knows(name) => Err(StartError::Unfit(format!(
             "the default key '{name}' is not in the file of named keys"

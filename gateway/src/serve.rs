@@ -4,12 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chunkproto::{Durability, Heartbeat, Registration};
-use metastore::{Metastore as _, NodeRow, RocksMetastore, RocksOptions};
-use uuid::Uuid;
+use chunkproto::Durability;
+use metastore::{RocksMetastore, RocksOptions};
 
 use crate::chunks::{HttpTransport, WriterSettings};
-use crate::cluster::{Membership, Patience, learn_phases};
+use crate::cluster::{Membership, Patience, learn_phases, remember_nodes};
 use crate::config::{MetadataUrl, ServeConfig};
 use crate::data_dir::{self, Purpose};
 use crate::keys;
@@ -40,28 +39,27 @@ pub async fn run(config: ServeConfig) -> Result<(), StartError> {
         ..Patience::default()
     }));
     learn_phases(metastore.as_ref(), &membership).await?;
-    for node in metastore.nodes().await? {
-        // A node that registers meanwhile is at least as new as its row.
-        let _ = membership.remember(unheard(node));
-    }
+    remember_nodes(metastore.as_ref(), &membership).await?;
     let transport = HttpTransport::new(Arc::clone(&membership), &secret)
         .map_err(|error| StartError::Unfit(format!("the HTTP client cannot be set up: {error}")))?;
     announce(&listeners, dir, &keys);
     let parts = Parts {
-        backup: Some(metastore.backup()),
+        database: Some(metastore.backup()),
+        is_backed_up: true,
         metastore,
         transport: Arc::new(transport),
         membership,
         keys,
         secret,
         key_ring,
+        keys_dir: dir.clone(),
         writer: WriterSettings {
             replicas: config.replicas,
             write_quorum: config.write_quorum,
             finish_within: config.gateway.jobs.write_time_max(),
         },
     };
-    process::run(listeners, parts, &config.gateway).await;
+    Box::pin(process::run(listeners, parts, &config.gateway)).await;
     Ok(())
 }
 
@@ -92,28 +90,4 @@ fn announce(listeners: &Listeners, dir: &Path, keys: &RootKeys) {
         keys.access_key,
         dir.display(),
     );
-}
-
-/// A node as its row remembers it, before it was heard from.
-fn unheard(node: NodeRow) -> Registration {
-    let incarnation = Uuid::nil();
-    Registration {
-        node_id: node.id,
-        incarnation,
-        address: node.address,
-        zone: node.zone,
-        state: Heartbeat {
-            incarnation,
-            capacity_bytes: node.capacity_bytes,
-            used_bytes: 0,
-            free_bytes: 0,
-            chunk_count: 0,
-            in_flight: 0,
-            disk_errors: 0,
-            quarantined: 0,
-            writable: false,
-            fenced_disks: Vec::new(),
-            scrub: None,
-        },
-    }
 }

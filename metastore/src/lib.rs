@@ -9,6 +9,7 @@ mod condition;
 mod error;
 mod fold;
 mod lease;
+mod lifecycle;
 mod listing;
 mod memory;
 mod metastore;
@@ -29,6 +30,7 @@ pub use bucket_settings::{
     RetentionPeriod, Versioning,
 };
 pub use error::{MetaError, MetaResult};
+pub use lifecycle::{JudgedStanding, JudgedVersion, LifecycleAction, LifecycleChange};
 pub use listing::{
     BucketPage, ListEntry, ListPage, ListQuery, ListedObject, ListedUpload, PartPage, UploadEntry,
     UploadPage, UploadQuery,

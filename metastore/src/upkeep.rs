@@ -12,7 +12,7 @@ use chunkproto::{ChunkId, ChunkInfo, Fence, JobName, NodeId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{ChunkOwner, ChunkRef, GcEntry, MetaResult, RepairRow, Timestamp};
+use crate::{ChunkOwner, ChunkRef, GcEntry, LifecycleChange, MetaResult, RepairRow, Timestamp};
 
 /// Who wants a job's lease, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -275,6 +275,13 @@ pub trait Upkeep: Send + Sync + 'static {
         chunk: ChunkId,
         fate: StrayFate,
     ) -> MetaResult<()>;
+
+    /// Carries out what a rule or an expiry asks for, if what it judged is as it was.
+    ///
+    /// # Errors
+    /// `Fenced`; `NoSuchBucket`; `Conflict` where anything that was judged is another by now, the
+    /// bucket's rules too; `NoSuchVersion` and `NoSuchUpload` where it is gone; `OutcomeUnknown`.
+    async fn apply_lifecycle(&self, fence: &Fence, change: LifecycleChange) -> MetaResult<()>;
 
     /// Takes nodes off an entry of the garbage collection queue on which its chunks were deleted; the
     /// others stay. Ends the entry when none is left. Does nothing to one that has ended: a copy may have

@@ -86,7 +86,9 @@ impl Pass {
     /// How long the next chunk can wait; zero once it is due.
     pub fn wait_ms(&self, load: Load, period_ms: u64, now_ms: u64) -> u64 {
         let planned_ms = u128::from(period_ms) * u128::from(PLANNED_PERCENT) / 100;
-        let due_after = u128::from(self.done_cost) * planned_ms / u128::from(load.cost);
+        // What was verified may be gone by now, and must not put off what is left.
+        let done_cost = self.done_cost.min(load.cost);
+        let due_after = u128::from(done_cost) * planned_ms / u128::from(load.cost);
         let due_at = u128::from(self.began_at_ms) + due_after;
         // After a clock that went back, the walk must not wait for the time that it thinks it is.
         let elapsed_at = u128::from(now_ms.max(self.began_at_ms));
@@ -159,6 +161,16 @@ mod tests {
                 assert!(age_ms <= PERIOD_MS, "{age_ms}");
             }
         }
+    }
+
+    #[test]
+    fn chunks_that_go_away_do_not_put_off_those_that_stay() {
+        let ids = chunks(1000);
+        let mut pass = Pass::first(0);
+        let half = walk(&mut pass, &ids[..500], Load::of(1000, 1_000_000), 0);
+        // All that was verified is deleted, and half of the rest.
+        let ended_at = walk(&mut pass, &ids[750..], Load::of(250, 250_000), half);
+        assert!(ended_at <= PERIOD_MS, "{ended_at}");
     }
 
     #[test]

@@ -126,3 +126,27 @@ async fn a_restart_goes_on_where_the_walk_was() {
     );
     scrubbing.abort();
 }
+
+#[tokio::test]
+async fn no_chunk_is_passed_over() {
+    const CHUNKS: u64 = 600;
+    let (dir, node) = fresh_node();
+    for seed in 0..CHUNKS {
+        let bytes = data(20 * KIB, seed);
+        put(&node, ChunkId::generate(), &bytes).await.unwrap();
+    }
+    for segment in segments(dir.path()) {
+        let length = std::fs::metadata(&segment).unwrap().len();
+        // Every record is longer than this.
+        (10_000..length)
+            .step_by(20_000)
+            .for_each(|at| flip(&segment, at));
+    }
+    let scrubbed = node.clone();
+    let scrubbing = tokio::spawn(async move { scrubbed.scrub(hasty()).await });
+    eventually("damage everywhere", || {
+        node.heartbeat(Uuid::nil()).quarantined == CHUNKS
+    })
+    .await;
+    scrubbing.abort();
+}

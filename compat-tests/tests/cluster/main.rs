@@ -11,3 +11,4 @@ mod kit;
 mod placement;
 mod restarts;
 mod restoring;
+mod silence;

@@ -4,9 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use chunkproto::NodeId;
 use serde::{Deserialize, Serialize};
 
-use super::status::{DataReport, NodeReport};
+use super::data::{AwaitedReport, DataReport};
+use super::status::NodeReport;
 use crate::jobs::{JobReport, JobState};
 
 /// Percent of all disks in use from which more room is called for.
@@ -43,7 +45,10 @@ pub fn findings(
     down_after: Duration,
 ) -> Vec<Finding> {
     let mut found = Vec::new();
-    of_data(&mut found, data);
+    of_data(&mut found, data, nodes);
+    if let Some(awaited) = &data.awaited {
+        of_awaited(&mut found, awaited, data.replicas);
+    }
     of_short_chunks(&mut found, data, jobs);
     of_room(&mut found, nodes, data.replicas);
     for node in nodes {
@@ -65,25 +70,10 @@ fn add(found: &mut Vec<Finding>, level: Level, what: impl fmt::Display, advice: 
     });
 }
 
-fn of_data(found: &mut Vec<Finding>, data: &DataReport) {
+fn of_data(found: &mut Vec<Finding>, data: &DataReport, nodes: &[NodeReport]) {
     let with = |copies: usize| data.chunks_by_copies.get(copies).copied().unwrap_or(0);
     if with(0) > 0 {
-        let mut objects: Vec<_> = data.unreachable.iter().map(|one| &*one.object).collect();
-        objects.dedup();
-        let mut nodes: Vec<_> = data.unreachable.iter().flat_map(|one| &one.nodes).collect();
-        nodes.sort_unstable();
-        nodes.dedup();
-        let nodes: Vec<_> = nodes.iter().map(ToString::to_string).collect();
-        add(
-            found,
-            Level::Danger,
-            format!("{} chunks have no copy that can be reached now", with(0)),
-            format!(
-                "bring back the chunk servers that hold them: {}. Some of the objects: {}",
-                nodes.join(", "),
-                objects.join(", ")
-            ),
-        );
+        of_unreachable(found, with(0), data, nodes);
     }
     if with(1) > 0 && data.replicas > 1 {
         add(
@@ -93,6 +83,92 @@ fn of_data(found: &mut Vec<Finding>, data: &DataReport) {
             "they are the first to be copied; until then do not stop or reboot chunk servers",
         );
     }
+}
+
+fn of_unreachable(found: &mut Vec<Finding>, count: u64, data: &DataReport, nodes: &[NodeReport]) {
+    let objects = list(data.unreachable.iter().map(|one| &*one.object));
+    let can_be_read = |id: &NodeId| {
+        let node = nodes.iter().find(|node| node.id == *id);
+        node.is_some_and(|node| node.state == "live" && node.fenced_disks.is_empty())
+    };
+    let mut away: Vec<_> = data.unreachable.iter().flat_map(|one| &one.nodes).collect();
+    away.retain(|node| !can_be_read(node));
+    away.sort_unstable();
+    away.dedup();
+    if away.is_empty() {
+        add(
+            found,
+            Level::Danger,
+            format!("{count} chunks have no good copy: damaged or lost wherever they were"),
+            format!(
+                "nothing can repair them: write these objects again from elsewhere, or delete them. \
+                 Some of the objects: {objects}"
+            ),
+        );
+        return;
+    }
+    let nodes = list(away.iter().map(ToString::to_string));
+    add(
+        found,
+        Level::Danger,
+        format!("{count} chunks have no copy that can be reached now"),
+        format!(
+            "bring back the chunk servers that hold them: {nodes}. Some of the objects: {objects}"
+        ),
+    );
+}
+
+/// What is at risk as long as chunk servers are silent.
+fn of_awaited(found: &mut Vec<Finding>, awaited: &AwaitedReport, replicas: u8) {
+    let with = |copies: usize| awaited.chunks_by_copies.get(copies).copied().unwrap_or(0);
+    let so_far = match awaited.is_complete {
+        true => String::new(),
+        false => format!(" ({} chunks looked at so far)", awaited.looked_at),
+    };
+    let nodes = list(awaited.nodes.iter().map(ToString::to_string));
+    let objects = |copies: u8| {
+        let some = awaited.endangered.iter();
+        list(
+            some.filter(|one| one.copies == copies)
+                .map(|one| &*one.object),
+        )
+    };
+    if with(0) > 0 {
+        add(
+            found,
+            Level::Danger,
+            format!(
+                "{} chunks cannot be read while chunk servers are silent{so_far}",
+                with(0)
+            ),
+            format!(
+                "bring them back: {nodes}. Some of the objects: {}",
+                objects(0)
+            ),
+        );
+    }
+    if with(1) > 0 && replicas > 1 {
+        add(
+            found,
+            Level::Danger,
+            format!(
+                "{} chunks have one good copy while chunk servers are silent{so_far}",
+                with(1)
+            ),
+            format!(
+                "bring them back: {nodes}; until then do not stop or reboot others. Some of the \
+                 objects: {}",
+                objects(1)
+            ),
+        );
+    }
+}
+
+/// Names in one line, each once.
+fn list(names: impl Iterator<Item = impl Into<String>>) -> String {
+    let mut names: Vec<String> = names.map(Into::into).collect();
+    names.dedup();
+    names.join(", ")
 }
 
 fn of_short_chunks(found: &mut Vec<Finding>, data: &DataReport, jobs: &[JobReport]) {
@@ -201,7 +277,7 @@ fn of_node(found: &mut Vec<Finding>, node: &NodeReport, down_after: Duration) {
                 "{name} is late with scrubbing: a chunk was last verified {} ago",
                 span(node.oldest_unverified_s.unwrap_or(0))
             ),
-            "it catches up by itself; if it does not, raise --scrub-rate-mib or --scrub-period of chunkd",
+            "it catches up by itself; if it does not, raise --scrub-rate-mib or --scrub-period where it runs",
         );
     }
     for disk in &node.fenced_disks {
@@ -213,8 +289,8 @@ fn of_node(found: &mut Vec<Finding>, node: &NodeReport, down_after: Duration) {
                 disk.path, disk.reason
             ),
             format!(
-                "mount or mend it and restart that chunkd; if it is dead, replace it and start with \
-                 --forget-disk {}",
+                "mount or mend it and restart what serves it; if it is dead, replace it and start its \
+                 chunkd with --forget-disk {}",
                 disk.disk_id
             ),
         );

@@ -3,14 +3,27 @@
 
 use std::fmt::{Display, Write as _};
 
+use chunkproto::ScrubReport;
+use metastore::Timestamp;
+
+use super::data::DataReport;
 use crate::cluster::{NodeState, NodeStatus};
 use crate::jobs::{BackupReport, JobReport, JobState};
 
 /// The metrics of this gateway.
-pub fn metrics(nodes: &[NodeStatus], jobs: &[JobReport], backup: Option<&BackupReport>) -> String {
+pub fn metrics(
+    nodes: &[NodeStatus],
+    jobs: &[JobReport],
+    backup: Option<&BackupReport>,
+    data: Option<&DataReport>,
+) -> String {
     let mut text = String::new();
     of_nodes(&mut text, nodes);
+    of_scrubs(&mut text, nodes);
     of_jobs(&mut text, jobs);
+    if let Some(data) = data {
+        of_data(&mut text, data);
+    }
     if let Some(backup) = backup {
         of_backup(&mut text, backup);
     }
@@ -58,6 +71,64 @@ fn of_nodes(text: &mut String, nodes: &[NodeStatus]) {
         "sextant_node_in_flight",
         "This gateway's requests under way on it.",
         &|node| u64::from(node.in_flight),
+    );
+}
+
+fn of_scrubs(text: &mut String, nodes: &[NodeStatus]) {
+    let now_ms = Timestamp::now().0;
+    let mut each = |name: &str, kind: &str, help: &str, value: &dyn Fn(&ScrubReport) -> u64| {
+        head(text, name, kind, help);
+        for node in nodes {
+            if let Some(scrub) = &node.registration.state.scrub {
+                line(text, name, "node", node.registration.node_id, value(scrub));
+            }
+        }
+    };
+    each(
+        "sextant_node_unverified_seconds",
+        "gauge",
+        "Since the chunk that waits longest was verified or written.",
+        &|scrub| now_ms.saturating_sub(scrub.oldest_verified_at_ms) / 1000,
+    );
+    each(
+        "sextant_node_scrub_late",
+        "gauge",
+        "1 while a chunk waits for longer than the scrub period.",
+        &|scrub| u64::from(scrub.late),
+    );
+    each(
+        "sextant_node_scrubbed_chunks_total",
+        "counter",
+        "Chunks that scrubbing has verified.",
+        &|scrub| scrub.verified_chunks,
+    );
+    each(
+        "sextant_node_damaged_chunks_total",
+        "counter",
+        "Chunks that scrubbing has found damaged.",
+        &|scrub| scrub.damaged_chunks,
+    );
+}
+
+fn of_data(text: &mut String, data: &DataReport) {
+    let mut by_copies = |name: &str, help: &str, chunks: &[u64]| {
+        head(text, name, "gauge", help);
+        for (copies, count) in chunks.iter().enumerate() {
+            line(text, name, "copies", copies, *count);
+        }
+    };
+    by_copies(
+        "sextant_chunks_awaiting_repair",
+        "Chunks that wait for repair, by the good copies that were found.",
+        &data.chunks_by_copies,
+    );
+    let none = Vec::new();
+    by_copies(
+        "sextant_chunks_awaiting_nodes",
+        "Chunks on silent chunk servers, by the good copies that were found elsewhere.",
+        data.awaited
+            .as_ref()
+            .map_or(&none, |awaited| &awaited.chunks_by_copies),
     );
 }
 

@@ -1,10 +1,13 @@
 //! The admin listener: chunk servers register here, operators and orchestrators look here and give
-//! orders. `server` routes, `status` and `findings` say how the cluster is, `orders` and `node_orders`
-//! change what is wanted of jobs and nodes; `command` is `gateway admin`, the other end.
+//! orders. `server` routes, `status`, `data` and `findings` say how the cluster is, `orders` and its like
+//! change what is wanted of jobs, nodes and users, or copy the metadata; `command` is `gateway admin`, the other end.
 
 mod answers;
 pub mod command;
+mod data;
 mod findings;
+mod master_key_orders;
+mod metadata_orders;
 mod metrics;
 mod node_orders;
 mod orders;

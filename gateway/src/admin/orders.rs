@@ -9,12 +9,15 @@ use metastore::{JobControl, MetaResult, Metastore};
 use serde::{Deserialize, Serialize};
 
 use super::answers::{Answer, body, json, not_found, refuse, unavailable};
+use super::master_key_orders::MasterKeyDesk;
+use super::metadata_orders::MetadataDesk;
 use super::node_orders::{NodeDesk, NodeOrder, OrderError};
 use super::user_orders::UserDesk;
 use crate::jobs::JobBoard;
 
 /// Where orders go: `nodes/{id}`, `nodes/{id}/drain|undrain|remove`, `jobs/{name}`, `users`, `users/{id}`,
-/// `users/{id}/disable|enable|delete|rotate`.
+/// `users/{id}/disable|enable|delete|rotate`, `metadata/save`,
+/// `master-key/reseal`.
 pub const ORDERS_PATH: &str = "/admin/v1/";
 
 /// What is to change about a job; what is absent stays.
@@ -55,6 +58,8 @@ impl RateOrder {
 pub struct Orders {
     nodes: NodeDesk,
     users: UserDesk,
+    metadata: MetadataDesk,
+    master_key: MasterKeyDesk,
     metastore: Arc<dyn Metastore>,
     jobs: JobBoard,
 }
@@ -63,12 +68,15 @@ impl Orders {
     pub fn new(
         nodes: NodeDesk,
         users: UserDesk,
+        (metadata, master_key): (MetadataDesk, MasterKeyDesk),
         metastore: Arc<dyn Metastore>,
         jobs: JobBoard,
     ) -> Self {
         Self {
             nodes,
             users,
+            metadata,
+            master_key,
             metastore,
             jobs,
         }
@@ -90,6 +98,8 @@ impl Orders {
                 let job = (*job).to_owned();
                 self.change_job(&job, request).await
             }
+            (&Method::POST, ["metadata", "save"]) => self.metadata.save(request).await,
+            (&Method::POST, ["master-key", "reseal"]) => self.master_key.reseal().await,
             (_, ["users", rest @ ..]) => self.users.handle(rest, request).await,
             _ => not_found(),
         }

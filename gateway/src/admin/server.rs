@@ -1,6 +1,7 @@
 //! Routes of the admin listener. Health, readiness and metrics are open; everything else takes the
 //! cluster secret.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +9,13 @@ use chunkproto::wire::{HEARTBEAT_PATH, REGISTER_PATH};
 use chunkproto::{ClusterSecret, Fence, Heartbeat, HeartbeatReply, NodeId, Registration};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
-use metastore::{MetaResult, Metastore, NodeRow, Timestamp};
+use metastore::{MetaResult, Metastore, NodeRow, RocksBackup, Timestamp};
 use tracing::{info, warn};
 
 use super::answers::{Answer, body, json, not_found, refuse, text, unavailable};
+use super::data::DataDesk;
+use super::master_key_orders::MasterKeyDesk;
+use super::metadata_orders::MetadataDesk;
 use super::metrics::metrics;
 use super::node_orders::NodeDesk;
 use super::orders::{ORDERS_PATH, Orders};
@@ -19,7 +23,8 @@ use super::status::StatusDesk;
 use super::user_orders::UserDesk;
 use crate::chunks::ChunkTransport;
 use crate::cluster::Membership;
-use crate::jobs::{BackupStatus, JobBoard};
+use crate::jobs::{BackupStatus, JobBoard, SurveyBoard};
+use crate::sealing::KeyRing;
 use crate::users::Secrets;
 
 /// What the admin listener works with.
@@ -32,16 +37,22 @@ pub struct AdminParts {
     pub jobs: JobBoard,
     /// How far behind the metadata's backup is.
     pub backup: BackupStatus,
+    /// The database, where operators may have a copy of it.
+    pub database: Option<RocksBackup>,
+    /// What is at risk while chunk servers are silent.
+    pub survey: SurveyBoard,
     /// What everything but health, readiness and metrics takes.
     pub secret: ClusterSecret,
     /// Ready while so many chunk servers can be written to.
     pub nodes_needed: usize,
     /// Replicas that each chunk should have.
     pub replicas: u8,
-    /// How the secret keys of users are kept.
-    pub secrets: Secrets,
     /// The way to the chunk servers, where they are written to, and how long a write takes at most.
     pub writes: Option<(Arc<dyn ChunkTransport>, Duration)>,
+    /// The keys under which secrets are kept.
+    pub key_ring: Arc<KeyRing>,
+    /// Where the file with the master keys is, if they come from there.
+    pub master_key_dir: Option<PathBuf>,
 }
 
 /// Answers admin requests. Cheap to clone.
@@ -53,6 +64,7 @@ pub struct AdminServer {
     backup: BackupStatus,
     secret: ClusterSecret,
     nodes_needed: usize,
+    data: DataDesk,
     status: StatusDesk,
     orders: Orders,
 }
@@ -71,16 +83,25 @@ impl AdminServer {
             Some((transport, time_max)) => nodes.asking(transport, time_max),
             None => nodes,
         };
+        let secrets = Secrets::new(Arc::clone(&parts.key_ring));
+        let users = UserDesk::new(Arc::clone(metastore), secrets);
+        let master_key = MasterKeyDesk::new(
+            Arc::clone(metastore),
+            (parts.key_ring, parts.master_key_dir),
+            users.changes(),
+        );
+        let data = DataDesk::new(Arc::clone(metastore), parts.survey, parts.replicas);
         Self {
             status: StatusDesk::new(
                 Arc::clone(membership),
-                Arc::clone(metastore),
+                data.clone(),
                 (parts.jobs.clone(), parts.backup.clone()),
-                parts.replicas,
             ),
+            data,
             orders: Orders::new(
                 nodes,
-                UserDesk::new(Arc::clone(metastore), parts.secrets),
+                users,
+                (MetadataDesk::new(parts.database), master_key),
                 Arc::clone(metastore),
                 parts.jobs.clone(),
             ),
@@ -100,11 +121,7 @@ impl AdminServer {
         match (&method, path.as_str()) {
             (&Method::GET, "/health") => text(StatusCode::OK, "ok\n".into()),
             (&Method::GET, "/ready") => self.ready(),
-            (&Method::GET, "/metrics") => {
-                let (nodes, jobs) = (self.membership.status(), self.jobs.reports());
-                let backup = self.backup.report(Timestamp::now());
-                text(StatusCode::OK, metrics(&nodes, &jobs, backup.as_ref()))
-            }
+            (&Method::GET, "/metrics") => self.metrics().await,
             _ if !self.secret.admits(request.headers()) => refuse(
                 StatusCode::UNAUTHORIZED,
                 "unauthorized",
@@ -125,6 +142,15 @@ impl AdminServer {
             },
             _ => not_found(),
         }
+    }
+
+    async fn metrics(&self) -> Answer {
+        let (nodes, jobs) = (self.membership.status(), self.jobs.reports());
+        let backup = self.backup.report(Timestamp::now());
+        // Without the metadata the rest is worth as much.
+        let data = self.data.count().await.ok();
+        let text_of_all = metrics(&nodes, &jobs, backup.as_ref(), data.as_ref());
+        text(StatusCode::OK, text_of_all)
     }
 
     fn ready(&self) -> Answer {

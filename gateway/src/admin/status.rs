@@ -4,19 +4,13 @@
 use std::sync::Arc;
 
 use chunkproto::{FencedDisk, NodeId, ScrubReport};
-use metastore::{ChunkOwner, MetaResult, Metastore, NodePhase, Timestamp};
+use metastore::{MetaResult, NodePhase, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::data::{DataDesk, DataReport};
 use super::findings::{Finding, findings};
 use crate::cluster::{Membership, NodeState, NodeStatus};
 use crate::jobs::{BackupReport, BackupStatus, JobBoard, JobReport};
-
-/// Entries of the repair queue that are counted.
-const COUNTED_MAX: usize = 100_000;
-/// Objects without a reachable copy that are named.
-const NAMED_MAX: usize = 10;
-/// Buckets looked through for the names of those.
-const BUCKETS_MAX: usize = 1000;
 
 /// The body of `/status`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,31 +27,6 @@ pub struct Status {
     pub jobs: Vec<JobReport>,
     /// The metadata's backup; none where none is made.
     pub metadata_backup: Option<BackupReport>,
-}
-
-/// How safe the data is. Chunks in the repair queue, by the good copies that were found when they
-/// were last looked at.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct DataReport {
-    /// Copies that each chunk should have.
-    pub replicas: u8,
-    /// Chunks with 0, 1, 2 … good copies that wait for repair.
-    pub chunks_by_copies: Vec<u64>,
-    /// Bytes to copy until every chunk has enough.
-    pub repair_bytes: u64,
-    /// Whether more chunks wait than were counted.
-    pub truncated: bool,
-    /// Some of those with no good copy that can be reached.
-    pub unreachable: Vec<Unreachable>,
-}
-
-/// A chunk without a copy that can be reached.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Unreachable {
-    /// Its object, for people.
-    pub object: String,
-    /// Nodes that should hold it.
-    pub nodes: Vec<NodeId>,
 }
 
 /// A node in `/status`.
@@ -103,31 +72,28 @@ pub struct NodeReport {
 #[derive(Clone)]
 pub struct StatusDesk {
     membership: Arc<Membership>,
-    metastore: Arc<dyn Metastore>,
+    data: DataDesk,
     jobs: JobBoard,
     backup: BackupStatus,
-    replicas: u8,
 }
 
 impl StatusDesk {
     pub fn new(
         membership: Arc<Membership>,
-        metastore: Arc<dyn Metastore>,
+        data: DataDesk,
         (jobs, backup): (JobBoard, BackupStatus),
-        replicas: u8,
     ) -> Self {
         Self {
             membership,
-            metastore,
+            data,
             jobs,
             backup,
-            replicas,
         }
     }
 
     /// The cluster at this moment.
     pub async fn look(&self) -> MetaResult<Status> {
-        let data = self.data().await?;
+        let data = self.data.look().await?;
         let nodes: Vec<_> = self.membership.status().iter().map(node_report).collect();
         let jobs = self.jobs.reports();
         let down_after = self.membership.patience().down_after;
@@ -138,48 +104,6 @@ impl StatusDesk {
             removed_nodes: self.membership.removed(),
             jobs,
             metadata_backup: self.backup.report(Timestamp::now()),
-        })
-    }
-
-    async fn data(&self) -> MetaResult<DataReport> {
-        let counts = self.metastore.count_repairs(COUNTED_MAX).await?;
-        let unreachable = match counts.chunks[0] {
-            0 => Vec::new(),
-            _ => self.unreachable().await?,
-        };
-        Ok(DataReport {
-            replicas: self.replicas,
-            chunks_by_copies: counts.chunks.to_vec(),
-            repair_bytes: counts.missing_bytes,
-            truncated: counts.truncated,
-            unreachable,
-        })
-    }
-
-    async fn unreachable(&self) -> MetaResult<Vec<Unreachable>> {
-        let entries = self.metastore.repairs_by_danger(None, NAMED_MAX).await?;
-        let none_left = entries.iter().filter(|entry| entry.have == 0);
-        let chunks: Vec<_> = none_left.map(|entry| entry.chunk).collect();
-        let placements = self.metastore.placements(&chunks).await?;
-        let mut named = Vec::new();
-        for placed in placements.into_iter().flatten() {
-            named.push(Unreachable {
-                object: self.name_of(&placed.owner).await?,
-                nodes: placed.chunk.replicas,
-            });
-        }
-        Ok(named)
-    }
-
-    async fn name_of(&self, owner: &ChunkOwner) -> MetaResult<String> {
-        Ok(match owner {
-            ChunkOwner::Object { bucket, key, .. } => {
-                let page = self.metastore.list_buckets("", None, BUCKETS_MAX).await?;
-                let found = page.buckets.iter().find(|known| known.id == *bucket);
-                let name = found.map_or("?", |bucket| bucket.name.as_str());
-                format!("{name}/{}", key.as_str())
-            }
-            ChunkOwner::Part { upload, .. } => format!("that of the multipart upload {upload}"),
         })
     }
 }

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use metastore::{AccessKey, MetaError, MetaResult, Metastore, User, UserName};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 use tracing::info;
 
 use super::answers::{Answer, body, json, not_found, refuse, unavailable};
@@ -59,6 +60,8 @@ pub struct MadeKey {
 pub struct UserDesk {
     metastore: Arc<dyn Metastore>,
     secrets: Secrets,
+    /// Held while a user is read and written.
+    changes: Arc<Mutex<()>>,
 }
 
 enum Change {
@@ -68,7 +71,16 @@ enum Change {
 
 impl UserDesk {
     pub fn new(metastore: Arc<dyn Metastore>, secrets: Secrets) -> Self {
-        Self { metastore, secrets }
+        Self {
+            metastore,
+            secrets,
+            changes: Arc::default(),
+        }
+    }
+
+    /// What is held while a user is changed.
+    pub fn changes(&self) -> Arc<Mutex<()>> {
+        Arc::clone(&self.changes)
     }
 
     /// Answers a request below `users`; `words` is the rest of its path.
@@ -141,6 +153,7 @@ impl UserDesk {
     }
 
     async fn change(&self, id: &str, change: &Change) -> MetaResult<Answer> {
+        let _alone = self.changes.lock().await;
         let mut user = self.metastore.user(UserName::Id(id)).await?;
         for key in &mut user.keys {
             let (KeptSecret::Active(secret) | KeptSecret::Disabled(secret)) =
@@ -157,6 +170,7 @@ impl UserDesk {
     }
 
     async fn delete(&self, id: &str) -> MetaResult<Answer> {
+        let _alone = self.changes.lock().await;
         self.metastore.delete_user(id).await?;
         info!(id, "a user was deleted");
         Ok(json(StatusCode::OK, &serde_json::json!({})))
@@ -164,6 +178,7 @@ impl UserDesk {
 
     /// A new key in place of all others.
     async fn rotate(&self, id: &str) -> MetaResult<MadeKey> {
+        let _alone = self.changes.lock().await;
         let mut user = self.metastore.user(UserName::Id(id)).await?;
         let made = made_key(user.id.clone());
         user.keys = vec![self.kept(&made)];

@@ -143,6 +143,16 @@ impl Member {
             .is_some_and(|at| at.elapsed() >= patience.down_after)
     }
 
+    /// Whether chunks on it cannot be read now and are expected to return: it is silent, or one of its
+    /// disks cannot be read.
+    pub(super) fn is_awaited(&self, patience: Patience) -> bool {
+        match self.state(patience) {
+            NodeState::Live => self.crippled_at.is_some() && !self.is_crippled(patience),
+            NodeState::Suspect => true,
+            NodeState::Down => false,
+        }
+    }
+
     pub(super) fn episode(&self, patience: Patience) -> Episode {
         Episode {
             incarnation: self.registration.incarnation,

@@ -233,6 +233,20 @@ impl Membership {
             .is_some_and(|member| member.is_crippled(self.patience))
     }
 
+    /// Nodes of which chunks cannot be read now and are expected to return, in order of their ids.
+    #[must_use]
+    pub fn awaited(&self) -> Vec<NodeId> {
+        let members = self.read();
+        let is_awaited = |(_, member): &(&NodeId, &Member)| member.is_awaited(self.patience);
+        let mut awaited: Vec<_> = members
+            .iter()
+            .filter(is_awaited)
+            .map(|(id, _)| *id)
+            .collect();
+        awaited.sort_unstable();
+        awaited
+    }
+
     /// Whether the node is heard from.
     #[must_use]
     pub fn is_live(&self, node: NodeId) -> bool {

@@ -3,7 +3,9 @@
 mod member;
 mod membership;
 mod phases;
+mod remembered;
 
 pub use member::{Episode, InFlight, NodeState, NodeStatus, Patience};
 pub use membership::{Membership, RegisterError};
 pub use phases::{follow_phases, learn_phases};
+pub use remembered::remember_nodes;

@@ -8,6 +8,7 @@ use chunkproto::{ClusterSecret, JobName};
 use clap::{Args, Subcommand};
 
 use super::admin_user::UserCommand;
+use super::master_key::MasterKeyCommand;
 use super::recovery::{RebuildConfig, RestoreConfig};
 
 /// What `gateway admin` is to do.
@@ -24,6 +25,12 @@ pub enum AdminCommand {
     /// Create, show, disable and delete the users who sign S3 requests
     #[command(subcommand)]
     User(UserCommand),
+    /// Change the master key, under which secrets and the keys of encrypted objects are kept
+    #[command(subcommand)]
+    MasterKey(MasterKeyCommand),
+    /// Copy the running gateway's metadata into a directory on its machine, from where it can be put
+    /// back. Keys are not in it: keep copies of root-keys.toml, master-key and cluster-secret too
+    SaveMetadata(SaveMetadataCommand),
     /// Restore lost metadata from the backups that the gateway ships to the chunk servers. Runs in
     /// place of the gateway
     RestoreMetadata(RestoreConfig),
@@ -39,7 +46,12 @@ impl AdminCommand {
         match self {
             Self::RestoreMetadata(config) => Some(&config.recovery.log),
             Self::RebuildMetadata(config) => Some(&config.recovery.log),
-            Self::Status(_) | Self::Node(_) | Self::Job(_) | Self::User(_) => None,
+            Self::Status(_)
+            | Self::Node(_)
+            | Self::Job(_)
+            | Self::User(_)
+            | Self::MasterKey(_)
+            | Self::SaveMetadata(_) => None,
         }
     }
 }
@@ -75,6 +87,17 @@ pub struct StatusCommand {
     /// Show it as JSON
     #[arg(long)]
     pub json: bool,
+    /// The gateway that is asked.
+    #[command(flatten)]
+    pub link: GatewayLink,
+}
+
+/// Settings of `gateway admin save-metadata`.
+#[derive(Debug, Clone, Args)]
+pub struct SaveMetadataCommand {
+    /// The directory; new or empty, on another disk
+    #[arg(value_name = "DIR")]
+    pub to: PathBuf,
     /// The gateway that is asked.
     #[command(flatten)]
     pub link: GatewayLink,

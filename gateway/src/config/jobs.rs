@@ -54,8 +54,8 @@ pub struct JobConfig {
         value_parser = clap::value_parser!(u8).range(0..=50)
     )]
     pub rebalance_threshold: u8,
-    /// Days after which a multipart upload that was neither completed nor aborted is aborted, or a time
-    /// with a unit (s, min, h, d); 0 for never
+    /// Days after which a multipart upload that was neither completed nor aborted, and got no part
+    /// meanwhile, is aborted, or a time with a unit (s, min, h, d); 0 for never
     #[arg(
         long,
         env = "SEXTANT_MULTIPART_EXPIRY",
@@ -102,7 +102,8 @@ pub struct JobConfig {
     )]
     pub orphan_quarantine: u64,
     /// Seconds between two pieces of the metadata's log that are shipped to the chunk servers, and so
-    /// how much a restored database may lack; 0 for no backup. With `gateway serve` only
+    /// how much a restored database may lack; 0 for no backup. With `gateway standalone` only where
+    /// all chunk stores are on other disks than the metadata
     #[arg(
         long,
         env = "SEXTANT_METADATA_BACKUP_EVERY",

@@ -16,10 +16,10 @@ pub struct RebuildConfig {
     #[command(flatten)]
     pub recovery: RecoveryConfig,
     /// Replicas that each chunk should have, 1 to 6, as the gateway is started; where there are
-    /// fewer, repair makes more
-    #[arg(long, env = "SEXTANT_REPLICAS", value_name = "N", default_value_t = 3,
+    /// fewer, repair makes more [default: 3, and 1 with --data]
+    #[arg(long, env = "SEXTANT_REPLICAS", value_name = "N",
         value_parser = clap::value_parser!(u8).range(1..=6))]
-    pub replicas: u8,
+    pub replicas: Option<u8>,
     /// Canonical id of the owner of what does not say whose it is [default: the root user]
     #[arg(long, value_name = "ID", default_value = crate::s3::ROOT_CANONICAL_ID)]
     pub owner: String,
@@ -27,6 +27,15 @@ pub struct RebuildConfig {
     /// n without a gap and have nothing else under their key
     #[arg(long)]
     pub leave_uploads: bool,
+}
+
+impl RebuildConfig {
+    /// Replicas that each chunk should have.
+    #[must_use]
+    pub fn replicas(&self) -> u8 {
+        let by_default = if self.recovery.data.is_some() { 1 } else { 3 };
+        self.replicas.unwrap_or(by_default)
+    }
 }
 
 /// Settings of `gateway admin restore-metadata`.

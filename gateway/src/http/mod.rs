@@ -15,4 +15,4 @@ pub use guard::{Refusal, refuse_unknown_subresource};
 pub use listener::{ListenerLimits, serve_connections};
 pub use peer::Peer;
 pub use signature_dates::{DateRefusal, check_dates};
-pub use tls::{TlsError, tls_acceptor};
+pub use tls::{Certificate, TlsError};

@@ -1,7 +1,7 @@
 //! Carries out lifecycle rules: walks the versions and uploads of each bucket that has rules, and
-//! deletes, moves or aborts what is due. Every change is a compare-and-set on the row that was
-//! judged, so that a write, a tag or a lock that gets in between wins, and two gateways at it do
-//! no more than one.
+//! deletes, moves or aborts what is due. Every change is made under the job's lease, and only while
+//! version and rules are those that were judged: a write, a delete, a tag, a lock or another rule
+//! that gets in between wins.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chunkproto::JobName;
 use metastore::{
-    Bucket, ListEntry, ListedVersion, MetaError, MetaResult, Metastore, ObjectVersion, Sequence,
-    StoredVersion, Timestamp, UploadQuery, VersionQuery, WriteCondition,
+    Bucket, JudgedStanding, JudgedVersion, LifecycleAction, LifecycleChange, ListEntry,
+    ListedVersion, MetaError, MetaResult, Metastore, ObjectKey, ObjectVersion, Sequence,
+    StoredVersion, Timestamp, UploadQuery, VersionQuery,
 };
 use tracing::debug;
 
@@ -46,6 +47,12 @@ struct Walk<'a> {
     round: &'a Round,
     /// Noncurrent versions that were met of the present key.
     newer: u32,
+}
+
+impl Walk<'_> {
+    fn change(&self, key: &ObjectKey, action: LifecycleAction) -> LifecycleChange {
+        change_in(self.bucket, self.round, key, action)
+    }
 }
 
 impl LifecycleJob {
@@ -173,19 +180,13 @@ impl LifecycleJob {
             }
             (StoredVersion::DeleteMarker(marker), None) => {
                 match is_last && judge.lone_marker(key, marker.modified_at) {
-                    true => {
-                        self.delete_version(walk, listed, WriteCondition::Always)
-                            .await
-                    }
+                    true => self.remove(walk, listed, JudgedStanding::Alone).await,
                     false => Ok(()),
                 }
             }
             (StoredVersion::DeleteMarker(_), Some(since)) => {
                 match judge.noncurrent_marker(key, since, walk.newer) {
-                    true => {
-                        self.delete_version(walk, listed, WriteCondition::Always)
-                            .await
-                    }
+                    true => self.remove(walk, listed, JudgedStanding::Behind).await,
                     false => Ok(()),
                 }
             }
@@ -193,16 +194,7 @@ impl LifecycleJob {
         if !listed.is_latest() {
             walk.newer = walk.newer.saturating_add(1);
         }
-        match outcome {
-            // Somebody changed it meanwhile; the next round judges it anew.
-            Err(
-                MetaError::Conflict
-                | MetaError::NoSuchKey(_)
-                | MetaError::NoSuchVersion(..)
-                | MetaError::NoSuchBucket,
-            ) => Ok(()),
-            outcome => outcome,
-        }
+        outcome
     }
 
     async fn carry_out(
@@ -212,63 +204,61 @@ impl LifecycleJob {
         object: &ObjectVersion,
         verdict: Verdict,
     ) -> MetaResult<()> {
-        let unchanged = WriteCondition::Revision(object.sequence);
         match verdict {
             Verdict::Stay => Ok(()),
-            Verdict::Move(class) => self.change_class(walk, listed, object, class).await,
+            Verdict::Move(class) => {
+                let mut moved = object.clone();
+                moved.headers.storage_class = Some(class);
+                moved.sequence = Sequence::generate();
+                let amend = LifecycleAction::Amend(Box::new(moved), object.sequence);
+                self.apply(walk.round, walk.change(&listed.key, amend), 0)
+                    .await
+            }
             Verdict::Expire if listed.is_latest() => {
-                let now = walk.round.now();
                 debug!(bucket = %walk.bucket.name, key = %listed.key, "an object expires");
-                self.metastore
-                    .delete_object(walk.bucket.id, &listed.key, unchanged, now)
-                    .await?;
-                walk.round.progress().done(object.size_bytes);
-                Ok(())
+                let change = walk.change(&listed.key, LifecycleAction::Expire(object.sequence));
+                self.apply(walk.round, change, object.size_bytes).await
             }
             Verdict::Expire if is_locked(object, walk.round.now()) => Ok(()),
-            Verdict::Expire => {
-                self.delete_version(walk, listed, unchanged).await?;
-                walk.round.progress().done(object.size_bytes);
-                Ok(())
-            }
+            Verdict::Expire => self.remove(walk, listed, JudgedStanding::Behind).await,
         }
     }
 
-    async fn delete_version(
+    async fn remove(
         &self,
         walk: &Walk<'_>,
         listed: &ListedVersion,
-        condition: WriteCondition,
+        standing: JudgedStanding,
     ) -> MetaResult<()> {
         let version = listed.version.version();
         debug!(bucket = %walk.bucket.name, key = %listed.key, %version, "a version expires");
-        self.metastore
-            .delete_version(
-                walk.bucket.id,
-                &listed.key,
-                version,
-                condition,
-                walk.round.now(),
-            )
-            .await?;
-        Ok(())
+        let judged = JudgedVersion::new(&listed.version, standing);
+        let change = walk.change(&listed.key, LifecycleAction::Remove(judged));
+        let object = listed.version.object();
+        let bytes = object.map_or(0, |object| object.size_bytes);
+        self.apply(walk.round, change, bytes).await
     }
 
-    async fn change_class(
-        &self,
-        walk: &Walk<'_>,
-        listed: &ListedVersion,
-        object: &ObjectVersion,
-        class: String,
-    ) -> MetaResult<()> {
-        let mut moved = object.clone();
-        moved.headers.storage_class = Some(class);
-        moved.sequence = Sequence::generate();
-        self.metastore
-            .amend_object(walk.bucket.id, &listed.key, moved, object.sequence)
-            .await?;
-        walk.round.progress().done(0);
-        Ok(())
+    /// Has a change made that concerns so many bytes. What somebody else changed meanwhile is judged
+    /// anew in the next round; a lease that was taken over ends this one.
+    async fn apply(&self, round: &Round, change: LifecycleChange, bytes: u64) -> MetaResult<()> {
+        match self.metastore.apply_lifecycle(round.fence(), change).await {
+            Ok(()) => {
+                round.progress().done(bytes);
+                Ok(())
+            }
+            Err(
+                MetaError::Conflict
+                | MetaError::NoSuchVersion(..)
+                | MetaError::NoSuchUpload(_)
+                | MetaError::NoSuchBucket,
+            ) => Ok(()),
+            Err(MetaError::Fenced(_)) => {
+                round.end();
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn uploads(&self, bucket: &Bucket, rules: &[Rule], round: &Round) -> MetaResult<()> {
@@ -296,20 +286,31 @@ impl LifecycleJob {
                     continue;
                 }
                 debug!(bucket = %bucket.name, key = %listed.key, "an upload is aborted");
-                let aborted = self
-                    .metastore
-                    .abort_upload(bucket.id, &listed.key, listed.upload.id, now)
-                    .await;
-                match aborted {
-                    Ok(()) | Err(MetaError::NoSuchUpload(_)) => round.progress().done(0),
-                    Err(error) => return Err(error),
-                }
+                let abort = LifecycleAction::Abort(listed.upload.id, None);
+                let change = change_in(bucket, round, &listed.key, abort);
+                self.apply(round, change, 0).await?;
             }
             if !page.truncated {
                 break;
             }
         }
         Ok(())
+    }
+}
+
+/// A change that the rules of `bucket`, as they were read, ask for.
+fn change_in(
+    bucket: &Bucket,
+    round: &Round,
+    key: &ObjectKey,
+    action: LifecycleAction,
+) -> LifecycleChange {
+    LifecycleChange {
+        bucket: bucket.id,
+        key: key.clone(),
+        settings: Some(bucket.settings.revision),
+        action,
+        now: round.now(),
     }
 }
 

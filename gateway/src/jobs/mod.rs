@@ -3,7 +3,7 @@
 //!
 //! `start` names all jobs. `job` says what a job is, `runner` runs one, `lease` holds its lease,
 //! `throttle` its rate, `progress` says how far it is; `copies` and `relocate` are what jobs that move
-//! chunks share.
+//! chunks share. `survey` only looks.
 
 mod backup;
 mod copies;
@@ -20,6 +20,7 @@ mod relocate;
 mod repair;
 mod runner;
 mod start;
+mod survey;
 mod throttle;
 mod uploads;
 
@@ -39,5 +40,6 @@ pub use reconcile::{ReconcileJob, ReconcileSettings, StrayLimits};
 pub use repair::{RepairJob, RepairSettings, write_hints};
 pub use runner::JobRunner;
 pub use start::{JobParts, run_jobs};
+pub use survey::{Endangered, Survey, SurveyBoard, survey};
 pub use throttle::Throttle;
 pub use uploads::UploadExpiry;

@@ -18,6 +18,7 @@ use super::rebalance::{Evenness, RebalanceJob, RebalanceSettings};
 use super::reconcile::{ReconcileJob, ReconcileSettings, StrayLimits};
 use super::repair::{RepairJob, RepairSettings, write_hints};
 use super::runner::JobRunner;
+use super::survey::{SurveyBoard, survey_awaited};
 use super::uploads::UploadExpiry;
 use crate::chunks::{ChunkTransport, HintQueue, LeftoverQueue, RunningReads};
 use crate::clock::Clock;
@@ -44,6 +45,8 @@ pub struct JobParts {
     pub replicas: u8,
     /// How lifecycle rules are carried out.
     pub lifecycle: LifecycleSettings,
+    /// Where it is said what is at risk while nodes are silent.
+    pub survey: SurveyBoard,
     /// How the metadata is backed up, if it is.
     pub backup: Option<BackupParts>,
 }
@@ -106,6 +109,7 @@ pub async fn run_jobs(parts: JobParts, config: &JobConfig, stop: watch::Receiver
             threshold_percent: config.rebalance_threshold,
         },
     };
+    let survey = survey_awaited(copies.clone(), parts.survey, stop.clone());
     let rebalance = RebalanceJob::new(copies, settings);
     let uploads = expiry(&parts.metastore, config, &runner);
     let phases = follow_phases(Arc::clone(&parts.metastore), parts.membership, stop.clone());
@@ -121,6 +125,7 @@ pub async fn run_jobs(parts: JobParts, config: &JobConfig, stop: watch::Receiver
         )),
         uploads,
         phases,
+        survey,
         backup,
         discard_leftovers(
             parts.leftovers,

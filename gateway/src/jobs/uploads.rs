@@ -1,4 +1,4 @@
-//! Multipart uploads that nobody completes: after a while they are aborted, and their parts become
+//! Multipart uploads that nobody goes on with: after a while they are aborted, and their parts become
 //! garbage.
 
 use std::sync::Arc;
@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chunkproto::JobName;
 use metastore::{
-    BucketId, ListEntry, ListedUpload, MetaError, MetaResult, Metastore, Timestamp, UploadQuery,
+    BucketId, LifecycleAction, LifecycleChange, ListEntry, ListedUpload, MetaError, MetaResult,
+    Metastore, Timestamp, UploadQuery,
 };
 use tracing::info;
 
@@ -25,7 +26,7 @@ pub struct UploadExpiry {
 }
 
 impl UploadExpiry {
-    /// A job that aborts what began longer than `age` ago.
+    /// A job that aborts what began longer than `age` ago, and got no part since.
     #[must_use]
     pub fn new(metastore: Arc<dyn Metastore>, age: Duration) -> Self {
         Self { metastore, age }
@@ -46,7 +47,7 @@ impl UploadExpiry {
             after = page.entries.last().and_then(place_of);
             for listed in page.entries.into_iter().filter_map(item) {
                 if listed.upload.initiated_at < before && round.goes_on() {
-                    self.abort(bucket, &listed, round).await?;
+                    self.abort(bucket, &listed, before, round).await?;
                 }
             }
             if !page.truncated {
@@ -60,19 +61,31 @@ impl UploadExpiry {
         &self,
         bucket: BucketId,
         listed: &ListedUpload,
+        before: Timestamp,
         round: &Round,
     ) -> MetaResult<()> {
         let upload = listed.upload.id;
-        let aborted = self
-            .metastore
-            .abort_upload(bucket, &listed.key, upload, round.now());
-        match aborted.await {
+        let change = LifecycleChange {
+            bucket,
+            key: listed.key.clone(),
+            settings: None,
+            action: LifecycleAction::Abort(upload, Some(before)),
+            now: round.now(),
+        };
+        match self.metastore.apply_lifecycle(round.fence(), change).await {
             Ok(()) => {
                 info!(%upload, key = %listed.key, "a multipart upload expired");
                 round.progress().done(0);
                 Ok(())
             }
-            Err(MetaError::NoSuchUpload(_)) => Ok(()),
+            // It ended, or somebody goes on with it.
+            Err(MetaError::NoSuchUpload(_) | MetaError::NoSuchBucket | MetaError::Conflict) => {
+                Ok(())
+            }
+            Err(MetaError::Fenced(_)) => {
+                round.end();
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }

@@ -20,6 +20,11 @@ use crate::standalone;
 /// What needs an operator's eye, beside the new database.
 const REPORT_FILE: &str = "rebuild-report.txt";
 
+/// What no chunk says, and what nobody must look for in vain.
+const LOST_FOR_GOOD: &str = "Not here, since only the lost metadata had them: objects of up to \
+    --inline-max-size (8 KiB) where there was one replica, empty objects, delete markers, buckets without \
+    objects, settings of buckets, users";
+
 /// Rebuilds metadata from owner hints, and says what came of it.
 ///
 /// # Errors
@@ -52,7 +57,7 @@ pub async fn rebuild_metadata(config: RebuildConfig) -> Result<(), RecoveryError
     let rebuild = Rebuild {
         metastore,
         transport: Arc::clone(&present.transport),
-        replicas: config.replicas,
+        replicas: config.replicas(),
         owner: config.owner,
         assemble_uploads: !config.leave_uploads,
         report,
@@ -63,9 +68,11 @@ pub async fn rebuild_metadata(config: RebuildConfig) -> Result<(), RecoveryError
     drop(rebuild.metastore);
     let notes = report.notes();
     let lines = notes.iter().map(|note| format!("{note}\n"));
-    let path = target.write(REPORT_FILE, &lines.collect::<String>())?;
+    let text = format!("{LOST_FOR_GOOD}\n{}", lines.collect::<String>());
+    let path = target.write(REPORT_FILE, &text)?;
     target.finish()?;
     println!("{report}");
+    println!("{LOST_FOR_GOOD}");
     println!("{} remarks are in {}", notes.len(), path.display());
     Ok(())
 }

@@ -18,10 +18,9 @@ use crate::chunks::{ChunkTransport, HttpTransport};
 use crate::cluster::{Membership, NodeState, Patience};
 use crate::config::RecoveryConfig;
 use crate::http::{ListenerLimits, serve_connections};
-use crate::jobs::{BackupStatus, JobBoard};
+use crate::jobs::{BackupStatus, JobBoard, SurveyBoard};
 use crate::process::StartError;
 use crate::sealing::KeyRing;
-use crate::users::Secrets;
 
 /// Between two looks who is there.
 const LOOK_PERIOD: Duration = Duration::from_millis(100);
@@ -68,12 +67,15 @@ pub async fn call(
         metastore: Arc::new(MemoryMetastore::new()),
         jobs: JobBoard::default(),
         backup: BackupStatus::default(),
+        survey: SurveyBoard::default(),
+        database: None,
+        master_key_dir: None,
         secret: secret.clone(),
         nodes_needed: config.nodes,
         replicas: 1,
         // No user is kept here.
-        secrets: Secrets::new(Arc::new(KeyRing::new([0; 32], BTreeMap::new()))),
         writes: None,
+        key_ring: Arc::new(KeyRing::new([0; 32], BTreeMap::new())),
     });
     let transport = HttpTransport::new(Arc::clone(&membership), &secret)
         .map_err(|error| StartError::Unfit(format!("the HTTP client cannot be set up: {error}")))?;

@@ -13,7 +13,7 @@ use tracing::error;
 use super::errors;
 use super::service::S3Gateway;
 use crate::http::Peer;
-use crate::sealing::{DataKey, KeyRingError, WrappingKey};
+use crate::sealing::{DataKey, KeyRingError, WrappingKey, purpose};
 
 const METHOD: &str = "x-amz-server-side-encryption";
 const KMS_KEY_ID: &str = "x-amz-server-side-encryption-aws-kms-key-id";
@@ -262,18 +262,6 @@ pub fn etag_of(md5: [u8; 16], sealing: Option<&Sealing>) -> String {
         }
         _ => hex::encode(md5),
     }
-}
-
-/// What a data key is wrapped for. The key of the object is no part of it, so that a rename needs
-/// no key.
-fn purpose(bucket: BucketId, row: &Encryption) -> Vec<u8> {
-    let kind = match row.kind {
-        EncryptionKind::Customer => b'c',
-        EncryptionKind::S3 => b's',
-        EncryptionKind::Kms => b'k',
-    };
-    let context = row.context.as_deref().unwrap_or_default();
-    [&[kind], &bucket.0.as_bytes()[..], context.as_bytes()].concat()
 }
 
 fn wrapping<'a>(

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use bytes::BytesMut;
+use subtle::ConstantTimeEq as _;
 
 use super::cipher::{self, Cipher, KEY_BYTES, TAG_BYTES};
 use super::data_key::DataKey;
@@ -20,7 +21,8 @@ const SECRET: &[u8] = b"sextant secret 1";
 
 /// The keys of one store. Never printed.
 pub struct KeyRing {
-    master: [u8; KEY_BYTES],
+    /// The present master key first; the others only open what they sealed.
+    masters: Vec<[u8; KEY_BYTES]>,
     named: BTreeMap<String, [u8; KEY_BYTES]>,
 }
 
@@ -33,6 +35,17 @@ pub enum WrappingKey<'a> {
     Named(&'a str),
     /// The client's.
     Given(&'a [u8; KEY_BYTES]),
+}
+
+/// What became of something that was to be sealed under the present master key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resealed<T> {
+    /// It is sealed under it already.
+    AsItIs,
+    /// This is to take its place.
+    Anew(T),
+    /// No master key opens it.
+    Unopened,
 }
 
 /// Why a key cannot be wrapped or unwrapped.
@@ -50,7 +63,21 @@ impl KeyRing {
     /// A ring of the store's `master` key and the operator's `named` ones.
     #[must_use]
     pub fn new(master: [u8; KEY_BYTES], named: BTreeMap<String, [u8; KEY_BYTES]>) -> Self {
-        Self { master, named }
+        let masters = vec![master];
+        Self { masters, named }
+    }
+
+    /// The same with master keys of earlier times, which open what they sealed and seal nothing more.
+    #[must_use]
+    pub fn with_earlier(mut self, masters: impl IntoIterator<Item = [u8; KEY_BYTES]>) -> Self {
+        self.masters.extend(masters);
+        self
+    }
+
+    /// Whether this is the present master key.
+    #[must_use]
+    pub fn seals_with(&self, master: &[u8; KEY_BYTES]) -> bool {
+        self.master().ct_eq(master).into()
     }
 
     /// Whether there is a key of that name.
@@ -90,11 +117,28 @@ impl KeyRing {
             return Err(KeyRingError::WrongKey);
         }
         let (salt, sealed) = wrapped[1..].split_at(SALT_BYTES);
-        let mut key = BytesMut::from(sealed);
-        let opened = self.cipher(with, salt)?.open(0, purpose, &mut key);
-        opened.map_err(|_| KeyRingError::WrongKey)?;
+        let key = match with {
+            WrappingKey::Store => self.open_stored(STORE, salt, sealed, purpose)?.0,
+            with => opened(&self.cipher(with, salt)?, sealed, purpose)?,
+        };
         let key = key[..].try_into().map_err(|_| KeyRingError::WrongKey)?;
         Ok(DataKey::from_bytes(key))
+    }
+
+    /// Wraps anew under the present master key what [`wrap`](Self::wrap) wrapped for the store.
+    #[must_use]
+    pub fn rewrap(&self, wrapped: &[u8], purpose: &[u8]) -> Resealed<Vec<u8>> {
+        let Ok(key) = self.unwrap(wrapped, WrappingKey::Store, purpose) else {
+            return Resealed::Unopened;
+        };
+        let (salt, sealed) = wrapped[1..].split_at(SALT_BYTES);
+        match self.open_stored(STORE, salt, sealed, purpose) {
+            Ok((_, 0)) => Resealed::AsItIs,
+            _ => match self.wrap(&key, WrappingKey::Store, purpose) {
+                Ok(anew) => Resealed::Anew(anew),
+                Err(_) => Resealed::Unopened,
+            },
+        }
     }
 
     /// Seals a short secret of the store's own for `purpose`.
@@ -102,7 +146,8 @@ impl KeyRing {
     pub fn seal_secret(&self, secret: &[u8], purpose: &[u8]) -> Vec<u8> {
         let salt = cipher::random::<SALT_BYTES>();
         let mut sealed = BytesMut::from(secret);
-        self.secrets(&salt).seal(0, purpose, &mut sealed);
+        let key = cipher::derive(self.master(), &salt, &[SECRET]);
+        Cipher::new(&key).seal(0, purpose, &mut sealed);
         [&[WRAPPED_VERSION], &salt[..], &sealed].concat()
     }
 
@@ -111,24 +156,56 @@ impl KeyRing {
     /// # Errors
     /// `WrongKey` where the master key, the purpose or the bytes are others.
     pub fn open_secret(&self, sealed: &[u8], purpose: &[u8]) -> Result<Vec<u8>, KeyRingError> {
+        Ok(self.opened_secret(sealed, purpose)?.0)
+    }
+
+    /// Seals anew under the present master key what [`seal_secret`](Self::seal_secret) sealed.
+    #[must_use]
+    pub fn reseal_secret(&self, sealed: &[u8], purpose: &[u8]) -> Resealed<Vec<u8>> {
+        match self.opened_secret(sealed, purpose) {
+            Ok((_, 0)) => Resealed::AsItIs,
+            Ok((secret, _)) => Resealed::Anew(self.seal_secret(&secret, purpose)),
+            Err(_) => Resealed::Unopened,
+        }
+    }
+
+    fn opened_secret(
+        &self,
+        sealed: &[u8],
+        purpose: &[u8],
+    ) -> Result<(Vec<u8>, usize), KeyRingError> {
         let rest = match sealed.split_first() {
             Some((&WRAPPED_VERSION, rest)) if rest.len() >= SALT_BYTES + TAG_BYTES => rest,
             _ => return Err(KeyRingError::WrongKey),
         };
         let (salt, sealed) = rest.split_at(SALT_BYTES);
-        let mut secret = BytesMut::from(sealed);
-        let opened = self.secrets(salt).open(0, purpose, &mut secret);
-        opened.map_err(|_| KeyRingError::WrongKey)?;
-        Ok(secret.to_vec())
+        self.open_stored(SECRET, salt, sealed, purpose)
     }
 
-    fn secrets(&self, salt: &[u8]) -> Cipher {
-        Cipher::new(&cipher::derive(&self.master, salt, &[SECRET]))
+    /// What one of the master keys sealed, and which; 0 is the present one.
+    fn open_stored(
+        &self,
+        label: &[u8],
+        salt: &[u8],
+        sealed: &[u8],
+        purpose: &[u8],
+    ) -> Result<(Vec<u8>, usize), KeyRingError> {
+        for (number, master) in self.masters.iter().enumerate() {
+            let cipher = Cipher::new(&cipher::derive(master, salt, &[label]));
+            if let Ok(plain) = opened(&cipher, sealed, purpose) {
+                return Ok((plain, number));
+            }
+        }
+        Err(KeyRingError::WrongKey)
+    }
+
+    fn master(&self) -> &[u8; KEY_BYTES] {
+        self.masters.first().expect("a ring has a master key")
     }
 
     fn cipher(&self, with: WrappingKey<'_>, salt: &[u8]) -> Result<Cipher, KeyRingError> {
         let key = match with {
-            WrappingKey::Store => cipher::derive(&self.master, salt, &[STORE]),
+            WrappingKey::Store => cipher::derive(self.master(), salt, &[STORE]),
             WrappingKey::Named(name) => {
                 let key = self.named.get(name).ok_or(KeyRingError::UnknownKey)?;
                 cipher::derive(key, salt, &[NAMED, name.as_bytes()])
@@ -137,6 +214,13 @@ impl KeyRing {
         };
         Ok(Cipher::new(&key))
     }
+}
+
+fn opened(cipher: &Cipher, sealed: &[u8], purpose: &[u8]) -> Result<Vec<u8>, KeyRingError> {
+    let mut plain = BytesMut::from(sealed);
+    let opened = cipher.open(0, purpose, &mut plain);
+    opened.map_err(|_| KeyRingError::WrongKey)?;
+    Ok(plain.to_vec())
 }
 
 #[cfg(test)]
@@ -182,6 +266,31 @@ mod tests {
         assert_eq!(ring(1).open_secret(&sealed, b"user").unwrap(), b"hunter2");
         assert!(ring(2).open_secret(&sealed, b"user").is_err());
         assert!(ring(1).open_secret(&sealed, b"other").is_err());
+    }
+
+    #[test]
+    fn earlier_master_keys_open_and_what_is_sealed_anew_needs_them_no_longer() {
+        let key = DataKey::generate();
+        let wrapped = ring(1).wrap(&key, WrappingKey::Store, b"p").unwrap();
+        let sealed = ring(1).seal_secret(b"hunter2", b"user");
+        let rotated = ring(2).with_earlier([[3; KEY_BYTES], [1; KEY_BYTES]]);
+        let opened = rotated.unwrap(&wrapped, WrappingKey::Store, b"p").ok();
+        assert_eq!(opened.unwrap().as_bytes(), key.as_bytes());
+        assert_eq!(rotated.open_secret(&sealed, b"user").unwrap(), b"hunter2");
+
+        let Resealed::Anew(wrapped) = rotated.rewrap(&wrapped, b"p") else {
+            panic!("it was wrapped under an earlier key")
+        };
+        let Resealed::Anew(sealed) = rotated.reseal_secret(&sealed, b"user") else {
+            panic!("it was sealed under an earlier key")
+        };
+        assert_eq!(rotated.rewrap(&wrapped, b"p"), Resealed::AsItIs);
+        assert_eq!(rotated.reseal_secret(&sealed, b"user"), Resealed::AsItIs);
+        let opened = ring(2).unwrap(&wrapped, WrappingKey::Store, b"p").ok();
+        assert_eq!(opened.unwrap().as_bytes(), key.as_bytes());
+        assert_eq!(ring(2).open_secret(&sealed, b"user").unwrap(), b"hunter2");
+        assert_eq!(ring(3).rewrap(&wrapped, b"p"), Resealed::Unopened);
+        assert_eq!(ring(3).reseal_secret(&sealed, b"user"), Resealed::Unopened);
     }
 
     proptest! {

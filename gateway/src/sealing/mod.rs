@@ -7,10 +7,12 @@ mod data_key;
 mod frame;
 mod key_ring;
 mod open;
+mod purpose;
 mod seal;
 
 pub use data_key::{BodyKey, DataKey};
 pub use frame::{SealedPart, plain_bytes, sealed_bytes};
-pub use key_ring::{KeyRing, KeyRingError, WrappingKey};
+pub use key_ring::{KeyRing, KeyRingError, Resealed, WrappingKey};
 pub use open::{OpenError, OpenRun, OpenRuns, open};
+pub use purpose::purpose;
 pub use seal::{PlainCrc, seal};

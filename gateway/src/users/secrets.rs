@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use metastore::AccessKey;
 
-use crate::sealing::{KeyRing, KeyRingError};
+use crate::sealing::{KeyRing, KeyRingError, Resealed};
 
 /// Before the sealed secret of a key that may sign.
 const ACTIVE: &str = "sealed-1:";
@@ -48,6 +48,27 @@ impl Secrets {
         AccessKey {
             access_key: access_key.to_owned(),
             secret_key: format!("{state}{}", STANDARD_NO_PAD.encode(sealed)),
+        }
+    }
+
+    /// The access key with its secret sealed under the present master key. What earlier builds kept
+    /// as it is gets sealed.
+    #[must_use]
+    pub fn renew(&self, key: &AccessKey) -> Resealed<AccessKey> {
+        let state = [ACTIVE, DISABLED]
+            .into_iter()
+            .find(|state| key.secret_key.starts_with(state));
+        let (Some(state), Ok(kept)) = (state, self.open(key)) else {
+            return match self.open(key) {
+                Ok(kept) => Resealed::Anew(self.keep(&key.access_key, &kept)),
+                Err(_) => Resealed::Unopened,
+            };
+        };
+        let sealed = STANDARD_NO_PAD.decode(&key.secret_key[state.len()..]);
+        let purpose = [state, &key.access_key].concat();
+        match sealed.map(|sealed| self.0.reseal_secret(&sealed, purpose.as_bytes())) {
+            Ok(Resealed::AsItIs) => Resealed::AsItIs,
+            _ => Resealed::Anew(self.keep(&key.access_key, &kept)),
         }
     }
 

@@ -29,6 +29,20 @@ pub const CHUNK_BYTES: usize = 1000;
 /// Later than everything that a scenario does.
 pub const LATER: Timestamp = Timestamp(u64::MAX);
 
+/// The lease of `job`, taken from whoever has it.
+pub async fn lease_of(metastore: &MemoryMetastore, job: &JobName) -> Fence {
+    let request = LeaseRequest {
+        job: job.clone(),
+        holder: Uuid::new_v4(),
+        now: LATER,
+        until: LATER,
+    };
+    match metastore.acquire_lease(request).await.unwrap() {
+        LeaseAnswer::Granted(fence) => fence,
+        held => panic!("{held:?}"),
+    }
+}
+
 /// Nodes, metadata and a clock that a test owns.
 pub struct World {
     pub nodes: Nodes,
@@ -249,16 +263,7 @@ impl World {
 
     /// Takes the lease of `job` from whoever has it.
     pub async fn lease(&self, job: &JobName) -> Fence {
-        let request = LeaseRequest {
-            job: job.clone(),
-            holder: Uuid::new_v4(),
-            now: LATER,
-            until: LATER,
-        };
-        match self.metastore.acquire_lease(request).await.unwrap() {
-            LeaseAnswer::Granted(fence) => fence,
-            held => panic!("{held:?}"),
-        }
+        lease_of(self.metastore.as_ref(), job).await
     }
 
     /// A round under `fence`.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gateway::jobs::{LifecycleJob, LifecycleSettings};
+use gateway::jobs::{Job as _, LifecycleJob, LifecycleSettings};
 use gateway::lifecycle::{Calendar, NoncurrentExpiration, Rule, Transition, When};
 use metastore::{
     Bucket, BucketName, ListEntry, LockMode, Metastore as _, ObjectKey, Retention, Sequence,
@@ -240,4 +240,25 @@ async fn uploads_that_were_given_up_are_aborted() {
             .await
             .is_err()
     );
+}
+
+#[tokio::test]
+async fn an_overtaken_gateway_expires_nothing() {
+    let world = World::new(1).await;
+    keep_versions(&world).await;
+    for _ in 0..3 {
+        world.put_chunk("logs/a", 1).await;
+    }
+    world.wait(10 * DAY);
+    let job = job(&world, |bucket| {
+        let mut rules = [expire_logs(bucket), trim_history(bucket)].concat();
+        rules[0].abort_uploads_after = Some(1);
+        rules
+    });
+    let before = versions(&world).await;
+    let stale = world.round(world.lease(&job.name()).await);
+    world.lease(&job.name()).await;
+    job.round(&stale).await.unwrap();
+    assert_eq!(versions(&world).await, before);
+    assert!(!stale.goes_on(), "its round is over");
 }

@@ -15,4 +15,5 @@ mod rebalance;
 mod reconcile;
 mod repair;
 mod simulation;
+mod survey;
 mod uploads;

@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 
 use chunkproto::NodeId;
-use gateway::jobs::{Evenness, MoveSettings, RebalanceJob, RebalanceSettings};
+use futures::FutureExt as _;
+use gateway::jobs::{Evenness, Job as _, MoveSettings, RebalanceJob, RebalanceSettings};
 use metastore::{ChunkRef, Upkeep as _};
 
-use crate::kit::{CHUNK_BYTES, World};
+use crate::kit::{CHUNK_BYTES, World, lease_of};
 use crate::nodes::Fault;
 
 /// Room for two hundred chunks on each node.
@@ -116,5 +117,26 @@ async fn copies_do_not_crowd_into_one_zone() {
             placed.unwrap().chunk.replicas.contains(&a),
             "zone a keeps its copy"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_move_that_is_not_committed_costs_no_copy() {
+    let world = World::new(4).await;
+    let chunks = world.fill_two().await;
+    let rebalance = world.rebalance();
+    let stale = world.round(world.lease(&rebalance.name()).await);
+    // Another gateway takes over while the first copies are under way; the nodes have not heard of it.
+    let (metastore, job) = (world.metastore.clone(), rebalance.name());
+    world.nodes.before_copies(move || {
+        let (metastore, job) = (metastore.clone(), job.clone());
+        async move { drop(lease_of(metastore.as_ref(), &job).await) }.boxed()
+    });
+    rebalance.round(&stale).await.unwrap();
+    assert!(!world.nodes.copied().is_empty(), "something was to move");
+    world.assert_two_good_copies(&chunks).await;
+    for chunk in &chunks {
+        let holders = &world.nodes.all()[..2];
+        assert!(holders.iter().all(|node| world.nodes.has(*node, chunk.id)));
     }
 }

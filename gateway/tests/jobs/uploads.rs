@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use gateway::jobs::UploadExpiry;
+use chunkproto::ChunkId;
+use gateway::jobs::{Job as _, UploadExpiry};
 use metastore::{
     Metastore as _, ObjectAttributes, ObjectKey, Part, PartNumber, Sequence, SystemHeaders, Upload,
     UploadId,
@@ -30,6 +31,28 @@ impl World {
         id
     }
 
+    /// Uploads a part of one chunk, which is returned.
+    async fn upload_part(&self, key: &str, upload: UploadId, number: i64) -> ChunkId {
+        let bytes = crate::nodes::payload(1000);
+        let writer = self.nodes.writer(2);
+        let written = writer.write(crate::nodes::owner(), 1000, crate::nodes::body_of(&bytes));
+        let layout = written.await.unwrap().layout;
+        let chunk = layout.chunks[0].id;
+        let part = Part {
+            number: PartNumber::parse(number).unwrap(),
+            sequence: Sequence::generate(),
+            modified_at: self.now(),
+            size_bytes: 1000,
+            etag: String::new(),
+            checksum: None,
+            layout,
+        };
+        let key = ObjectKey::parse(key).unwrap();
+        let put = self.metastore.put_part(self.bucket, &key, upload, part, 2);
+        put.await.unwrap();
+        chunk
+    }
+
     async fn has_upload(&self, key: &str, upload: UploadId) -> bool {
         let key = ObjectKey::parse(key).unwrap();
         self.metastore
@@ -43,26 +66,7 @@ impl World {
 async fn an_upload_that_nobody_completes_expires_with_its_parts_and_a_young_one_stays() {
     let world = World::new(2).await;
     let old = world.begin_upload("old").await;
-    let bytes = crate::nodes::payload(1000);
-    let written = world
-        .nodes
-        .writer(2)
-        .write(crate::nodes::owner(), 1000, crate::nodes::body_of(&bytes))
-        .await
-        .unwrap();
-    let chunk = written.layout.chunks[0].id;
-    let part = Part {
-        number: PartNumber::parse(1).unwrap(),
-        sequence: Sequence::generate(),
-        modified_at: world.now(),
-        size_bytes: 1000,
-        etag: String::new(),
-        checksum: None,
-        layout: written.layout,
-    };
-    let key = ObjectKey::parse("old").unwrap();
-    let put = world.metastore.put_part(world.bucket, &key, old, part, 2);
-    put.await.unwrap();
+    let chunk = world.upload_part("old", old, 1).await;
     world.wait(6 * DAY);
     let young = world.begin_upload("young").await;
 
@@ -77,4 +81,36 @@ async fn an_upload_that_nobody_completes_expires_with_its_parts_and_a_young_one_
     world.collect_everything().await;
     world.collect_everything().await;
     assert_eq!(world.copies(chunk), 0);
+}
+
+#[tokio::test]
+async fn an_upload_that_still_gets_parts_stays() {
+    let world = World::new(2).await;
+    let upload = world.begin_upload("slow").await;
+    world.upload_part("slow", upload, 1).await;
+    world.wait(6 * DAY);
+    world.upload_part("slow", upload, 2).await;
+    world.wait(2 * DAY);
+    let expiry = UploadExpiry::new(world.metastore.clone(), 7 * DAY);
+    world.run(&expiry).await.unwrap();
+    assert!(
+        world.has_upload("slow", upload).await,
+        "its last part is young"
+    );
+    world.wait(6 * DAY);
+    world.run(&expiry).await.unwrap();
+    assert!(!world.has_upload("slow", upload).await);
+}
+
+#[tokio::test]
+async fn an_overtaken_gateway_aborts_nothing() {
+    let world = World::new(2).await;
+    let upload = world.begin_upload("old").await;
+    world.wait(8 * DAY);
+    let expiry = UploadExpiry::new(world.metastore.clone(), 7 * DAY);
+    let stale = world.round(world.lease(&expiry.name()).await);
+    world.lease(&expiry.name()).await;
+    expiry.round(&stale).await.unwrap();
+    assert!(world.has_upload("old", upload).await);
+    assert!(!stale.goes_on(), "its round is over");
 }

@@ -1,11 +1,11 @@
-//! One suite for every chunk transport: over HTTP to a chunk server, and into stores of this process.
+//! One suite for every chunk transport: over HTTP to a chunk server, and into nodes of this process.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chunkd::{ChunkNode, ChunkStore, Fences, NodeOptions, StoreOptions};
+use chunkd::{ChunkNode, Fences, NodeOptions};
 use chunkproto::{
     ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkStream, ClusterSecret, Crc64, Fence,
     IdRange, InventoryDigest, NodeId, OwnerHint, Registration,
@@ -34,12 +34,12 @@ fn dirs() -> [TempDir; 2] {
 
 async fn embedded() -> Fixture {
     let dirs = dirs();
-    let stores = dirs
+    let nodes = dirs
         .each_ref()
-        .map(|dir| ChunkStore::open(StoreOptions::new(dir.path().join("data"))).unwrap());
+        .map(|dir| ChunkNode::open(NodeOptions::new([dir.path().join("data")])).unwrap());
     Fixture {
-        nodes: [stores[0].node_id(), stores[1].node_id()],
-        transport: Box::new(EmbeddedTransport::new(&stores)),
+        nodes: [nodes[0].node_id(), nodes[1].node_id()],
+        transport: Box::new(EmbeddedTransport::new(&nodes)),
         membership: Arc::new(Membership::new(Patience::default())),
         _servers: JoinSet::new(),
         _dirs: dirs,

@@ -3,10 +3,11 @@
 //! cost as much as its bucket holds.
 //!
 //! `metastore` hands every method of the trait to the [`State`](state::State); `objects`,
-//! `versions`, `multipart`, `listing`, `users`, `cluster`, `placement` and `strays` are what the state can
+//! `versions`, `multipart`, `lifecycle`, `listing`, `users`, `cluster`, `placement` and `strays` are what the state can
 //! do; `upkeep` is what jobs do.
 
 mod cluster;
+mod lifecycle;
 mod listing;
 mod metastore;
 mod multipart;

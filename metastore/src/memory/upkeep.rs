@@ -7,8 +7,9 @@ use super::MemoryMetastore;
 use super::state::State;
 use crate::lease::LeaseRow;
 use crate::{
-    GcEntry, JobControl, LeaseAnswer, LeaseRequest, MetaResult, NodeChunk, NodePhase, Placement,
-    RepairCounts, RepairEntry, RepairNeed, ReplicaChange, Stray, StrayFate, Timestamp, Upkeep,
+    GcEntry, JobControl, LeaseAnswer, LeaseRequest, LifecycleChange, MetaResult, NodeChunk,
+    NodePhase, Placement, RepairCounts, RepairEntry, RepairNeed, ReplicaChange, Stray, StrayFate,
+    Timestamp, Upkeep,
 };
 
 #[async_trait]
@@ -161,6 +162,12 @@ impl Upkeep for MemoryMetastore {
         state.expect_fence(fence)?;
         state.gc_narrow(entry, done);
         Ok(())
+    }
+
+    async fn apply_lifecycle(&self, fence: &Fence, change: LifecycleChange) -> MetaResult<()> {
+        let mut state = self.state();
+        state.expect_fence(fence)?;
+        state.apply_lifecycle(change)
     }
 
     async fn node_phases(&self) -> MetaResult<Vec<(NodeId, NodePhase)>> {

@@ -232,7 +232,7 @@ impl State {
         (current.version == version).then_some(current)
     }
 
-    fn behind<'s>(
+    pub(super) fn behind<'s>(
         &'s self,
         bucket: BucketId,
         key: &'s ObjectKey,

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rocksdb::ErrorKind;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::log_piece::LogPiece;
 use super::metastore::RocksMetastore;
+use super::open::{self, OpenError};
 use super::read::Store;
 use crate::{MetaError, MetaResult};
 
@@ -87,6 +88,25 @@ impl RocksBackup {
             Ok(Checkpoint { dir, files, covers })
         })
         .await
+    }
+
+    /// Makes a checkpoint that is a store of its own in the directory `to`, durable and without a tie to
+    /// this one beyond shared files; returns its length in bytes. There must be no store in `to` yet,
+    /// and there is none until it is whole. On another filesystem it costs a copy, else links.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn save(&self, to: PathBuf) -> Result<u64, OpenError> {
+        let store = Arc::clone(&self.store);
+        let saved = tokio::task::spawn_blocking(move || save(&store, &to)).await;
+        match saved.map_err(tokio::task::JoinError::try_into_panic) {
+            Ok(outcome) => outcome,
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            Err(Err(_)) => Err(OpenError::Io {
+                path: self.dir.clone(),
+                source: io::Error::other("the runtime is shutting down"),
+            }),
+        }
     }
 
     /// Removes the checkpoint, if there is one.
@@ -184,6 +204,23 @@ impl RocksBackup {
             },
         }
     }
+}
+
+fn save(store: &Store, to: &Path) -> Result<u64, OpenError> {
+    let io_error = |source| OpenError::Io {
+        path: to.into(),
+        source,
+    };
+    let _lock = open::begin_restored(to)?;
+    let database = open::database_in(to);
+    // RocksDB wants to make the directory itself.
+    fs::remove_dir(&database).map_err(io_error)?;
+    RocksCheckpoint::new(&store.db)
+        .and_then(|checkpoint| checkpoint.create_checkpoint(&database))
+        .map_err(|source| open::database_error(to, source))?;
+    let length_bytes = open::sync_all_in(&database).map_err(io_error)?;
+    open::finish_restored(to)?;
+    Ok(length_bytes)
 }
 
 #[expect(

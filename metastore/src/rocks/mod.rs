@@ -16,6 +16,7 @@
 //! | `versions`, `version_listing` | versions that are not current |
 //! | `users` | who may sign requests |
 //! | `upkeep` | what jobs do: every method of [`Upkeep`](crate::Upkeep) |
+//! | `lifecycle` | what rules and expiries ask for |
 //! | `leases` | the leases of jobs, their fences, and what the operator says of them |
 //! | `placement`, `repairs`, `strays` | where chunks are, those with too few replicas, those too many |
 //! | `backup`, `log_piece`, `restore` | checkpoints and log for elsewhere, and the store that they make |
@@ -34,6 +35,7 @@ mod gc;
 mod identity;
 mod keys;
 mod leases;
+mod lifecycle;
 mod listing;
 mod locks;
 mod log_piece;

@@ -3,7 +3,7 @@
 use super::batch::Batch;
 use super::engine::Engine;
 use super::keys;
-use super::read::Store;
+use super::read::{Looked, Reader, Store};
 use super::tables::{PART_SETS, PARTS, UPLOADS};
 use crate::completion::Choice;
 use crate::{
@@ -65,14 +65,29 @@ impl Engine {
         now: Timestamp,
     ) -> MetaResult<()> {
         let held = vec![self.locks.upload_ends(upload).await];
+        let key = key.clone();
+        let batch = self.look(move |reader| reader.abortion(bucket, &key, upload, now));
+        self.commit(batch.await?, held).await
+    }
+}
+
+impl Reader<'_> {
+    /// The commit that ends an upload without an object.
+    pub(super) fn abortion(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        upload: UploadId,
+        now: Timestamp,
+    ) -> Looked<Batch> {
         let upload_key = keys::upload(bucket, key.as_str(), upload);
-        if self.get(UPLOADS, upload_key.clone()).await?.is_none() {
-            return Err(MetaError::NoSuchUpload(upload));
+        if self.get(UPLOADS, &upload_key)?.is_none() {
+            return Err(MetaError::NoSuchUpload(upload).into());
         }
         let mut batch = Batch::default();
         batch.delete(UPLOADS, upload_key);
         batch.queue(&GcItem::Parts(upload), now);
-        self.commit(batch, held).await
+        Ok(batch)
     }
 }
 

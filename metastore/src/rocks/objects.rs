@@ -84,7 +84,7 @@ impl Reader<'_> {
     }
 
     /// The commit that deletes the current version, or hides it behind a delete marker.
-    fn deletion(
+    pub(super) fn deletion(
         &self,
         bucket: BucketId,
         key: &ObjectKey,

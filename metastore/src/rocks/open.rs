@@ -246,6 +246,18 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// Makes the files of a database durable; returns their length in bytes.
+pub(super) fn sync_all_in(database: &Path) -> io::Result<u64> {
+    let mut length_bytes = 0;
+    for entry in fs::read_dir(database)? {
+        let file = File::open(entry?.path())?;
+        file.sync_all()?;
+        length_bytes += file.metadata()?.len();
+    }
+    sync_directory(database)?;
+    Ok(length_bytes)
+}
+
 /// Removes what a cut-off first start left of its database.
 fn remove_half_made(database: &Path) -> io::Result<()> {
     match fs::remove_dir_all(database) {

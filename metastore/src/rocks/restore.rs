@@ -1,8 +1,7 @@
 //! A store from a checkpoint's files and the log behind them. The directory is marked as being made
 //! until it is whole, so that nothing opens it before.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use rocksdb::{DB, WriteBatch, WriteOptions};
@@ -104,17 +103,10 @@ impl RestoredStore {
             .flush_wal(true)
             .map_err(|source| open::database_error(&path, source))?;
         drop(self.db);
-        sync_all_in(&open::database_in(&path)).map_err(|source| OpenError::Io {
+        open::sync_all_in(&open::database_in(&path)).map_err(|source| OpenError::Io {
             path: path.clone(),
             source,
         })?;
         open::finish_restored(&path)
     }
-}
-
-fn sync_all_in(dir: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        File::open(entry?.path())?.sync_all()?;
-    }
-    File::open(dir)?.sync_all()
 }

@@ -8,8 +8,9 @@ use super::metastore::RocksMetastore;
 use super::read::Store;
 use super::tables::{JOB_CONTROLS, NODE_CHUNKS};
 use crate::{
-    GcEntry, JobControl, LeaseAnswer, LeaseRequest, MetaResult, NodeChunk, NodePhase, Placement,
-    RepairCounts, RepairEntry, RepairNeed, ReplicaChange, Stray, StrayFate, Timestamp, Upkeep,
+    GcEntry, JobControl, LeaseAnswer, LeaseRequest, LifecycleChange, MetaResult, NodeChunk,
+    NodePhase, Placement, RepairCounts, RepairEntry, RepairNeed, ReplicaChange, Stray, StrayFate,
+    Timestamp, Upkeep,
 };
 
 #[async_trait]
@@ -140,6 +141,10 @@ impl Upkeep for RocksMetastore {
 
     async fn gc_narrow(&self, fence: &Fence, entry: &GcEntry, done: &[NodeId]) -> MetaResult<()> {
         self.engine.gc_narrow(fence, entry, done).await
+    }
+
+    async fn apply_lifecycle(&self, fence: &Fence, change: LifecycleChange) -> MetaResult<()> {
+        self.engine.apply_lifecycle(fence, change).await
     }
 
     async fn node_phases(&self) -> MetaResult<Vec<(NodeId, NodePhase)>> {

@@ -36,12 +36,9 @@ impl Engine {
         version: VersionId,
     ) -> MetaResult<StoredVersion> {
         let (key, missing) = (key.clone(), key.clone());
-        let found = self.look(move |reader| reader.find(bucket, &key, version));
-        match found.await? {
-            Some(Found::Current(object)) => Ok(StoredVersion::Object(object)),
-            Some(Found::Behind(row)) => Ok(row.version),
-            None => Err(MetaError::NoSuchVersion(missing, version)),
-        }
+        let found = self.look(move |reader| reader.stored_version(bucket, &key, version));
+        let found = found.await?;
+        found.ok_or(MetaError::NoSuchVersion(missing, version))
     }
 
     pub(super) async fn newest_version(
@@ -144,7 +141,7 @@ impl Reader<'_> {
     }
 
     /// Up to `limit` versions that are not current, the newest first.
-    fn newest_noncurrent(
+    pub(super) fn newest_noncurrent(
         &self,
         bucket: BucketId,
         key: &ObjectKey,
@@ -197,6 +194,20 @@ impl Reader<'_> {
         }
     }
 
+    /// One version, current or not.
+    pub(super) fn stored_version(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        version: VersionId,
+    ) -> Looked<Option<StoredVersion>> {
+        let found = self.find(bucket, key, version)?;
+        Ok(found.map(|found| match found {
+            Found::Current(object) => StoredVersion::Object(object),
+            Found::Behind(row) => row.version,
+        }))
+    }
+
     /// The row of one version, current or not, if it is an object.
     pub(super) fn version_row(
         &self,
@@ -235,7 +246,7 @@ impl Reader<'_> {
 
     /// The commit that deletes one version; where it was the latest, the one behind it is current
     /// again, unless that is a delete marker.
-    fn removal(
+    pub(super) fn removal(
         &self,
         bucket: BucketId,
         key: &ObjectKey,
@@ -274,7 +285,7 @@ impl Reader<'_> {
     }
 
     /// The commit that changes what a version's row says, but not its bytes.
-    fn amendment(
+    pub(super) fn amendment(
         &self,
         bucket: BucketId,
         key: &ObjectKey,

@@ -11,6 +11,7 @@ mod fixtures;
 mod garbage;
 mod inline_bodies;
 mod leases;
+mod lifecycle;
 mod listing;
 mod listing_model;
 mod multipart;

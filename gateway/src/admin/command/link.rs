@@ -12,10 +12,13 @@ use serde::de::DeserializeOwned;
 use crate::admin::orders::ORDERS_PATH;
 use crate::admin::status::Status;
 use crate::config::GatewayLink;
+use crate::keys::KeyError;
 use crate::recovery::RecoveryError;
 
 /// A gateway answers in this time.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
+/// … and one that has files to copy in this.
+const LONG_ANSWER_MAX: Duration = Duration::from_secs(6 * 3600);
 
 /// Why an admin command failed.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +26,9 @@ pub enum AdminError {
     /// Metadata was not brought back.
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
+    /// Keys cannot be read or written.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// There is no secret to ask with.
     #[error(
         "the cluster secret is needed: set SEXTANT_CLUSTER_SECRET or --cluster-secret-file; the gateway \
@@ -116,6 +122,17 @@ impl Link {
     ) -> Result<T, AdminError> {
         let url = self.url(&format!("{ORDERS_PATH}{path}"));
         self.answer(self.client.post(url).json(body)).await
+    }
+
+    /// As [`order_answered`](Self::order_answered), for what may take hours.
+    pub async fn order_of_hours<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, AdminError> {
+        let url = self.url(&format!("{ORDERS_PATH}{path}"));
+        let request = self.client.post(url).json(body).timeout(LONG_ANSWER_MAX);
+        self.answer(request).await
     }
 
     async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, AdminError> {

@@ -2,6 +2,7 @@
 //! answers into words.
 
 mod link;
+mod master_key;
 mod show;
 mod user;
 
@@ -11,10 +12,14 @@ use tokio::time::sleep;
 
 pub use self::link::AdminError;
 use self::link::Link;
+use super::findings::bytes;
+use super::metadata_orders::{SaveOrder, SavedDatabase};
 use super::node_orders::NodeHolds;
 use super::orders::{JobOrder, RateOrder};
 use super::status::{NodeReport, Status};
-use crate::config::{AdminCommand, DrainCommand, JobCommand, NodeCommand, Rate, RateCommand};
+use crate::config::{
+    AdminCommand, DrainCommand, JobCommand, NodeCommand, Rate, RateCommand, SaveMetadataCommand,
+};
 use crate::recovery::{rebuild_metadata, restore_metadata};
 
 /// Does what the command says, and prints the answer.
@@ -34,6 +39,8 @@ pub async fn run(command: AdminCommand) -> Result<(), AdminError> {
         AdminCommand::Job(command) => job(command).await,
         AdminCommand::RestoreMetadata(config) => Ok(restore_metadata(config).await?),
         AdminCommand::RebuildMetadata(config) => Ok(rebuild_metadata(config).await?),
+        AdminCommand::MasterKey(command) => master_key::run(command).await,
+        AdminCommand::SaveMetadata(save) => save_metadata(save).await,
         AdminCommand::User(command) => user::run(command).await,
     }
 }
@@ -94,6 +101,18 @@ async fn drain(drain: DrainCommand) -> Result<(), AdminError> {
         }
         sleep(drain.look_period()).await;
     }
+}
+
+async fn save_metadata(save: SaveMetadataCommand) -> Result<(), AdminError> {
+    let to = std::path::absolute(&save.to).map_err(AdminError::Output)?;
+    let (link, order) = (Link::new(&save.link)?, SaveOrder { to: to.clone() });
+    let saved: SavedDatabase = link.order_of_hours("metadata/save", &order).await?;
+    say(&format!(
+        "The database as it was a moment ago is in {} ({}).\nTo go back to it: stop the gateway, move \
+         its directory `metadata` away, copy this one to its place (cp -a), start the gateway.\n",
+        to.display(),
+        bytes(saved.length_bytes)
+    ))
 }
 
 async fn job(command: JobCommand) -> Result<(), AdminError> {

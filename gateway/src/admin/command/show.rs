@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::admin::data::AwaitedReport;
 use crate::admin::findings::{Level, bytes, span};
 use crate::admin::node_orders::NodeHolds;
 use crate::admin::status::{NodeReport, Status};
@@ -41,12 +42,12 @@ fn verdict(status: &Status) -> String {
 fn copies(status: &Status) -> String {
     let data = &status.data;
     let short: u64 = data.chunks_by_copies.iter().sum();
+    let silent = awaited(data.awaited.as_ref());
     if short == 0 && status.nodes.iter().any(|node| node.state != "live") {
-        return "chunks: none waits for repair; what silent chunk servers hold is not counted\n"
-            .into();
+        return format!("chunks: none waits for repair\n{silent}");
     }
     if short == 0 {
-        return format!("chunks: all have {} copies\n", data.replicas);
+        return format!("chunks: all have {} copies\n{silent}", data.replicas);
     }
     let more = if data.truncated { " (and more)" } else { "" };
     let mut text = format!(
@@ -60,6 +61,30 @@ fn copies(status: &Status) -> String {
                 format_args!("  with {copies} good copies: {count}\n"),
             );
         }
+    }
+    text + &silent
+}
+
+/// What is left of chunks on silent chunk servers.
+fn awaited(awaited: Option<&AwaitedReport>) -> String {
+    let Some(awaited) = awaited else {
+        return String::new();
+    };
+    let more = if awaited.is_complete { "" } else { " so far" };
+    let mut text = format!(
+        "chunks on silent chunk servers, by the good copies elsewhere ({} looked at{more}):\n",
+        awaited.looked_at
+    );
+    for (copies, count) in awaited.chunks_by_copies.iter().enumerate() {
+        if *count > 0 {
+            write(&mut text, format_args!("  with {copies}: {count}\n"));
+        }
+    }
+    for one in &awaited.endangered {
+        write(
+            &mut text,
+            format_args!("  {} has a chunk with {}\n", one.object, one.copies),
+        );
     }
     text
 }

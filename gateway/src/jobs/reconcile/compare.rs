@@ -173,7 +173,7 @@ impl Comparison<'_> {
             match self.copies.ask(self.node, &chunk).await {
                 Holding::Good | Holding::Awaited | Holding::Lost => {}
                 Holding::Nothing | Holding::Other | Holding::Unreadable => {
-                    tracing::warn!(chunk = %chunk.id, node = %self.node, "a replica is missing or bad");
+                    self.report(&chunk);
                     needs.push(self.need(&chunk));
                 }
             }
@@ -183,6 +183,15 @@ impl Comparison<'_> {
             self.copies.metastore.queue_repairs(needs).await?;
         }
         Ok(missing)
+    }
+
+    fn report(&self, chunk: &ChunkRef) {
+        let (chunk, node, is_only) = (chunk.id, self.node, chunk.replicas.len() == 1);
+        if is_only {
+            tracing::error!(%chunk, %node, "the only copy of a chunk is missing or bad: its object cannot be read");
+        } else {
+            tracing::warn!(%chunk, %node, "a replica is missing or bad");
+        }
     }
 
     fn need(&self, chunk: &ChunkRef) -> RepairNeed {
