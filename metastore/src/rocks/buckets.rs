@@ -118,7 +118,9 @@ impl Reader<'_> {
         let found = self.get_sized(BUCKETS, &keys::bucket_name(name))?;
         Ok(found.map(|(bucket, row_bytes)| {
             let bucket = Arc::new(bucket);
-            self.buckets().keep(&bucket, row_bytes, epoch);
+            if self.sees_the_present() {
+                self.buckets().keep(&bucket, row_bytes, epoch);
+            }
             bucket
         }))
     }

@@ -89,6 +89,11 @@ impl Reader<'_> {
         &self.store.buckets
     }
 
+    /// Whether it sees the present, and not a moment that is over.
+    pub(super) fn sees_the_present(&self) -> bool {
+        self.moment.is_none()
+    }
+
     /// Looks at several rows as they were at one moment. Whoever takes no lock needs this where a commit
     /// moves a row from one table to another: it might be seen in neither.
     pub(super) fn at_one_moment<T>(
