@@ -52,6 +52,9 @@ pub enum MetaError {
     /// The condition of a write does not hold. The client's business.
     #[error("the precondition does not hold")]
     PreconditionFailed,
+    /// A client's token was used for another request. The client's business.
+    #[error("the token was used for another request")]
+    TokenReused,
     /// The row changed between the caller's look and its write. Look again and retry.
     #[error("the row was changed meanwhile")]
     Conflict,

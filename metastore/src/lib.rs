@@ -15,6 +15,7 @@ mod metastore;
 mod model;
 mod names;
 mod placement;
+mod rename;
 mod rocks;
 mod succession;
 mod upkeep;
@@ -46,6 +47,7 @@ pub use model::{
 pub use names::{
     BodyId, BucketId, BucketName, InvalidName, ObjectKey, PartNumber, Sequence, UploadId, VersionId,
 };
+pub use rename::{ClientToken, RENAME_TOKEN_KEPT_MS, RenameObject, Renamed};
 pub use rocks::{
     Checkpoint, CheckpointFile, LogPiece, LogRead, OpenError, RestoredFiles, RestoredStore,
     RocksBackup, RocksMetastore, RocksOptions,

@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    BodyId, Bucket, BucketId, BucketName, BucketPage, ChunkOwner, ChunkRef, DeletedVersion,
-    InlineBody, ListPage, ListQuery, ListedObject, MetaResult, ObjectKey, ObjectVersion, Part,
-    PartNumber, PartPage, PartSet, Sequence, StoredVersion, Timestamp, Upkeep, Upload, UploadId,
-    UploadPage, UploadQuery, User, UserName, VersionId, VersionPage, VersionQuery,
+    BodyId, Bucket, BucketId, BucketName, BucketPage, ChunkOwner, ChunkRef, ClientToken,
+    DeletedVersion, InlineBody, ListPage, ListQuery, ListedObject, MetaResult, ObjectKey,
+    ObjectVersion, Part, PartNumber, PartPage, PartSet, RenameObject, Renamed, Sequence,
+    StoredVersion, Timestamp, Upkeep, Upload, UploadId, UploadPage, UploadQuery, User, UserName,
+    VersionId, VersionPage, VersionQuery,
 };
 
 /// What must be true of a key's current version for a write to happen. Checked in the commit (I5).
@@ -278,6 +279,23 @@ pub trait Metastore: Upkeep {
         seen: Sequence,
     ) -> MetaResult<()>;
 
+    /// Gives a key's current version, bytes and all, another key: to clients, at no moment are both
+    /// there or neither. The destination's version before goes or stays as in `commit_object`. In a
+    /// bucket that keeps versions a delete marker takes the place at the source, in front of its
+    /// older versions. The row keeps all that it says but for revision, name and place.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`; `NoSuchKey` for a source without current version; `Conflict` where that is
+    /// not the revision seen; as `commit_object` for the condition; `TokenReused`; `OutcomeUnknown`.
+    async fn rename_object(&self, rename: RenameObject) -> MetaResult<Renamed>;
+
+    /// Whether the rename of this token was carried out. It may be forgotten after
+    /// [`RENAME_TOKEN_KEPT_MS`](crate::RENAME_TOKEN_KEPT_MS).
+    ///
+    /// # Errors
+    /// `TokenReused`.
+    async fn was_renamed(&self, bucket: BucketId, token: &ClientToken) -> MetaResult<bool>;
+
     /// A page of versions and delete markers. Costs what the page costs, as `list_objects`.
     async fn list_versions(&self, query: VersionQuery) -> MetaResult<VersionPage>;
 
@@ -340,7 +358,8 @@ pub trait Metastore: Upkeep {
     /// version's bytes for garbage collection, and removes the upload. Copies no part rows.
     ///
     /// # Errors
-    /// `NoSuchUpload`; `InvalidPart`; as `commit_object` for the condition; `OutcomeUnknown`.
+    /// `NoSuchUpload`; `InvalidPart`; as `commit_object` for the condition;
+    /// `OutcomeUnknown`.
     async fn complete_upload(&self, complete: CompleteUpload) -> MetaResult<Completed>;
 
     /// The part set of a completed upload.

@@ -50,6 +50,11 @@ pub fn from_metadata(error: MetaError) -> S3Error {
         MetaError::InvalidPart(_) => s3_error!(InvalidPart),
         MetaError::PreconditionFailed => s3_error!(PreconditionFailed),
         MetaError::Conflict | MetaError::NoSuchBody(_) => s3_error!(ConditionalRequestConflict),
+        MetaError::TokenReused => custom(
+            StatusCode::BAD_REQUEST,
+            "IdempotencyParameterMismatch",
+            "The client token was used before, for a request with other parameters.",
+        ),
         MetaError::NoSuchUser | MetaError::NameTaken(_) => s3_error!(InvalidArgument),
         MetaError::Unavailable(_) => {
             warn!(%error, "the metadata store is unavailable");

@@ -35,6 +35,7 @@ mod parsed;
 mod part;
 mod put;
 mod range;
+mod rename;
 mod sealed_bodies;
 mod server;
 mod service;
@@ -91,7 +92,8 @@ use s3s::dto::{
     PutObjectLockConfigurationInput, PutObjectLockConfigurationOutput, PutObjectOutput,
     PutObjectRetentionInput, PutObjectRetentionOutput, PutObjectTaggingInput,
     PutObjectTaggingOutput, PutPublicAccessBlockInput, PutPublicAccessBlockOutput,
-    UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
+    RenameObjectInput, RenameObjectOutput, UploadPartCopyInput, UploadPartCopyOutput,
+    UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3, S3Request, S3Response, S3Result};
 
@@ -124,6 +126,7 @@ operations! {
     delete_object: DeleteObjectInput => DeleteObjectOutput,
     delete_objects: DeleteObjectsInput => DeleteObjectsOutput,
     copy_object: CopyObjectInput => CopyObjectOutput,
+    rename_object: RenameObjectInput => RenameObjectOutput,
     list_objects: ListObjectsInput => ListObjectsOutput,
     list_objects_v2: ListObjectsV2Input => ListObjectsV2Output,
     list_object_versions: ListObjectVersionsInput => ListObjectVersionsOutput,

@@ -8,12 +8,12 @@ use uuid::Uuid;
 
 use super::state::State;
 use crate::{
-    BodyId, Bucket, BucketId, BucketName, BucketPage, ChunkOwner, ChunkRef, CommitObject,
-    CompleteUpload, Completed, DeleteOutcome, DeletedVersion, GcEntry, InlineBody, ListPage,
-    ListQuery, ListedObject, MetaError, MetaResult, Metastore, NodeRow, ObjectKey, ObjectVersion,
-    Part, PartNumber, PartPage, PartSet, RepairRow, Sequence, StoredVersion, Timestamp, Upload,
-    UploadId, UploadPage, UploadQuery, User, UserName, VersionId, VersionPage, VersionQuery,
-    WriteCondition,
+    BodyId, Bucket, BucketId, BucketName, BucketPage, ChunkOwner, ChunkRef, ClientToken,
+    CommitObject, CompleteUpload, Completed, DeleteOutcome, DeletedVersion, GcEntry, InlineBody,
+    ListPage, ListQuery, ListedObject, MetaError, MetaResult, Metastore, NodeRow, ObjectKey,
+    ObjectVersion, Part, PartNumber, PartPage, PartSet, RenameObject, Renamed, RepairRow, Sequence,
+    StoredVersion, Timestamp, Upload, UploadId, UploadPage, UploadQuery, User, UserName, VersionId,
+    VersionPage, VersionQuery, WriteCondition,
 };
 
 /// The metadata in memory, for tests and simulation. Gone when dropped.
@@ -122,6 +122,14 @@ impl Metastore for MemoryMetastore {
         seen: Sequence,
     ) -> MetaResult<()> {
         self.state().amend_object(bucket, key, object, seen)
+    }
+
+    async fn rename_object(&self, rename: RenameObject) -> MetaResult<Renamed> {
+        self.state().rename_object(rename)
+    }
+
+    async fn was_renamed(&self, bucket: BucketId, token: &ClientToken) -> MetaResult<bool> {
+        self.state().was_renamed(bucket, token)
     }
 
     async fn list_versions(&self, query: VersionQuery) -> MetaResult<VersionPage> {

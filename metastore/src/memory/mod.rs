@@ -3,7 +3,7 @@
 //! cost as much as its bucket holds.
 //!
 //! `metastore` hands every method of the trait to the [`State`](state::State); `objects`,
-//! `versions`, `multipart`, `listing`, `users`, `cluster`, `placement` and `strays` are what the state can
+//! `versions`, `renames`, `multipart`, `listing`, `users`, `cluster`, `placement` and `strays` are what the state can
 //! do; `upkeep` is what jobs do.
 
 mod cluster;
@@ -12,6 +12,7 @@ mod metastore;
 mod multipart;
 mod objects;
 mod placement;
+mod renames;
 mod state;
 mod strays;
 mod upkeep;

@@ -7,6 +7,7 @@ use chunkproto::{ChunkId, JobName, NodeId};
 use uuid::Uuid;
 
 use crate::lease::LeaseRow;
+use crate::rename::RenameRow;
 use crate::versions::Noncurrent;
 use crate::{
     BodyId, Bucket, BucketId, BucketName, ChunkOwner, ChunkRef, GcItem, InlineBody, JobControl,
@@ -20,6 +21,7 @@ pub(super) struct State {
     pub(super) buckets: BTreeMap<BucketName, Bucket>,
     pub(super) current: BTreeMap<(BucketId, ObjectKey), ObjectVersion>,
     pub(super) noncurrent: BTreeMap<(BucketId, ObjectKey, Reverse<VersionOrder>), Noncurrent>,
+    pub(super) renames: BTreeMap<(BucketId, String), RenameRow>,
     pub(super) users: BTreeMap<String, User>,
     pub(super) uploads: BTreeMap<(BucketId, ObjectKey, UploadId), Upload>,
     pub(super) parts: BTreeMap<(UploadId, PartNumber), Part>,

@@ -13,12 +13,12 @@ use super::options::RocksOptions;
 use super::read::Store;
 use super::tables::{BODIES, CHUNKS, CURRENT, PART_SETS, PARTS, UPLOADS};
 use crate::{
-    BodyId, Bucket, BucketId, BucketName, BucketPage, ChunkOwner, ChunkRef, CommitObject,
-    CompleteUpload, Completed, DeleteOutcome, DeletedVersion, GcEntry, InlineBody, ListPage,
-    ListQuery, ListedObject, MetaError, MetaResult, Metastore, NodeRow, ObjectKey, ObjectVersion,
-    Part, PartNumber, PartPage, PartSet, RepairRow, Sequence, StoredVersion, Timestamp, Upload,
-    UploadId, UploadPage, UploadQuery, User, UserName, VersionId, VersionPage, VersionQuery,
-    WriteCondition,
+    BodyId, Bucket, BucketId, BucketName, BucketPage, ChunkOwner, ChunkRef, ClientToken,
+    CommitObject, CompleteUpload, Completed, DeleteOutcome, DeletedVersion, GcEntry, InlineBody,
+    ListPage, ListQuery, ListedObject, MetaError, MetaResult, Metastore, NodeRow, ObjectKey,
+    ObjectVersion, Part, PartNumber, PartPage, PartSet, RenameObject, Renamed, RepairRow, Sequence,
+    StoredVersion, Timestamp, Upload, UploadId, UploadPage, UploadQuery, User, UserName, VersionId,
+    VersionPage, VersionQuery, WriteCondition,
 };
 
 /// The metadata in an embedded RocksDB. One process has the directory open at a time.
@@ -164,6 +164,14 @@ impl Metastore for RocksMetastore {
         seen: Sequence,
     ) -> MetaResult<()> {
         self.engine.amend_object(bucket, key, object, seen).await
+    }
+
+    async fn rename_object(&self, rename: RenameObject) -> MetaResult<Renamed> {
+        self.engine.rename_object(rename).await
+    }
+
+    async fn was_renamed(&self, bucket: BucketId, token: &ClientToken) -> MetaResult<bool> {
+        self.engine.was_renamed(bucket, token).await
     }
 
     async fn list_versions(&self, query: VersionQuery) -> MetaResult<VersionPage> {

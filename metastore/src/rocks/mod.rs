@@ -14,6 +14,7 @@
 //! | `committer` | the thread that writes: merges commits that meet into one sync |
 //! | `buckets`, `objects`, `multipart`, `parts`, `listing`, `cluster`, `gc` | the operations |
 //! | `versions`, `version_listing` | versions that are not current |
+//! | `renames` | a row under another key, and the tokens by which clients ask for it |
 //! | `users` | who may sign requests |
 //! | `upkeep` | what jobs do: every method of [`Upkeep`](crate::Upkeep) |
 //! | `leases` | the leases of jobs, their fences, and what the operator says of them |
@@ -44,6 +45,7 @@ mod options;
 mod parts;
 mod placement;
 mod read;
+mod renames;
 mod repairs;
 mod restore;
 mod rows;

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 
 use super::rows::defaults;
 use crate::lease::LeaseRow;
+use crate::rename::RenameRow;
 use crate::versions::Noncurrent;
 use crate::{
     Bucket, BucketName, BucketSettings, ChunkOwner, GcItem, InlineBody, JobControl, NodePhase,
@@ -75,6 +76,10 @@ pub(super) const BODIES: Table<InlineBody> = Table::named("bodies");
 pub(super) const NONCURRENT: Table<Noncurrent> = Table::named("noncurrent");
 /// Bucket id ‖ key → place of the `null` version, while it is not current.
 pub(super) const NULL_VERSIONS: Table<VersionOrder> = Table::named("null_versions");
+/// Bucket id ‖ client's token → the rename that was carried out under it.
+pub(super) const RENAMES: Table<RenameRow> = Table::named("renames");
+/// Time of a rename ‖ bucket id ‖ client's token → nothing. Says which may be forgotten.
+pub(super) const RENAME_TIMES: Table<()> = Table::named("rename_times");
 /// Canonical id → user.
 pub(super) const USERS: Table<User> = Table::named("users");
 /// Access key → canonical id.
@@ -102,7 +107,7 @@ pub(super) enum Access {
 }
 
 /// Every table with how it is read.
-pub(super) const ALL: [(&str, Access); 22] = [
+pub(super) const ALL: [(&str, Access); 24] = [
     (BUCKETS.name, Access::Range),
     (BUCKET_IDS.name, Access::Point),
     (CURRENT.name, Access::Point),
@@ -120,6 +125,8 @@ pub(super) const ALL: [(&str, Access); 22] = [
     (NODE_PHASES.name, Access::Range),
     (NONCURRENT.name, Access::Point),
     (NULL_VERSIONS.name, Access::Point),
+    (RENAMES.name, Access::Point),
+    (RENAME_TIMES.name, Access::Range),
     (USERS.name, Access::Point),
     (ACCESS_KEYS.name, Access::Point),
     (USER_EMAILS.name, Access::Point),

@@ -18,6 +18,7 @@ mod objects;
 mod parts;
 mod placement;
 mod races;
+mod renames;
 mod repairs;
 mod rocks_only;
 mod strays;
