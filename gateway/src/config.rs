@@ -2,6 +2,7 @@
 //! validated data. The only place that reads the environment.
 
 mod admin;
+mod admin_bucket;
 mod admin_user;
 mod jobs;
 mod recovery;
@@ -21,6 +22,7 @@ pub use admin::{
     AdminCommand, DrainCommand, GatewayLink, JobCommand, LinkCommand, NodeCommand, OneJob, OneNode,
     Rate, RateCommand, StatusCommand,
 };
+pub use admin_bucket::{BucketCommand, MostOf, OneBucket, QuotaCommand};
 pub use admin_user::{CreateUserCommand, OneUser, UserCommand};
 pub use jobs::{JobConfig, rate_bytes_per_s};
 pub use recovery::{RebuildConfig, RecoveryConfig, RestoreConfig};

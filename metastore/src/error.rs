@@ -52,6 +52,16 @@ pub enum MetaError {
     /// The condition of a write does not hold. The client's business.
     #[error("the precondition does not hold")]
     PreconditionFailed,
+    /// The bucket would hold more than it may. The client's business.
+    #[error("the bucket's quota is {max} {unit}, and it would hold {wanted}")]
+    QuotaExceeded {
+        /// Of what.
+        unit: &'static str,
+        /// What it would hold.
+        wanted: u64,
+        /// What it may hold.
+        max: u64,
+    },
     /// A client's token was used for another request. The client's business.
     #[error("the token was used for another request")]
     TokenReused,

@@ -19,6 +19,7 @@ mod rename;
 mod rocks;
 mod succession;
 mod upkeep;
+mod usage;
 mod users;
 mod version_succession;
 mod versions;
@@ -56,6 +57,7 @@ pub use upkeep::{
     JobControl, LeaseAnswer, LeaseRequest, NodeChunk, NodePhase, Placement, RepairCounts,
     RepairEntry, RepairNeed, ReplicaChange, Stray, StrayFate, Upkeep,
 };
+pub use usage::{BucketUsage, Quota, Usage};
 pub use users::{AccessKey, User, UserName};
 pub use versions::{
     DeleteMarker, DeletedVersion, ListedVersion, StoredVersion, VersionOrder, VersionPage,

@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    BodyId, Bucket, BucketId, BucketName, BucketPage, ChunkOwner, ChunkRef, ClientToken,
-    DeletedVersion, InlineBody, ListPage, ListQuery, ListedObject, MetaResult, ObjectKey,
-    ObjectVersion, Part, PartNumber, PartPage, PartSet, RenameObject, Renamed, Sequence,
-    StoredVersion, Timestamp, Upkeep, Upload, UploadId, UploadPage, UploadQuery, User, UserName,
-    VersionId, VersionPage, VersionQuery,
+    BodyId, Bucket, BucketId, BucketName, BucketPage, BucketUsage, ChunkOwner, ChunkRef,
+    ClientToken, DeletedVersion, InlineBody, ListPage, ListQuery, ListedObject, MetaResult,
+    ObjectKey, ObjectVersion, Part, PartNumber, PartPage, PartSet, Quota, RenameObject, Renamed,
+    Sequence, StoredVersion, Timestamp, Upkeep, Upload, UploadId, UploadPage, UploadQuery, User,
+    UserName, VersionId, VersionPage, VersionQuery,
 };
 
 /// What must be true of a key's current version for a write to happen. Checked in the commit (I5).
@@ -197,6 +197,24 @@ pub trait Metastore: Upkeep {
         limit: usize,
     ) -> MetaResult<BucketPage>;
 
+    /// What a bucket holds and may hold, by all commits that were acknowledged; none where it was never
+    /// counted (a store of an earlier version), or there is no such bucket.
+    async fn bucket_usage(&self, bucket: BucketId) -> MetaResult<Option<BucketUsage>>;
+
+    /// As [`bucket_usage`](Self::bucket_usage), and counts the bucket where that was never done. It may
+    /// be written to meanwhile.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`; `OutcomeUnknown`.
+    async fn count_bucket(&self, bucket: BucketId) -> MetaResult<BucketUsage>;
+
+    /// Limits what a bucket may hold; it may hold more already. From then on a commit that would make
+    /// the bucket grow beyond it is `QuotaExceeded`, whatever else is committed at the same time.
+    ///
+    /// # Errors
+    /// As [`count_bucket`](Self::count_bucket).
+    async fn set_quota(&self, bucket: BucketId, quota: Quota) -> MetaResult<()>;
+
     /// The current version of a key.
     ///
     /// # Errors
@@ -216,7 +234,7 @@ pub trait Metastore: Upkeep {
     ///
     /// # Errors
     /// `NoSuchBucket`; `PreconditionFailed`; `NoSuchKey` for `Etag` and `Present` on a missing key;
-    /// `Conflict` for `Revision`, and for data of `Parts` that is not current; `OutcomeUnknown`.
+    /// `QuotaExceeded`; `Conflict` for `Revision`, and for data of `Parts` that is not current; `OutcomeUnknown`.
     async fn commit_object(&self, commit: CommitObject) -> MetaResult<VersionId>;
 
     /// Deletes a key's current version and queues its bytes for garbage collection; in a bucket
@@ -358,7 +376,7 @@ pub trait Metastore: Upkeep {
     /// version's bytes for garbage collection, and removes the upload. Copies no part rows.
     ///
     /// # Errors
-    /// `NoSuchUpload`; `InvalidPart`; as `commit_object` for the condition;
+    /// `NoSuchUpload`; `InvalidPart`; `QuotaExceeded`; as `commit_object` for the condition;
     /// `OutcomeUnknown`.
     async fn complete_upload(&self, complete: CompleteUpload) -> MetaResult<Completed>;
 

@@ -1,8 +1,10 @@
 //! The admin listener: chunk servers register here, operators and orchestrators look here and give
-//! orders. `server` routes, `status` and `findings` say how the cluster is, `orders` and `node_orders`
-//! change what is wanted of jobs and nodes; `command` is `gateway admin`, the other end.
+//! orders. `server` routes, `status` and `findings` say how the cluster is, `orders`, `node_orders`,
+//! `user_orders` and `bucket_orders` change what is wanted of jobs, nodes, users and buckets; `command` is
+//! `gateway admin`, the other end.
 
 mod answers;
+mod bucket_orders;
 pub mod command;
 mod findings;
 mod metrics;

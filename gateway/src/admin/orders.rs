@@ -1,4 +1,4 @@
-//! Orders of operators over HTTP: what is wanted of chunk servers, jobs and users.
+//! Orders of operators over HTTP: what is wanted of chunk servers, jobs, buckets and users.
 
 use std::sync::Arc;
 
@@ -9,11 +9,13 @@ use metastore::{JobControl, MetaResult, Metastore};
 use serde::{Deserialize, Serialize};
 
 use super::answers::{Answer, body, json, not_found, refuse, unavailable};
+use super::bucket_orders::BucketDesk;
 use super::node_orders::{NodeDesk, NodeOrder, OrderError};
 use super::user_orders::UserDesk;
 use crate::jobs::JobBoard;
 
-/// Where orders go: `nodes/{id}`, `nodes/{id}/drain|undrain|remove`, `jobs/{name}`, `users`, `users/{id}`,
+/// Where orders go: `nodes/{id}`, `nodes/{id}/drain|undrain|remove`, `jobs/{name}`, `buckets`,
+/// `buckets/{name}`, `buckets/{name}/quota`, `users`, `users/{id}`,
 /// `users/{id}/disable|enable|delete|rotate`.
 pub const ORDERS_PATH: &str = "/admin/v1/";
 
@@ -55,6 +57,7 @@ impl RateOrder {
 pub struct Orders {
     nodes: NodeDesk,
     users: UserDesk,
+    buckets: BucketDesk,
     metastore: Arc<dyn Metastore>,
     jobs: JobBoard,
 }
@@ -69,6 +72,7 @@ impl Orders {
         Self {
             nodes,
             users,
+            buckets: BucketDesk::new(Arc::clone(&metastore)),
             metastore,
             jobs,
         }
@@ -90,6 +94,7 @@ impl Orders {
                 let job = (*job).to_owned();
                 self.change_job(&job, request).await
             }
+            (_, ["buckets", rest @ ..]) => self.buckets.handle(rest, request).await,
             (_, ["users", rest @ ..]) => self.users.handle(rest, request).await,
             _ => not_found(),
         }

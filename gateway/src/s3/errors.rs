@@ -12,6 +12,7 @@ use s3s::stream::upload_stream::UploadStreamError;
 use s3s::{S3Error, S3ErrorCode, s3_error};
 use tracing::{error, warn};
 
+use super::quota;
 use crate::chunks::{ReadError, WriteError};
 use crate::http::RequestBodyError;
 use crate::sealing::OpenError;
@@ -50,6 +51,7 @@ pub fn from_metadata(error: MetaError) -> S3Error {
         MetaError::InvalidPart(_) => s3_error!(InvalidPart),
         MetaError::PreconditionFailed => s3_error!(PreconditionFailed),
         MetaError::Conflict | MetaError::NoSuchBody(_) => s3_error!(ConditionalRequestConflict),
+        MetaError::QuotaExceeded { unit, max, .. } => quota::exceeded(unit, max),
         MetaError::TokenReused => custom(
             StatusCode::BAD_REQUEST,
             "IdempotencyParameterMismatch",

@@ -34,6 +34,7 @@ mod object_settings;
 mod parsed;
 mod part;
 mod put;
+mod quota;
 mod range;
 mod rename;
 mod sealed_bodies;

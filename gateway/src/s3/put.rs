@@ -37,6 +37,7 @@ impl S3Gateway {
         let body_bytes = declared_length(input.content_length)?;
         self.check_size(body_bytes)?;
         let bucket = self.bucket(&input.bucket).await?;
+        self.expect_room(&bucket, &key, body_bytes).await?;
         let sealing = self.sealing(&bucket, &asked)?;
         let row = sealing.as_ref().map(|sealing| sealing.row.clone());
         let (owner, attributes) = self

@@ -3,7 +3,7 @@
 //! cost as much as its bucket holds.
 //!
 //! `metastore` hands every method of the trait to the [`State`](state::State); `objects`,
-//! `versions`, `renames`, `multipart`, `listing`, `users`, `cluster`, `placement` and `strays` are what the state can
+//! `versions`, `renames`, `usage`, `multipart`, `listing`, `users`, `cluster`, `placement` and `strays` are what the state can
 //! do; `upkeep` is what jobs do.
 
 mod cluster;
@@ -16,6 +16,7 @@ mod renames;
 mod state;
 mod strays;
 mod upkeep;
+mod usage;
 mod users;
 mod versions;
 

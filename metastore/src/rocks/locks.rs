@@ -36,6 +36,7 @@ pub(super) struct Locks {
     keys: Striped,
     parts: Striped,
     users: Arc<RwLock<()>>,
+    counting: Arc<RwLock<()>>,
 }
 
 /// A lock that is held until this is dropped, wherever that happens.
@@ -58,6 +59,7 @@ impl Locks {
             keys: Striped::new(KEY_STRIPES),
             parts: Striped::new(KEY_STRIPES),
             users: Arc::default(),
+            counting: Arc::default(),
         }
     }
 
@@ -114,6 +116,11 @@ impl Locks {
     /// Held to change users: their names must stay unique.
     pub(super) async fn users(&self) -> Guard {
         Guard::Exclusive(Arc::clone(&self.users).write_owned().await)
+    }
+
+    /// Held to count a bucket, one at a time; taken before all others.
+    pub(super) async fn counting(&self) -> Guard {
+        Guard::Exclusive(Arc::clone(&self.counting).write_owned().await)
     }
 
     /// Held to replace a part.

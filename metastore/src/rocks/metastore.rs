@@ -13,12 +13,12 @@ use super::options::RocksOptions;
 use super::read::Store;
 use super::tables::{BODIES, CHUNKS, CURRENT, PART_SETS, PARTS, UPLOADS};
 use crate::{
-    BodyId, Bucket, BucketId, BucketName, BucketPage, ChunkOwner, ChunkRef, ClientToken,
-    CommitObject, CompleteUpload, Completed, DeleteOutcome, DeletedVersion, GcEntry, InlineBody,
-    ListPage, ListQuery, ListedObject, MetaError, MetaResult, Metastore, NodeRow, ObjectKey,
-    ObjectVersion, Part, PartNumber, PartPage, PartSet, RenameObject, Renamed, RepairRow, Sequence,
-    StoredVersion, Timestamp, Upload, UploadId, UploadPage, UploadQuery, User, UserName, VersionId,
-    VersionPage, VersionQuery, WriteCondition,
+    BodyId, Bucket, BucketId, BucketName, BucketPage, BucketUsage, ChunkOwner, ChunkRef,
+    ClientToken, CommitObject, CompleteUpload, Completed, DeleteOutcome, DeletedVersion, GcEntry,
+    InlineBody, ListPage, ListQuery, ListedObject, MetaError, MetaResult, Metastore, NodeRow,
+    ObjectKey, ObjectVersion, Part, PartNumber, PartPage, PartSet, Quota, RenameObject, Renamed,
+    RepairRow, Sequence, StoredVersion, Timestamp, Upload, UploadId, UploadPage, UploadQuery, User,
+    UserName, VersionId, VersionPage, VersionQuery, WriteCondition,
 };
 
 /// The metadata in an embedded RocksDB. One process has the directory open at a time.
@@ -95,6 +95,18 @@ impl Metastore for RocksMetastore {
         self.engine
             .blocking(move |store| store.list_buckets(&prefix, after.as_deref(), limit))
             .await
+    }
+
+    async fn bucket_usage(&self, bucket: BucketId) -> MetaResult<Option<BucketUsage>> {
+        self.engine.bucket_usage(bucket).await
+    }
+
+    async fn count_bucket(&self, bucket: BucketId) -> MetaResult<BucketUsage> {
+        self.engine.count_bucket(bucket).await
+    }
+
+    async fn set_quota(&self, bucket: BucketId, quota: Quota) -> MetaResult<()> {
+        self.engine.set_quota(bucket, quota).await
     }
 
     async fn object(&self, bucket: BucketId, key: &ObjectKey) -> MetaResult<ObjectVersion> {

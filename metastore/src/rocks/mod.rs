@@ -14,6 +14,7 @@
 //! | `committer` | the thread that writes: merges commits that meet into one sync |
 //! | `buckets`, `objects`, `multipart`, `parts`, `listing`, `cluster`, `gc` | the operations |
 //! | `versions`, `version_listing` | versions that are not current |
+//! | `ledger`, `usage` | what buckets hold and may hold: kept with each commit, asked and counted |
 //! | `renames` | a row under another key, and the tokens by which clients ask for it |
 //! | `users` | who may sign requests |
 //! | `upkeep` | what jobs do: every method of [`Upkeep`](crate::Upkeep) |
@@ -34,6 +35,7 @@ mod engine;
 mod gc;
 mod keys;
 mod leases;
+mod ledger;
 mod listing;
 mod locks;
 mod log_piece;
@@ -52,6 +54,7 @@ mod rows;
 mod strays;
 mod tables;
 mod upkeep;
+mod usage;
 mod users;
 mod version_listing;
 mod versions;

@@ -23,6 +23,7 @@ mod repairs;
 mod rocks_only;
 mod strays;
 mod uploads_listing;
+mod usage;
 mod users;
 mod versions;
 

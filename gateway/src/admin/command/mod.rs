@@ -1,6 +1,7 @@
 //! `gateway admin`: asks a running gateway and shows what it says. `link` reaches it, `show` puts
 //! answers into words.
 
+mod bucket;
 mod link;
 mod show;
 mod user;
@@ -34,6 +35,7 @@ pub async fn run(command: AdminCommand) -> Result<(), AdminError> {
         AdminCommand::Job(command) => job(command).await,
         AdminCommand::RestoreMetadata(config) => Ok(restore_metadata(config).await?),
         AdminCommand::RebuildMetadata(config) => Ok(rebuild_metadata(config).await?),
+        AdminCommand::Bucket(command) => bucket::run(command).await,
         AdminCommand::User(command) => user::run(command).await,
     }
 }
