@@ -1,7 +1,7 @@
 //! Bucket quotas: set and shown by `gateway admin bucket`, held whatever way bytes come in.
 
 use compat_tests::{Answer, Payload, SignedRequest, Standalone, sdk, server_program};
-use http::Method;
+use http::{Method, StatusCode};
 use tokio::process::Command;
 
 const MIB: u64 = 1024 * 1024;
@@ -44,7 +44,7 @@ async fn put(server: &Standalone, path: &str, bytes: u64) -> Answer {
     put.body(body).send().await
 }
 
-async fn status_of(server: &Standalone, path: &str) -> u16 {
+async fn status_of(server: &Standalone, path: &str) -> StatusCode {
     let head = SignedRequest::new(server.endpoint(), Method::HEAD, path);
     head.send().await.status
 }

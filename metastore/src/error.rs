@@ -46,6 +46,9 @@ pub enum MetaError {
     /// A part is missing or was replaced since the caller looked. The client's business.
     #[error("part {} is missing or was uploaded again meanwhile", .0.get())]
     InvalidPart(PartNumber),
+    /// The object has as many parts as an object may have. The client's business.
+    #[error("the object has as many parts as an object may have")]
+    TooManyParts,
     /// No row names the chunk: its object was replaced or deleted. Leave it alone.
     #[error("no row names the chunk {0}")]
     NoSuchChunk(ChunkId),

@@ -2,6 +2,7 @@
 //! implementations: [`RocksMetastore`] on disk and [`MemoryMetastore`] for tests and simulation.
 
 mod acl;
+mod append;
 mod attributes;
 mod bucket_settings;
 mod completion;
@@ -25,6 +26,7 @@ mod version_succession;
 mod versions;
 
 pub use acl::{Acl, Grant, Grantee, Permission};
+pub use append::{AppendObject, next_number};
 pub use attributes::{Encryption, EncryptionKind, LockMode, ObjectAttributes, Retention};
 pub use bucket_settings::{
     BucketDocument, BucketSettings, DefaultEncryption, LockSettings, Ownership, PublicAccessBlock,

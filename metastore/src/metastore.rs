@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    BodyId, Bucket, BucketId, BucketName, BucketPage, BucketUsage, ChunkOwner, ChunkRef,
-    ClientToken, DeletedVersion, InlineBody, ListPage, ListQuery, ListedObject, MetaResult,
-    ObjectKey, ObjectVersion, Part, PartNumber, PartPage, PartSet, Quota, RenameObject, Renamed,
-    Sequence, StoredVersion, Timestamp, Upkeep, Upload, UploadId, UploadPage, UploadQuery, User,
-    UserName, VersionId, VersionPage, VersionQuery,
+    AppendObject, BodyId, Bucket, BucketId, BucketName, BucketPage, BucketUsage, ChunkOwner,
+    ChunkRef, ClientToken, DeletedVersion, InlineBody, ListPage, ListQuery, ListedObject,
+    MetaResult, ObjectKey, ObjectVersion, Part, PartNumber, PartPage, PartSet, Quota, RenameObject,
+    Renamed, Sequence, StoredVersion, Timestamp, Upkeep, Upload, UploadId, UploadPage, UploadQuery,
+    User, UserName, VersionId, VersionPage, VersionQuery,
 };
 
 /// What must be true of a key's current version for a write to happen. Checked in the commit (I5).
@@ -306,6 +306,16 @@ pub trait Metastore: Upkeep {
     /// `NoSuchBucket`; `NoSuchKey` for a source without current version; `Conflict` where that is
     /// not the revision seen; as `commit_object` for the condition; `TokenReused`; `OutcomeUnknown`.
     async fn rename_object(&self, rename: RenameObject) -> MetaResult<Renamed>;
+
+    /// Puts bytes behind those of a key's current version, which becomes a list of parts with the first
+    /// append: what was there is its first part, and nothing is copied. A read of the row before
+    /// goes on undisturbed.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`; `NoSuchKey`; `Conflict` where the current version is not the revision seen, the
+    /// parts do not follow on its own, or the bucket keeps versions; `TooManyParts`;
+    /// `QuotaExceeded`; `OutcomeUnknown`.
+    async fn append_object(&self, append: AppendObject) -> MetaResult<()>;
 
     /// Whether the rename of this token was carried out. It may be forgotten after
     /// [`RENAME_TOKEN_KEPT_MS`](crate::RENAME_TOKEN_KEPT_MS).

@@ -52,6 +52,11 @@ pub fn from_metadata(error: MetaError) -> S3Error {
         MetaError::PreconditionFailed => s3_error!(PreconditionFailed),
         MetaError::Conflict | MetaError::NoSuchBody(_) => s3_error!(ConditionalRequestConflict),
         MetaError::QuotaExceeded { unit, max, .. } => quota::exceeded(unit, max),
+        MetaError::TooManyParts => custom(
+            StatusCode::BAD_REQUEST,
+            "TooManyParts",
+            "The object has 10000 parts, the most that are allowed. A copy of it has one, and can be appended to.",
+        ),
         MetaError::TokenReused => custom(
             StatusCode::BAD_REQUEST,
             "IdempotencyParameterMismatch",

@@ -2,6 +2,8 @@
 //! sends each operation to its file. Operations that are not here answer `NotImplemented`.
 
 mod access;
+mod append;
+mod appended;
 mod attributes;
 mod bodies;
 mod body_check;

@@ -168,7 +168,7 @@ impl S3Gateway {
             Err(MetaError::NoSuchKey(_)) => WriteCondition::Absent,
             Err(error) => return Err(errors::from_metadata(error)),
         };
-        Ok(WriteCondition::Both(Box::new((condition.clone(), pinned))))
+        Ok(conditions::both(condition.clone(), pinned))
     }
 
     /// Commits a rename. An unknown outcome is read back: the client hears of success only if the

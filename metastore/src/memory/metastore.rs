@@ -8,12 +8,12 @@ use uuid::Uuid;
 
 use super::state::State;
 use crate::{
-    BodyId, Bucket, BucketId, BucketName, BucketPage, BucketUsage, ChunkOwner, ChunkRef,
-    ClientToken, CommitObject, CompleteUpload, Completed, DeleteOutcome, DeletedVersion, GcEntry,
-    InlineBody, ListPage, ListQuery, ListedObject, MetaError, MetaResult, Metastore, NodeRow,
-    ObjectKey, ObjectVersion, Part, PartNumber, PartPage, PartSet, Quota, RenameObject, Renamed,
-    RepairRow, Sequence, StoredVersion, Timestamp, Upload, UploadId, UploadPage, UploadQuery, User,
-    UserName, VersionId, VersionPage, VersionQuery, WriteCondition,
+    AppendObject, BodyId, Bucket, BucketId, BucketName, BucketPage, BucketUsage, ChunkOwner,
+    ChunkRef, ClientToken, CommitObject, CompleteUpload, Completed, DeleteOutcome, DeletedVersion,
+    GcEntry, InlineBody, ListPage, ListQuery, ListedObject, MetaError, MetaResult, Metastore,
+    NodeRow, ObjectKey, ObjectVersion, Part, PartNumber, PartPage, PartSet, Quota, RenameObject,
+    Renamed, RepairRow, Sequence, StoredVersion, Timestamp, Upload, UploadId, UploadPage,
+    UploadQuery, User, UserName, VersionId, VersionPage, VersionQuery, WriteCondition,
 };
 
 /// The metadata in memory, for tests and simulation. Gone when dropped.
@@ -140,6 +140,12 @@ impl Metastore for MemoryMetastore {
 
     async fn rename_object(&self, rename: RenameObject) -> MetaResult<Renamed> {
         self.state().rename_object(rename)
+    }
+
+    async fn append_object(&self, append: AppendObject) -> MetaResult<()> {
+        let bucket = append.bucket;
+        self.state()
+            .within_quota(bucket, |state| state.append_object(&append))
     }
 
     async fn was_renamed(&self, bucket: BucketId, token: &ClientToken) -> MetaResult<bool> {

@@ -3,9 +3,10 @@
 //! cost as much as its bucket holds.
 //!
 //! `metastore` hands every method of the trait to the [`State`](state::State); `objects`,
-//! `versions`, `renames`, `usage`, `multipart`, `listing`, `users`, `cluster`, `placement` and `strays` are what the state can
+//! `versions`, `renames`, `appends`, `usage`, `multipart`, `listing`, `users`, `cluster`, `placement` and `strays` are what the state can
 //! do; `upkeep` is what jobs do.
 
+mod appends;
 mod cluster;
 mod listing;
 mod metastore;

@@ -13,12 +13,12 @@ use super::options::RocksOptions;
 use super::read::Store;
 use super::tables::{BODIES, CHUNKS, CURRENT, PART_SETS, PARTS, UPLOADS};
 use crate::{
-    BodyId, Bucket, BucketId, BucketName, BucketPage, BucketUsage, ChunkOwner, ChunkRef,
-    ClientToken, CommitObject, CompleteUpload, Completed, DeleteOutcome, DeletedVersion, GcEntry,
-    InlineBody, ListPage, ListQuery, ListedObject, MetaError, MetaResult, Metastore, NodeRow,
-    ObjectKey, ObjectVersion, Part, PartNumber, PartPage, PartSet, Quota, RenameObject, Renamed,
-    RepairRow, Sequence, StoredVersion, Timestamp, Upload, UploadId, UploadPage, UploadQuery, User,
-    UserName, VersionId, VersionPage, VersionQuery, WriteCondition,
+    AppendObject, BodyId, Bucket, BucketId, BucketName, BucketPage, BucketUsage, ChunkOwner,
+    ChunkRef, ClientToken, CommitObject, CompleteUpload, Completed, DeleteOutcome, DeletedVersion,
+    GcEntry, InlineBody, ListPage, ListQuery, ListedObject, MetaError, MetaResult, Metastore,
+    NodeRow, ObjectKey, ObjectVersion, Part, PartNumber, PartPage, PartSet, Quota, RenameObject,
+    Renamed, RepairRow, Sequence, StoredVersion, Timestamp, Upload, UploadId, UploadPage,
+    UploadQuery, User, UserName, VersionId, VersionPage, VersionQuery, WriteCondition,
 };
 
 /// The metadata in an embedded RocksDB. One process has the directory open at a time.
@@ -180,6 +180,10 @@ impl Metastore for RocksMetastore {
 
     async fn rename_object(&self, rename: RenameObject) -> MetaResult<Renamed> {
         self.engine.rename_object(rename).await
+    }
+
+    async fn append_object(&self, append: AppendObject) -> MetaResult<()> {
+        self.engine.append_object(append).await
     }
 
     async fn was_renamed(&self, bucket: BucketId, token: &ClientToken) -> MetaResult<bool> {

@@ -15,6 +15,7 @@
 //! | `buckets`, `objects`, `multipart`, `parts`, `listing`, `cluster`, `gc` | the operations |
 //! | `versions`, `version_listing` | versions that are not current |
 //! | `ledger`, `usage` | what buckets hold and may hold: kept with each commit, asked and counted |
+//! | `appends` | bytes behind an object's last |
 //! | `renames` | a row under another key, and the tokens by which clients ask for it |
 //! | `users` | who may sign requests |
 //! | `upkeep` | what jobs do: every method of [`Upkeep`](crate::Upkeep) |
@@ -23,6 +24,7 @@
 //! | `backup`, `log_piece`, `restore` | checkpoints and log for elsewhere, and the store that they make |
 //! | `chunks` | the rows that name chunks, beside whatever row holds them |
 
+mod appends;
 mod backup;
 mod batch;
 mod bucket_cache;

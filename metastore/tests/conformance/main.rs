@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "all of this crate is tests")]
 
+mod appends;
 mod backups;
 mod buckets;
 mod chunks;
