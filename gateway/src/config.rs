@@ -2,6 +2,7 @@
 //! validated data. The only place that reads the environment.
 
 mod admin;
+mod admin_bucket;
 mod admin_user;
 mod jobs;
 mod master_key;
@@ -23,6 +24,7 @@ pub use admin::{
     AdminCommand, DrainCommand, GatewayLink, JobCommand, LinkCommand, NodeCommand, OneJob, OneNode,
     Rate, RateCommand, SaveMetadataCommand, StatusCommand,
 };
+pub use admin_bucket::{BucketCommand, MostOf, OneBucket, QuotaCommand};
 pub use admin_user::{CreateUserCommand, OneUser, UserCommand};
 pub use jobs::{JobConfig, rate_bytes_per_s};
 pub use master_key::{KeyDirectory, MasterKeyCommand};

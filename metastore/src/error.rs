@@ -46,12 +46,28 @@ pub enum MetaError {
     /// A part is missing or was replaced since the caller looked. The client's business.
     #[error("part {} is missing or was uploaded again meanwhile", .0.get())]
     InvalidPart(PartNumber),
+    /// The object has as many parts as an object may have. The client's business.
+    #[error("the object has as many parts as an object may have")]
+    TooManyParts,
     /// No row names the chunk: its object was replaced or deleted. Leave it alone.
     #[error("no row names the chunk {0}")]
     NoSuchChunk(ChunkId),
     /// The condition of a write does not hold. The client's business.
     #[error("the precondition does not hold")]
     PreconditionFailed,
+    /// The bucket would hold more than it may. The client's business.
+    #[error("the bucket's quota is {max} {unit}, and it would hold {wanted}")]
+    QuotaExceeded {
+        /// Of what.
+        unit: &'static str,
+        /// What it would hold.
+        wanted: u64,
+        /// What it may hold.
+        max: u64,
+    },
+    /// A client's token was used for another request. The client's business.
+    #[error("the token was used for another request")]
+    TokenReused,
     /// The row changed between the caller's look and its write. Look again and retry.
     #[error("the row was changed meanwhile")]
     Conflict,

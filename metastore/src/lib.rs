@@ -2,6 +2,7 @@
 //! implementations: [`RocksMetastore`] on disk and [`MemoryMetastore`] for tests and simulation.
 
 mod acl;
+mod append;
 mod attributes;
 mod bucket_settings;
 mod completion;
@@ -16,14 +17,17 @@ mod metastore;
 mod model;
 mod names;
 mod placement;
+mod rename;
 mod rocks;
 mod succession;
 mod upkeep;
+mod usage;
 mod users;
 mod version_succession;
 mod versions;
 
 pub use acl::{Acl, Grant, Grantee, Permission};
+pub use append::{AppendObject, next_number};
 pub use attributes::{Encryption, EncryptionKind, LockMode, ObjectAttributes, Retention};
 pub use bucket_settings::{
     BucketDocument, BucketSettings, DefaultEncryption, LockSettings, Ownership, PublicAccessBlock,
@@ -48,6 +52,7 @@ pub use model::{
 pub use names::{
     BodyId, BucketId, BucketName, InvalidName, ObjectKey, PartNumber, Sequence, UploadId, VersionId,
 };
+pub use rename::{ClientToken, RENAME_TOKEN_KEPT_MS, RenameObject, Renamed};
 pub use rocks::{
     Checkpoint, CheckpointFile, LogPiece, LogRead, OpenError, RestoredFiles, RestoredStore,
     RocksBackup, RocksMetastore, RocksOptions,
@@ -56,6 +61,7 @@ pub use upkeep::{
     JobControl, LeaseAnswer, LeaseRequest, NodeChunk, NodePhase, Placement, RepairCounts,
     RepairEntry, RepairNeed, ReplicaChange, Stray, StrayFate, Upkeep,
 };
+pub use usage::{BucketUsage, Quota, Usage};
 pub use users::{AccessKey, User, UserName};
 pub use versions::{
     DeleteMarker, DeletedVersion, ListedVersion, StoredVersion, VersionOrder, VersionPage,

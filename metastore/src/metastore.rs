@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    BodyId, Bucket, BucketId, BucketName, BucketPage, ChunkOwner, ChunkRef, DeletedVersion,
-    InlineBody, ListPage, ListQuery, ListedObject, MetaResult, ObjectKey, ObjectVersion, Part,
-    PartNumber, PartPage, PartSet, Sequence, StoredVersion, Timestamp, Upkeep, Upload, UploadId,
-    UploadPage, UploadQuery, User, UserName, VersionId, VersionPage, VersionQuery,
+    AppendObject, BodyId, Bucket, BucketId, BucketName, BucketPage, BucketUsage, ChunkOwner,
+    ChunkRef, ClientToken, DeletedVersion, InlineBody, ListPage, ListQuery, ListedObject,
+    MetaResult, ObjectKey, ObjectVersion, Part, PartNumber, PartPage, PartSet, Quota, RenameObject,
+    Renamed, Sequence, StoredVersion, Timestamp, Upkeep, Upload, UploadId, UploadPage, UploadQuery,
+    User, UserName, VersionId, VersionPage, VersionQuery,
 };
 
 /// What must be true of a key's current version for a write to happen. Checked in the commit (I5).
@@ -196,6 +197,24 @@ pub trait Metastore: Upkeep {
         limit: usize,
     ) -> MetaResult<BucketPage>;
 
+    /// What a bucket holds and may hold, by all commits that were acknowledged; none where it was never
+    /// counted (a store of an earlier version), or there is no such bucket.
+    async fn bucket_usage(&self, bucket: BucketId) -> MetaResult<Option<BucketUsage>>;
+
+    /// As [`bucket_usage`](Self::bucket_usage), and counts the bucket where that was never done. It may
+    /// be written to meanwhile.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`; `OutcomeUnknown`.
+    async fn count_bucket(&self, bucket: BucketId) -> MetaResult<BucketUsage>;
+
+    /// Limits what a bucket may hold; it may hold more already. From then on a commit that would make
+    /// the bucket grow beyond it is `QuotaExceeded`, whatever else is committed at the same time.
+    ///
+    /// # Errors
+    /// As [`count_bucket`](Self::count_bucket).
+    async fn set_quota(&self, bucket: BucketId, quota: Quota) -> MetaResult<()>;
+
     /// The current version of a key.
     ///
     /// # Errors
@@ -215,7 +234,7 @@ pub trait Metastore: Upkeep {
     ///
     /// # Errors
     /// `NoSuchBucket`; `PreconditionFailed`; `NoSuchKey` for `Etag` and `Present` on a missing key;
-    /// `Conflict` for `Revision`, and for data of `Parts` that is not current; `OutcomeUnknown`.
+    /// `QuotaExceeded`; `Conflict` for `Revision`, and for data of `Parts` that is not current; `OutcomeUnknown`.
     async fn commit_object(&self, commit: CommitObject) -> MetaResult<VersionId>;
 
     /// Deletes a key's current version and queues its bytes for garbage collection; in a bucket
@@ -277,6 +296,33 @@ pub trait Metastore: Upkeep {
         object: ObjectVersion,
         seen: Sequence,
     ) -> MetaResult<()>;
+
+    /// Gives a key's current version, bytes and all, another key: to clients, at no moment are both
+    /// there or neither. The destination's version before goes or stays as in `commit_object`. In a
+    /// bucket that keeps versions a delete marker takes the place at the source, in front of its
+    /// older versions. The row keeps all that it says but for revision, name and place.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`; `NoSuchKey` for a source without current version; `Conflict` where that is
+    /// not the revision seen; as `commit_object` for the condition; `TokenReused`; `OutcomeUnknown`.
+    async fn rename_object(&self, rename: RenameObject) -> MetaResult<Renamed>;
+
+    /// Puts bytes behind those of a key's current version, which becomes a list of parts with the first
+    /// append: what was there is its first part, and nothing is copied. A read of the row before
+    /// goes on undisturbed.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`; `NoSuchKey`; `Conflict` where the current version is not the revision seen, the
+    /// parts do not follow on its own, or the bucket keeps versions; `TooManyParts`;
+    /// `QuotaExceeded`; `OutcomeUnknown`.
+    async fn append_object(&self, append: AppendObject) -> MetaResult<()>;
+
+    /// Whether the rename of this token was carried out. It may be forgotten after
+    /// [`RENAME_TOKEN_KEPT_MS`](crate::RENAME_TOKEN_KEPT_MS).
+    ///
+    /// # Errors
+    /// `TokenReused`.
+    async fn was_renamed(&self, bucket: BucketId, token: &ClientToken) -> MetaResult<bool>;
 
     /// A page of versions and delete markers. Costs what the page costs, as `list_objects`.
     async fn list_versions(&self, query: VersionQuery) -> MetaResult<VersionPage>;
@@ -340,7 +386,8 @@ pub trait Metastore: Upkeep {
     /// version's bytes for garbage collection, and removes the upload. Copies no part rows.
     ///
     /// # Errors
-    /// `NoSuchUpload`; `InvalidPart`; as `commit_object` for the condition; `OutcomeUnknown`.
+    /// `NoSuchUpload`; `InvalidPart`; `QuotaExceeded`; as `commit_object` for the condition;
+    /// `OutcomeUnknown`.
     async fn complete_upload(&self, complete: CompleteUpload) -> MetaResult<Completed>;
 
     /// The part set of a completed upload.

@@ -211,6 +211,10 @@ pub enum VersionId {
 pub struct PartNumber(u16);
 
 impl PartNumber {
+    /// The lowest part number.
+    pub const FIRST: Self = Self(1);
+    /// The one behind it.
+    pub const SECOND: Self = Self(2);
     /// The highest part number.
     pub const MAX: u16 = 10_000;
 

@@ -40,6 +40,16 @@ async fn uploads_in_parts_and_copies() {
 }
 
 #[tokio::test]
+async fn appends() {
+    run("appending.py").await;
+}
+
+#[tokio::test]
+async fn renames() {
+    run("renaming.py").await;
+}
+
+#[tokio::test]
 async fn presigned_urls() {
     run("presigned.py").await;
 }

@@ -213,6 +213,56 @@ async fn versions_return_in_their_order() {
     assert_eq!(sizes, [Some(1003), Some(1002), Some(1001)]);
 }
 
+/// Appends a piece to `key`, behind `offset` bytes.
+async fn append(client: &Client, key: &str, offset: u64, piece: Payload) {
+    let body = ByteStream::from(piece.bytes());
+    let append = client.put_object().bucket("big").key(key).body(body);
+    let offset = i64::try_from(offset).expect("a small offset");
+    let done = append.write_offset_bytes(offset).send().await;
+    done.expect("the bytes are appended");
+}
+
+#[tokio::test]
+async fn what_was_appended_returns_and_what_was_renamed_has_its_old_key() {
+    let mut cluster = Cluster::start(3, 2).await;
+    let client = client_with_bucket(cluster.endpoint()).await;
+    let pieces = [1000, 2 * MIB, 10].map(|bytes| Payload::new(bytes, bytes));
+    // Put and appended to; begun by an append; uploaded in parts and appended to.
+    put(&client, "body", pieces[0]).await;
+    append(&client, "body", 1000, pieces[1]).await;
+    append(&client, "body", 1000 + 2 * MIB, pieces[2]).await;
+    append(&client, "begun", 0, pieces[0]).await;
+    append(&client, "begun", 1000, pieces[2]).await;
+    upload(&client, "uploaded", true).await;
+    append(&client, "uploaded", 6 * MIB + 100, pieces[2]).await;
+    put(&client, "old name", PAYLOADS[2]).await;
+    let rename = client.rename_object().bucket("big").key("new name");
+    let renamed = rename.rename_source("old%20name").send().await;
+    renamed.expect("the object is renamed");
+    let before: Vec<_> = listed(&client).await.into_iter().collect();
+
+    lose_metadata(&mut cluster).await;
+    let rebuilt = cluster
+        .recover("rebuild-metadata", 3, &["--replicas", "2"])
+        .await;
+    let _ = rebuilt.expect_success("rebuild-metadata");
+    let client = start_again(&mut cluster, 3).await;
+    let after: Vec<_> = listed(&client).await.into_iter().collect();
+    let sizes = |all: &[(String, i64, String)]| {
+        let size = |(key, size, _): &(String, i64, String)| (key.replace("new", "old"), *size);
+        let mut sizes: Vec<_> = all.iter().map(size).collect();
+        sizes.sort();
+        sizes
+    };
+    assert_eq!(sizes(&after), sizes(&before));
+    assert_stored(&client, "old name", PAYLOADS[2]).await;
+    let whole = pieces.map(|piece| piece.bytes()).concat();
+    let got = client.get_object().bucket("big").key("body").send().await;
+    let body = got.expect("the object is there").body.collect().await;
+    assert!(body.expect("all of it").into_bytes() == whole);
+    append(&client, "body", whole.len() as u64, pieces[2]).await;
+}
+
 #[tokio::test]
 async fn recovery_refuses_a_directory_with_a_database_and_too_few_chunk_servers() {
     let mut cluster = Cluster::start(1, 1).await;

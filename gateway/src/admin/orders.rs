@@ -1,4 +1,4 @@
-//! Orders of operators over HTTP: what is wanted of chunk servers, jobs and users.
+//! Orders of operators over HTTP: what is wanted of chunk servers, jobs, buckets and users.
 
 use std::sync::Arc;
 
@@ -11,13 +11,14 @@ use serde::{Deserialize, Serialize};
 use super::answers::{Answer, body, json, not_found, refuse, unavailable};
 use super::master_key_orders::MasterKeyDesk;
 use super::metadata_orders::MetadataDesk;
+use super::bucket_orders::BucketDesk;
 use super::node_orders::{NodeDesk, NodeOrder, OrderError};
 use super::user_orders::UserDesk;
 use crate::jobs::JobBoard;
 
-/// Where orders go: `nodes/{id}`, `nodes/{id}/drain|undrain|remove`, `jobs/{name}`, `users`, `users/{id}`,
-/// `users/{id}/disable|enable|delete|rotate`, `metadata/save`,
-/// `master-key/reseal`.
+/// Where orders go: `nodes/{id}`, `nodes/{id}/drain|undrain|remove`, `jobs/{name}`, `buckets`,
+/// `buckets/{name}`, `buckets/{name}/quota`, `users`, `users/{id}`,
+/// `users/{id}/disable|enable|delete|rotate`, `metadata/save`, `master-key/reseal`.
 pub const ORDERS_PATH: &str = "/admin/v1/";
 
 /// What is to change about a job; what is absent stays.
@@ -60,6 +61,7 @@ pub struct Orders {
     users: UserDesk,
     metadata: MetadataDesk,
     master_key: MasterKeyDesk,
+    buckets: BucketDesk,
     metastore: Arc<dyn Metastore>,
     jobs: JobBoard,
 }
@@ -77,6 +79,7 @@ impl Orders {
             users,
             metadata,
             master_key,
+            buckets: BucketDesk::new(Arc::clone(&metastore)),
             metastore,
             jobs,
         }
@@ -100,6 +103,7 @@ impl Orders {
             }
             (&Method::POST, ["metadata", "save"]) => self.metadata.save(request).await,
             (&Method::POST, ["master-key", "reseal"]) => self.master_key.reseal().await,
+            (_, ["buckets", rest @ ..]) => self.buckets.handle(rest, request).await,
             (_, ["users", rest @ ..]) => self.users.handle(rest, request).await,
             _ => not_found(),
         }

@@ -7,6 +7,7 @@ use bytesize::ByteSize;
 use chunkproto::{ClusterSecret, JobName};
 use clap::{Args, Subcommand};
 
+use super::admin_bucket::BucketCommand;
 use super::admin_user::UserCommand;
 use super::master_key::MasterKeyCommand;
 use super::recovery::{RebuildConfig, RestoreConfig};
@@ -22,6 +23,9 @@ pub enum AdminCommand {
     /// Show background jobs, pause them, change their rates
     #[command(subcommand)]
     Job(JobCommand),
+    /// Show what buckets hold, and limit what they may hold
+    #[command(subcommand)]
+    Bucket(BucketCommand),
     /// Create, show, disable and delete the users who sign S3 requests
     #[command(subcommand)]
     User(UserCommand),
@@ -49,6 +53,7 @@ impl AdminCommand {
             Self::Status(_)
             | Self::Node(_)
             | Self::Job(_)
+            | Self::Bucket(_)
             | Self::User(_)
             | Self::MasterKey(_)
             | Self::SaveMetadata(_) => None,

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// Version of the encoding below; stands in its first byte.
 const FORMAT_VERSION: u8 = 1;
+/// The same encoding, of bytes that were appended to an object.
+const APPENDED_FORMAT_VERSION: u8 = 2;
 
 /// The details of an object that is being written.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -68,6 +70,16 @@ impl ObjectDetails<'_> {
             .unwrap_or_default()
     }
 
+    /// As [`encode`](Self::encode), for bytes that are appended to the object.
+    #[must_use]
+    pub fn encode_appended(&self) -> Vec<u8> {
+        let mut bytes = self.encode();
+        if let Some(version) = bytes.first_mut() {
+            *version = APPENDED_FORMAT_VERSION;
+        }
+        bytes
+    }
+
     fn bytes(&self) -> Vec<u8> {
         postcard::to_extend(self, vec![FORMAT_VERSION])
             .expect("strings, numbers and lists always have a postcard encoding")
@@ -79,10 +91,17 @@ impl KnownDetails {
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         match bytes.split_first() {
-            Some((&FORMAT_VERSION, fields)) => postcard::from_bytes(fields).ok(),
+            Some((&(FORMAT_VERSION | APPENDED_FORMAT_VERSION), fields)) => {
+                postcard::from_bytes(fields).ok()
+            }
             _ => None,
         }
     }
+}
+
+/// Whether a hint's details say that the bytes were appended to an object: so it was there.
+pub fn is_of_append(details: &[u8]) -> bool {
+    details.first() == Some(&APPENDED_FORMAT_VERSION)
 }
 
 #[cfg(test)]
@@ -122,6 +141,25 @@ mod tests {
     }
 
     #[test]
+    fn details_of_an_append_say_so_and_all_else_too() {
+        let (headers, attributes) = (SystemHeaders::default(), ObjectAttributes::default());
+        let details = ObjectDetails {
+            bucket: ("alice", Versioning::Off),
+            owner: "bob",
+            headers: &headers,
+            user_metadata: &[],
+            attributes: &attributes,
+        };
+        let (written, appended) = (details.encode(), details.encode_appended());
+        assert!(is_of_append(&appended) && !is_of_append(&written) && !is_of_append(&[]));
+        assert_eq!(
+            KnownDetails::decode(&appended),
+            KnownDetails::decode(&written)
+        );
+        assert!(KnownDetails::decode(&appended).is_some());
+    }
+
+    #[test]
     fn metadata_that_is_too_long_for_a_hint_is_left_out_and_the_rest_stays() {
         let metadata = [("long".to_owned(), "x".repeat(OwnerHint::DETAILS_MAX_BYTES))];
         let bytes = described(&metadata);
@@ -133,7 +171,11 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_details_say_nothing() {
-        for bytes in [&[][..], &[FORMAT_VERSION], &[FORMAT_VERSION + 1, 0, 0]] {
+        for bytes in [
+            &[][..],
+            &[FORMAT_VERSION],
+            &[APPENDED_FORMAT_VERSION + 1, 0, 0],
+        ] {
             assert_eq!(KnownDetails::decode(bytes), None);
         }
     }

@@ -2,6 +2,7 @@
 //! with versioning all of them in their order. Bytes are read once, for ETags and as proof that they
 //! are there. What a row would name and no node has is reported, and not invented.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -209,7 +210,13 @@ impl Rebuild {
             }
         }
         let alone = candidates.is_empty() && uploads.len() == 1;
-        for upload in uploads.into_values() {
+        let mut uploads: Vec<_> = uploads.into_values().collect();
+        // Of appends that raced for one body, that which others came behind has won.
+        uploads.sort_by_key(|upload| Reverse(upload.parts()));
+        for mut upload in uploads {
+            if let Some((sequence, layout)) = appended_to(&mut candidates, &upload) {
+                upload.begin_with(sequence, layout);
+            }
             for (number, found_bytes) in upload.torn() {
                 self.report.incomplete.add(1);
                 self.report.note(format!(
@@ -217,7 +224,8 @@ impl Rebuild {
                     bucket.name, upload.id
                 ));
             }
-            if self.assemble_uploads && alone && upload.is_gapless() {
+            let is_likely = self.assemble_uploads && alone && upload.is_gapless();
+            if is_likely || upload.is_appended() {
                 candidates.push(Candidate::Upload(upload));
             } else {
                 self.leave(bucket, key, upload).await?;
@@ -297,6 +305,21 @@ impl Rebuild {
                 None
             }
         }
+    }
+}
+
+/// Takes the body that an upload's parts were appended to: the newest that is older than they are.
+fn appended_to(
+    candidates: &mut Vec<Candidate>,
+    upload: &FoundUpload,
+) -> Option<(Uuid, ChunkLayout)> {
+    let appended_at = upload.appended_at()?;
+    let is_before = |(_, candidate): &(usize, &Candidate)| matches!(candidate, Candidate::Body(sequence, ..) if *sequence < appended_at);
+    let bodies = candidates.iter().enumerate().filter(is_before);
+    let (at, _) = bodies.max_by_key(|(_, candidate)| candidate.sequence())?;
+    match candidates.remove(at) {
+        Candidate::Body(sequence, layout, _) => Some((sequence, layout)),
+        Candidate::Upload(_) => None,
     }
 }
 

@@ -12,11 +12,14 @@ use metastore::{
 };
 use uuid::Uuid;
 
+use super::details::is_of_append;
 use super::found::{FoundBody, born_at, crc64_of, size_bytes};
 use super::rebuild::{Described, Rebuild};
 
 /// Shortest part but the last of a completed upload.
 const PART_MIN_BYTES: u64 = 5 * 1024 * 1024;
+/// The part that is appended to an object of one body.
+const SECOND_PART: u16 = 2;
 
 /// The parts of an upload that were found.
 pub struct FoundUpload {
@@ -26,6 +29,8 @@ pub struct FoundUpload {
     /// Bytes of parts of which no revision is whole.
     torn: BTreeMap<u16, u64>,
     details: Vec<u8>,
+    /// Whether a part of it was appended to the object, which so was there.
+    appended: bool,
 }
 
 impl FoundUpload {
@@ -36,6 +41,7 @@ impl FoundUpload {
             whole: BTreeMap::new(),
             torn: BTreeMap::new(),
             details: Vec::new(),
+            appended: false,
         }
     }
 
@@ -50,6 +56,7 @@ impl FoundUpload {
         match layout {
             Some(layout) => {
                 self.whole.insert(number, (sequence, layout));
+                self.appended |= is_of_append(&body.details);
                 self.details = body.details;
             }
             None => {
@@ -74,6 +81,29 @@ impl FoundUpload {
             && numbers_fit
             && !self.whole.is_empty()
             && all_but_last.all(|(_, layout)| size_bytes(layout) >= PART_MIN_BYTES)
+    }
+
+    /// When bytes were appended to an object that was one body until then; none where the first part is
+    /// there, or nothing was appended.
+    pub fn appended_at(&self) -> Option<Uuid> {
+        let (first, (sequence, _)) = self.whole.first_key_value()?;
+        (self.appended && *first == SECOND_PART).then_some(*sequence)
+    }
+
+    /// The body that the others were appended to.
+    pub fn begin_with(&mut self, sequence: Uuid, layout: ChunkLayout) {
+        self.whole.insert(1, (sequence, layout));
+    }
+
+    /// Whether it is an object that was appended to, from its beginning.
+    pub fn is_appended(&self) -> bool {
+        let numbers_fit = self.whole.keys().copied().eq((1..).take(self.whole.len()));
+        self.appended && numbers_fit && self.torn().is_empty()
+    }
+
+    /// How many parts there are.
+    pub fn parts(&self) -> usize {
+        self.whole.len()
     }
 
     /// The newest revision of any part.
@@ -101,6 +131,7 @@ impl Rebuild {
         upload: FoundUpload,
     ) -> MetaResult<bool> {
         let (sequence, count) = (upload.sequence(), upload.whole.len());
+        let is_known = upload.is_appended();
         let id = UploadId(upload.id);
         let written = self.write_upload(bucket, key, upload).await?;
         if written.parts.len() < count {
@@ -122,12 +153,14 @@ impl Rebuild {
             attributes: written.described.attributes,
         };
         self.report.objects.add(1);
-        self.report.assembled.add(1);
         self.report.object_bytes.add(object.size_bytes);
-        self.report.note(format!(
-            "{}/{key}: put together from the {count} parts of upload {id}; whether it was completed is not known",
-            bucket.name
-        ));
+        if !is_known {
+            self.report.assembled.add(1);
+            self.report.note(format!(
+                "{}/{key}: put together from the {count} parts of upload {id}; whether it was completed is not known",
+                bucket.name
+            ));
+        }
         let complete = CompleteUpload {
             bucket: bucket.id,
             key: key.clone(),

@@ -129,9 +129,17 @@ pub fn write_condition(
         ETagCondition::Any => WriteCondition::Absent,
         ETagCondition::ETag(etag) => WriteCondition::Unlike(etag.value().to_owned()),
     });
-    match (wanted, unwanted) {
-        (Some(wanted), Some(unwanted)) => WriteCondition::Both(Box::new((wanted, unwanted))),
-        (wanted, unwanted) => wanted.or(unwanted).unwrap_or(WriteCondition::Always),
+    both(
+        wanted.unwrap_or(WriteCondition::Always),
+        unwanted.unwrap_or(WriteCondition::Always),
+    )
+}
+
+/// Both conditions.
+pub fn both(one: WriteCondition, other: WriteCondition) -> WriteCondition {
+    match (one, other) {
+        (WriteCondition::Always, only) | (only, WriteCondition::Always) => only,
+        (one, other) => WriteCondition::Both(Box::new((one, other))),
     }
 }
 

@@ -259,6 +259,7 @@ impl S3Gateway {
             Some(algorithm) => Some(parse_algorithm(algorithm.as_str())?),
             None => source.checksum.as_ref().map(|checksum| checksum.algorithm),
         };
+        self.expect_room(bucket, &key, source.size_bytes).await?;
         let sequence = Sequence::generate();
         let body = self
             .copy_body(

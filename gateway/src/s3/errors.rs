@@ -12,6 +12,7 @@ use s3s::stream::upload_stream::UploadStreamError;
 use s3s::{S3Error, S3ErrorCode, s3_error};
 use tracing::{error, warn};
 
+use super::quota;
 use crate::chunks::{ReadError, WriteError};
 use crate::http::RequestBodyError;
 use crate::sealing::OpenError;
@@ -50,6 +51,17 @@ pub fn from_metadata(error: MetaError) -> S3Error {
         MetaError::InvalidPart(_) => s3_error!(InvalidPart),
         MetaError::PreconditionFailed => s3_error!(PreconditionFailed),
         MetaError::Conflict | MetaError::NoSuchBody(_) => s3_error!(ConditionalRequestConflict),
+        MetaError::QuotaExceeded { unit, max, .. } => quota::exceeded(unit, max),
+        MetaError::TooManyParts => custom(
+            StatusCode::BAD_REQUEST,
+            "TooManyParts",
+            "The object has 10000 parts, the most that are allowed. A copy of it has one, and can be appended to.",
+        ),
+        MetaError::TokenReused => custom(
+            StatusCode::BAD_REQUEST,
+            "IdempotencyParameterMismatch",
+            "The client token was used before, for a request with other parameters.",
+        ),
         MetaError::NoSuchUser | MetaError::NameTaken(_) => s3_error!(InvalidArgument),
         MetaError::Unavailable(_) => {
             warn!(%error, "the metadata store is unavailable");

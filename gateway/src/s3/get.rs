@@ -277,7 +277,14 @@ impl S3Gateway {
             ObjectData::Chunks(_) | ObjectData::Inline(_) => Ok(Some(Vec::new())),
             ObjectData::Parts(upload) => {
                 let set = unless_replaced(self.metastore.part_set(*upload).await)?;
-                Ok(set.map(|set| set.parts))
+                let mut left = object.size_bytes;
+                // Others may have been appended since the row was read.
+                let of_row = |part: &PartEntry| {
+                    let is_behind = part.size_bytes > left;
+                    left = left.saturating_sub(part.size_bytes);
+                    !is_behind
+                };
+                Ok(set.map(|set| set.parts.into_iter().take_while(of_row).collect()))
             }
         }
     }

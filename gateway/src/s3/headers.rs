@@ -28,7 +28,7 @@ const STORAGE_CLASSES: [&str; 8] = [
     StorageClass::GLACIER_IR,
 ];
 
-/// Request headers that ask for something that is not built. Ignoring them would store an object
+/// Request headers that ask for something that is not built where this is asked. Ignoring them would store an object
 /// other than the client believes.
 const NOT_BUILT: [&str; 1] = ["x-amz-write-offset-bytes"];
 
@@ -46,6 +46,20 @@ pub fn refuse_not_built(headers: &HeaderMap) -> S3Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses a PutObject that names the source of a rename: a rename has its query parameter.
+///
+/// # Errors
+/// `InvalidRequest`.
+pub fn refuse_rename_source(headers: &HeaderMap) -> S3Result<()> {
+    match headers.contains_key("x-amz-rename-source") {
+        true => Err(s3_error!(
+            InvalidRequest,
+            "The header x-amz-rename-source needs the query parameter renameObject."
+        )),
+        false => Ok(()),
+    }
 }
 
 /// The system headers of a new object. Empty ones count as absent.

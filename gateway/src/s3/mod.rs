@@ -2,6 +2,8 @@
 //! sends each operation to its file. Operations that are not here answer `NotImplemented`.
 
 mod access;
+mod append;
+mod appended;
 mod attributes;
 mod bodies;
 mod body_check;
@@ -34,7 +36,9 @@ mod object_settings;
 mod parsed;
 mod part;
 mod put;
+mod quota;
 mod range;
+mod rename;
 mod sealed_bodies;
 mod server;
 mod service;
@@ -91,7 +95,8 @@ use s3s::dto::{
     PutObjectLockConfigurationInput, PutObjectLockConfigurationOutput, PutObjectOutput,
     PutObjectRetentionInput, PutObjectRetentionOutput, PutObjectTaggingInput,
     PutObjectTaggingOutput, PutPublicAccessBlockInput, PutPublicAccessBlockOutput,
-    UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
+    RenameObjectInput, RenameObjectOutput, UploadPartCopyInput, UploadPartCopyOutput,
+    UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3, S3Request, S3Response, S3Result};
 
@@ -124,6 +129,7 @@ operations! {
     delete_object: DeleteObjectInput => DeleteObjectOutput,
     delete_objects: DeleteObjectsInput => DeleteObjectsOutput,
     copy_object: CopyObjectInput => CopyObjectOutput,
+    rename_object: RenameObjectInput => RenameObjectOutput,
     list_objects: ListObjectsInput => ListObjectsOutput,
     list_objects_v2: ListObjectsV2Input => ListObjectsV2Output,
     list_object_versions: ListObjectVersionsInput => ListObjectVersionsOutput,

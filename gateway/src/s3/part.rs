@@ -210,6 +210,8 @@ impl S3Gateway {
             part: Some((target.upload.id.0, target.number.get())),
             details: target.details().encode(),
         };
+        self.expect_room(&target.bucket, &target.key, body.body_bytes)
+            .await?;
         let algorithm = target.upload.checksum.map(|(algorithm, _)| algorithm);
         let (stream, tally) = body.check.tally(body.body, algorithm);
         let incoming = IncomingBody::new(stream, body.body_bytes, target.sealing.as_ref());

@@ -6,10 +6,11 @@ use metastore::{
     Timestamp, VersionId, VersionOrder, WriteCondition,
 };
 use s3s::dto::{ChecksumType, PutObjectInput, PutObjectOutput, StreamingBlob};
-use s3s::{S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use tracing::warn;
 
 use super::access::Caller;
+use super::append::invalid_offset;
 use super::bodies::IncomingBody;
 use super::body_check::BodyCheck;
 use super::checksums::{kind_name, set_checksum};
@@ -24,7 +25,27 @@ impl S3Gateway {
         &self,
         request: S3Request<PutObjectInput>,
     ) -> S3Result<S3Response<PutObjectOutput>> {
-        headers::refuse_not_built(&request.headers)?;
+        headers::refuse_rename_source(&request.headers)?;
+        let Some(offset) = request.input.write_offset_bytes else {
+            return self.put_whole(request, WriteCondition::Always).await;
+        };
+        match self.tail(&request, offset).await? {
+            Some(tail) => self.append(request, tail).await,
+            // There is nothing to append to: the body begins an object, unless another one does.
+            None => match self.put_whole(request, WriteCondition::Absent).await {
+                Err(error) if *error.code() == S3ErrorCode::PreconditionFailed => {
+                    Err(invalid_offset())
+                }
+                answer => answer,
+            },
+        }
+    }
+
+    async fn put_whole(
+        &self,
+        request: S3Request<PutObjectInput>,
+        beside: WriteCondition,
+    ) -> S3Result<S3Response<PutObjectOutput>> {
         let asked = self.encryption_asked(&request)?;
         let caller = Caller::of(&request);
         let input = request.input;
@@ -33,10 +54,12 @@ impl S3Gateway {
         let user_metadata = headers::user_metadata(input.metadata)?;
         let condition =
             conditions::write_condition(input.if_match.as_ref(), input.if_none_match.as_ref());
+        let condition = conditions::both(condition, beside);
         let check = BodyCheck::declared_in(&request.headers)?;
         let body_bytes = declared_length(input.content_length)?;
         self.check_size(body_bytes)?;
         let bucket = self.bucket(&input.bucket).await?;
+        self.expect_room(&bucket, &key, body_bytes).await?;
         let sealing = self.sealing(&bucket, &asked)?;
         let row = sealing.as_ref().map(|sealing| sealing.row.clone());
         let (owner, attributes) = self
@@ -94,6 +117,9 @@ impl S3Gateway {
         let mut output = PutObjectOutput {
             e_tag: Some(headers::to_etag(&object.etag)),
             expiration: self.expiration(&bucket, &key, &object),
+            size: input
+                .write_offset_bytes
+                .and_then(|_| i64::try_from(body_bytes).ok()),
             checksum_type: Some(ChecksumType::from_static(kind_name(checked.checksum.kind))),
             ..PutObjectOutput::default()
         };

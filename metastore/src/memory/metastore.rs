@@ -8,12 +8,12 @@ use uuid::Uuid;
 
 use super::state::State;
 use crate::{
-    BodyId, Bucket, BucketId, BucketName, BucketPage, ChunkOwner, ChunkRef, CommitObject,
-    CompleteUpload, Completed, DeleteOutcome, DeletedVersion, GcEntry, InlineBody, ListPage,
-    ListQuery, ListedObject, MetaError, MetaResult, Metastore, NodeRow, ObjectKey, ObjectVersion,
-    Part, PartNumber, PartPage, PartSet, RepairRow, Sequence, StoredVersion, Timestamp, Upload,
-    UploadId, UploadPage, UploadQuery, User, UserName, VersionId, VersionPage, VersionQuery,
-    WriteCondition,
+    AppendObject, BodyId, Bucket, BucketId, BucketName, BucketPage, BucketUsage, ChunkOwner,
+    ChunkRef, ClientToken, CommitObject, CompleteUpload, Completed, DeleteOutcome, DeletedVersion,
+    GcEntry, InlineBody, ListPage, ListQuery, ListedObject, MetaError, MetaResult, Metastore,
+    NodeRow, ObjectKey, ObjectVersion, Part, PartNumber, PartPage, PartSet, Quota, RenameObject,
+    Renamed, RepairRow, Sequence, StoredVersion, Timestamp, Upload, UploadId, UploadPage,
+    UploadQuery, User, UserName, VersionId, VersionPage, VersionQuery, WriteCondition,
 };
 
 /// The metadata in memory, for tests and simulation. Gone when dropped.
@@ -67,6 +67,18 @@ impl Metastore for MemoryMetastore {
         Ok(self.state().list_buckets(prefix, after, limit))
     }
 
+    async fn bucket_usage(&self, bucket: BucketId) -> MetaResult<Option<BucketUsage>> {
+        Ok(self.state().bucket_usage(bucket).ok())
+    }
+
+    async fn count_bucket(&self, bucket: BucketId) -> MetaResult<BucketUsage> {
+        self.state().bucket_usage(bucket)
+    }
+
+    async fn set_quota(&self, bucket: BucketId, quota: Quota) -> MetaResult<()> {
+        self.state().set_quota(bucket, quota)
+    }
+
     async fn object(&self, bucket: BucketId, key: &ObjectKey) -> MetaResult<ObjectVersion> {
         self.state().object(bucket, key)
     }
@@ -77,7 +89,9 @@ impl Metastore for MemoryMetastore {
     }
 
     async fn commit_object(&self, commit: CommitObject) -> MetaResult<VersionId> {
-        self.state().commit_object(commit)
+        let bucket = commit.bucket;
+        self.state()
+            .within_quota(bucket, |state| state.commit_object(commit))
     }
 
     async fn delete_object(
@@ -127,6 +141,20 @@ impl Metastore for MemoryMetastore {
         seen: Sequence,
     ) -> MetaResult<()> {
         self.state().amend_object(bucket, key, object, seen)
+    }
+
+    async fn rename_object(&self, rename: RenameObject) -> MetaResult<Renamed> {
+        self.state().rename_object(rename)
+    }
+
+    async fn append_object(&self, append: AppendObject) -> MetaResult<()> {
+        let bucket = append.bucket;
+        self.state()
+            .within_quota(bucket, |state| state.append_object(&append))
+    }
+
+    async fn was_renamed(&self, bucket: BucketId, token: &ClientToken) -> MetaResult<bool> {
+        self.state().was_renamed(bucket, token)
     }
 
     async fn list_versions(&self, query: VersionQuery) -> MetaResult<VersionPage> {
@@ -181,7 +209,9 @@ impl Metastore for MemoryMetastore {
     }
 
     async fn complete_upload(&self, complete: CompleteUpload) -> MetaResult<Completed> {
-        self.state().complete_upload(complete)
+        let bucket = complete.bucket;
+        self.state()
+            .within_quota(bucket, |state| state.complete_upload(complete))
     }
 
     async fn part_set(&self, upload: UploadId) -> MetaResult<PartSet> {

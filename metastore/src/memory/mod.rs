@@ -3,9 +3,10 @@
 //! cost as much as its bucket holds.
 //!
 //! `metastore` hands every method of the trait to the [`State`](state::State); `objects`,
-//! `versions`, `multipart`, `lifecycle`, `listing`, `users`, `cluster`, `placement` and `strays` are what the state can
-//! do; `upkeep` is what jobs do.
+//! `versions`, `renames`, `appends`, `usage`, `multipart`, `lifecycle`, `listing`, `users`, `cluster`, `placement`
+//! and `strays` are what the state can do; `upkeep` is what jobs do.
 
+mod appends;
 mod cluster;
 mod lifecycle;
 mod listing;
@@ -13,9 +14,11 @@ mod metastore;
 mod multipart;
 mod objects;
 mod placement;
+mod renames;
 mod state;
 mod strays;
 mod upkeep;
+mod usage;
 mod users;
 mod versions;
 

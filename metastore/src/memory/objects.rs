@@ -42,6 +42,7 @@ impl State {
             self.abort_upload(bucket, &key, upload, now)?;
         }
         self.buckets.remove(name);
+        self.quotas.remove(&id);
         Ok(())
     }
 

@@ -7,19 +7,22 @@ use chunkproto::{ChunkId, JobName, NodeId};
 use uuid::Uuid;
 
 use crate::lease::LeaseRow;
+use crate::rename::RenameRow;
 use crate::versions::Noncurrent;
 use crate::{
     BodyId, Bucket, BucketId, BucketName, ChunkOwner, ChunkRef, GcItem, InlineBody, JobControl,
     MetaError, MetaResult, NodePhase, NodeRow, ObjectKey, ObjectVersion, Part, PartNumber, PartSet,
-    RepairNeed, RepairRow, Stray, Timestamp, Upload, UploadId, User, VersionOrder,
+    Quota, RepairNeed, RepairRow, Stray, Timestamp, Upload, UploadId, User, VersionOrder,
 };
 
 /// Everything that is stored.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct State {
     pub(super) buckets: BTreeMap<BucketName, Bucket>,
     pub(super) current: BTreeMap<(BucketId, ObjectKey), ObjectVersion>,
     pub(super) noncurrent: BTreeMap<(BucketId, ObjectKey, Reverse<VersionOrder>), Noncurrent>,
+    pub(super) quotas: BTreeMap<BucketId, Quota>,
+    pub(super) renames: BTreeMap<(BucketId, String), RenameRow>,
     pub(super) users: BTreeMap<String, User>,
     pub(super) uploads: BTreeMap<(BucketId, ObjectKey, UploadId), Upload>,
     pub(super) parts: BTreeMap<(UploadId, PartNumber), Part>,

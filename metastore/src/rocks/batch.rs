@@ -4,9 +4,12 @@
 use rocksdb::{WriteBatch, WriteOptions};
 use serde::Serialize;
 
+use super::ledger::Entry;
 use super::read::Store;
 use super::rows;
 use super::tables::{BUCKETS, Table};
+use crate::usage::Growth;
+use crate::{BucketId, ObjectVersion};
 
 /// What RocksDB puts in front of each row in its log: kind, table, two lengths.
 const ROW_HEADER_BYTES: usize = 12;
@@ -16,6 +19,7 @@ const ROW_HEADER_BYTES: usize = 12;
 pub(super) struct Batch {
     operations: Vec<Operation>,
     bytes: usize,
+    entry: Option<Entry>,
 }
 
 struct Operation {
@@ -42,6 +46,39 @@ impl Batch {
         operations.any(|operation| operation.table == BUCKETS.name)
     }
 
+    /// What the batch means for what its bucket holds; one bucket, and one meaning.
+    pub(super) fn note(&mut self, entry: Entry) {
+        self.entry = Some(entry);
+    }
+
+    /// A version comes into the bucket.
+    pub(super) fn count_in(&mut self, bucket: BucketId, object: &ObjectVersion) {
+        self.grow(bucket, Growth::by(object));
+    }
+
+    /// A version leaves the bucket for good.
+    pub(super) fn count_out(&mut self, bucket: BucketId, object: &ObjectVersion) {
+        self.grow(bucket, Growth::without(object));
+    }
+
+    fn grow(&mut self, bucket: BucketId, growth: Growth) {
+        let mut sum = growth;
+        if let Some(Entry::Grown(_, before)) = self.entry {
+            sum += before;
+        }
+        self.note(Entry::Grown(bucket, sum));
+    }
+
+    /// What was noted.
+    pub(super) fn entry(&self) -> Option<Entry> {
+        self.entry
+    }
+
+    /// Whether there is nothing to write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.operations.is_empty()
+    }
+
     /// What the batch takes in the log, roughly.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
@@ -60,9 +97,15 @@ impl Store {
     /// # Errors
     /// The outcome is unknown then: what the kernel did with the pages of a sync that failed
     /// cannot be found out, and a second sync would report success.
-    pub(super) fn write(&self, batches: &[Batch]) -> Result<(), rocksdb::Error> {
-        let mut rows = WriteBatch::with_capacity_bytes(batches.iter().map(Batch::bytes).sum());
-        for operation in batches.iter().flat_map(|batch| &batch.operations) {
+    pub(super) fn write<'b>(
+        &self,
+        batches: impl IntoIterator<Item = &'b Batch, IntoIter: Clone>,
+    ) -> Result<(), rocksdb::Error> {
+        let batches = batches.into_iter();
+        let changes_buckets = batches.clone().any(Batch::changes_buckets);
+        let bytes = batches.clone().map(Batch::bytes).sum();
+        let mut rows = WriteBatch::with_capacity_bytes(bytes);
+        for operation in batches.flat_map(|batch| &batch.operations) {
             let (table, key) = (self.family(operation.table), &operation.key);
             match &operation.row {
                 Some(row) => rows.put_cf(table, key, row),
@@ -72,7 +115,7 @@ impl Store {
         let mut options = WriteOptions::default();
         options.set_sync(self.durability.syncs());
         let written = self.db.write_opt(rows, &options);
-        if batches.iter().any(Batch::changes_buckets) {
+        if changes_buckets {
             self.buckets.forget();
         }
         written

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::batch::Batch;
 use super::engine::Engine;
 use super::keys;
+use super::ledger::Entry;
 use super::read::{Looked, Reader, Store};
-use super::tables::{BUCKET_IDS, BUCKETS, CURRENT, NONCURRENT};
+use super::tables::{BUCKET_IDS, BUCKETS, CURRENT, NONCURRENT, USAGE};
 use crate::{
     Bucket, BucketId, BucketName, BucketPage, MetaError, MetaResult, Sequence, Timestamp,
     UploadEntry, UploadQuery,
@@ -28,6 +29,7 @@ impl Engine {
         let mut batch = Batch::default();
         batch.put(BUCKETS, keys::bucket_name(&bucket.name), bucket);
         batch.put(BUCKET_IDS, keys::id(bucket.id.0), &bucket.name);
+        batch.note(Entry::Opened(bucket.id));
         self.commit(batch, held).await
     }
 
@@ -59,6 +61,8 @@ impl Engine {
         let mut batch = Batch::default();
         batch.delete(BUCKETS, keys::bucket_name(name));
         batch.delete(BUCKET_IDS, keys::id(id.0));
+        batch.delete(USAGE, keys::id(id.0));
+        batch.note(Entry::Closed(id));
         self.commit(batch, vec![name_lock, bucket_lock]).await
     }
 

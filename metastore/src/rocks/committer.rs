@@ -6,6 +6,7 @@
 //! first write that fails is the last: what it left on disk is unknown, so the store takes no more
 //! until it is opened anew.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::thread::{self, JoinHandle};
 
@@ -21,6 +22,9 @@ const QUEUE_COMMITS_MAX: usize = 512;
 const GROUP_COMMITS_MAX: usize = 256;
 /// A group of so many bytes takes no more: beyond this the bytes take the time, not the sync.
 const GROUP_BYTES_MAX: usize = 1024 * 1024;
+
+/// Commits of a group that were not written, by their places in it, and why.
+pub(super) type Refused = BTreeMap<usize, MetaError>;
 
 /// The way to the thread. Dropping it waits until everything in the queue is written and the
 /// thread has ended; the thread waits for the disk alone, so that cannot take for ever.
@@ -43,10 +47,10 @@ struct Waiting {
 }
 
 impl Committer {
-    /// Starts the thread. `write` makes the rows of all batches durable, or says what went wrong;
-    /// it is not called again after that.
+    /// Starts the thread. `write` makes the rows of all batches durable but for those that it refuses,
+    /// or says what went wrong; it is not called again after that.
     pub(super) fn start(
-        write: impl FnMut(&[Batch]) -> Result<(), String> + Send + 'static,
+        write: impl FnMut(&[Batch]) -> Result<Refused, String> + Send + 'static,
     ) -> io::Result<Self> {
         let (queue, requests) = mpsc::channel(QUEUE_COMMITS_MAX);
         let thread = thread::Builder::new().name("metadata-commit".into());
@@ -66,7 +70,8 @@ impl Committer {
     /// once it is written, or when the caller goes away before it is in the queue.
     ///
     /// # Errors
-    /// `OutcomeUnknown` for a write that failed, `Unavailable` for every later one.
+    /// What the batch was refused for; `OutcomeUnknown` for a write that failed, `Unavailable` for
+    /// every later one.
     pub(super) async fn commit(&self, batch: Batch, held: Vec<Guard>) -> MetaResult<()> {
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting { held, answer };
@@ -83,7 +88,7 @@ impl Committer {
 /// The thread: one group after the other until the queue is closed and empty.
 fn run(
     mut requests: mpsc::Receiver<Request>,
-    mut write: impl FnMut(&[Batch]) -> Result<(), String>,
+    mut write: impl FnMut(&[Batch]) -> Result<Refused, String>,
 ) {
     let mut failed = None;
     while let Some(first) = requests.blocking_recv() {
@@ -94,17 +99,23 @@ fn run(
             group.push(next);
         }
         if let Some(failure) = &failed {
-            group.answer(|| {
+            group.answer(|_| {
                 Err(MetaError::Unavailable(format!(
                     "an earlier write failed ({failure}); check the disk and restart"
                 )))
             });
-        } else if let Err(failure) = write(&group.batches) {
-            tracing::error!(failure, "a metadata write failed; no more writes are taken");
-            group.answer(|| Err(MetaError::OutcomeUnknown(failure.clone())));
-            failed = Some(failure);
-        } else {
-            group.answer(|| Ok(()));
+            continue;
+        }
+        match write(&group.batches) {
+            Ok(mut refused) => group.answer(|at| match refused.remove(&at) {
+                Some(refusal) => Err(refusal),
+                None => Ok(()),
+            }),
+            Err(failure) => {
+                tracing::error!(failure, "a metadata write failed; no more writes are taken");
+                group.answer(|_| Err(MetaError::OutcomeUnknown(failure.clone())));
+                failed = Some(failure);
+            }
         }
     }
 }
@@ -135,12 +146,12 @@ impl Group {
         self.waiting.push(next.waiting);
     }
 
-    /// Lets go of the locks and tells everyone the outcome.
-    fn answer(self, outcome: impl Fn() -> MetaResult<()>) {
-        for Waiting { held, answer } in self.waiting {
+    /// Lets go of the locks and tells everyone the outcome, by the place in the group.
+    fn answer(self, mut outcome: impl FnMut(usize) -> MetaResult<()>) {
+        for (at, Waiting { held, answer }) in self.waiting.into_iter().enumerate() {
             drop(held);
             // A caller who went away needs no answer.
-            let _ = answer.send(outcome());
+            let _ = answer.send(outcome(at));
         }
     }
 }

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::batch::Batch;
-use super::committer::Committer;
+use super::committer::{Committer, Refused};
+use super::ledger::Ledger;
 use super::locks::{Guard, Locks};
 use super::read::{Looked, Reader, Store, Unseen};
 use super::tables::Table;
@@ -30,10 +31,10 @@ impl Engine {
     /// If the committer's thread cannot be started.
     pub(super) fn start(store: Store) -> std::io::Result<Self> {
         let store = Arc::new(store);
+        let mut ledger = Ledger::new(Arc::clone(&store));
         let written = Arc::clone(&store);
         let write = move |batches: &[Batch]| {
-            let outcome = written.write(batches);
-            outcome.map_err(rocksdb::Error::into_string)
+            write_admitted(&written, &mut ledger, batches).map_err(rocksdb::Error::into_string)
         };
         Ok(Self {
             locks: Locks::new(),
@@ -98,4 +99,30 @@ impl Engine {
     pub(super) async fn commit(&self, batch: Batch, held: Vec<Guard>) -> MetaResult<()> {
         self.committer.commit(batch, held).await
     }
+}
+
+/// Writes those of a group's batches that the ledger admits, with the ledger's own rows.
+fn write_admitted(
+    store: &Store,
+    ledger: &mut Ledger,
+    batches: &[Batch],
+) -> Result<Refused, rocksdb::Error> {
+    let mut refused = Refused::new();
+    for (at, batch) in batches.iter().enumerate() {
+        if let Err(refusal) = ledger.admit(batch) {
+            refused.insert(at, refusal);
+        }
+    }
+    let rows = ledger.rows();
+    let admitted = batches
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| !refused.contains_key(at))
+        .map(|(_, batch)| batch)
+        .chain([&rows])
+        .filter(|batch| !batch.is_empty());
+    if admitted.clone().next().is_some() {
+        store.write(admitted)?;
+    }
+    Ok(refused)
 }

@@ -110,6 +110,21 @@ pub(super) fn key_of_noncurrent<R>(table: Table<R>, row: &[u8]) -> MetaResult<St
     key_of_upload(table, row)
 }
 
+/// Key of a rename by its client's token.
+pub(super) fn rename(bucket: BucketId, token: &str) -> Vec<u8> {
+    [bucket.0.as_bytes(), token.as_bytes()].concat()
+}
+
+/// Key of a rename by its time, out of the key that [`rename`] made.
+pub(super) fn rename_time(at: Timestamp, rename: &[u8]) -> Vec<u8> {
+    [&at.0.to_be_bytes(), rename].concat()
+}
+
+/// The key that [`rename`] made in a key that [`rename_time`] made.
+pub(super) fn rename_of_time(row: &[u8]) -> Vec<u8> {
+    row.get(8..).unwrap_or_default().to_vec()
+}
+
 /// Key of a part.
 pub(super) fn part(upload: UploadId, number: PartNumber) -> Vec<u8> {
     [upload.0.as_bytes().as_slice(), &number.get().to_be_bytes()].concat()

@@ -3,8 +3,9 @@
 //! nothing grows. A [`Guard`] is owned: it travels with the commit to the thread that writes, so
 //! that a caller who goes away cannot let go of it too early.
 //!
-//! IMPORTANT: locks are taken in the order lease, bucket name, bucket, upload, key, part, and at most one
-//! of each kind; so there is no circle to wait in. Readers of rows take none.
+//! IMPORTANT: locks are taken in the order lease, bucket name, bucket, token, upload, key, part, and at
+//! most one of each kind, or two keys in the order of their stripes; so there is no circle to wait in.
+//! Readers of rows take none.
 
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::{BucketId, BucketName, ObjectKey, PartNumber, UploadId};
 const KEY_STRIPES: usize = 1024;
 const BUCKET_STRIPES: usize = 256;
 const UPLOAD_STRIPES: usize = 256;
+const TOKEN_STRIPES: usize = 256;
 /// Buckets are seldom made and deleted.
 const NAME_STRIPES: usize = 16;
 /// There are few jobs.
@@ -29,10 +31,12 @@ pub(super) struct Locks {
     leases: Striped,
     names: Striped,
     buckets: Striped,
+    tokens: Striped,
     uploads: Striped,
     keys: Striped,
     parts: Striped,
     users: Arc<RwLock<()>>,
+    counting: Arc<RwLock<()>>,
 }
 
 /// A lock that is held until this is dropped, wherever that happens.
@@ -50,10 +54,12 @@ impl Locks {
             leases: Striped::new(LEASE_STRIPES),
             names: Striped::new(NAME_STRIPES),
             buckets: Striped::new(BUCKET_STRIPES),
+            tokens: Striped::new(TOKEN_STRIPES),
             uploads: Striped::new(UPLOAD_STRIPES),
             keys: Striped::new(KEY_STRIPES),
             parts: Striped::new(KEY_STRIPES),
             users: Arc::default(),
+            counting: Arc::default(),
         }
     }
 
@@ -97,9 +103,24 @@ impl Locks {
         self.keys.exclusive(&(bucket, key)).await
     }
 
+    /// Held to change the current versions of two keys.
+    pub(super) async fn two_keys(&self, bucket: BucketId, keys: [&ObjectKey; 2]) -> Vec<Guard> {
+        self.keys.both(keys.map(|key| (bucket, key))).await
+    }
+
+    /// Held to carry out what a client's token stands for.
+    pub(super) async fn token(&self, bucket: BucketId, token: &str) -> Guard {
+        self.tokens.exclusive(&(bucket, token)).await
+    }
+
     /// Held to change users: their names must stay unique.
     pub(super) async fn users(&self) -> Guard {
         Guard::Exclusive(Arc::clone(&self.users).write_owned().await)
+    }
+
+    /// Held to count a bucket, one at a time; taken before all others.
+    pub(super) async fn counting(&self) -> Guard {
+        Guard::Exclusive(Arc::clone(&self.counting).write_owned().await)
     }
 
     /// Held to replace a part.
@@ -132,9 +153,29 @@ impl Striped {
         Guard::Exclusive(self.of(name).write_owned().await)
     }
 
+    /// The locks of two names, each once.
+    async fn both(&self, names: [impl Hash; 2]) -> Vec<Guard> {
+        let mut stripes = names.map(|name| self.stripe(&name));
+        // IMPORTANT: whoever takes two takes them in this order.
+        stripes.sort_unstable();
+        let [first, second] = stripes;
+        let mut guards = vec![self.at(first).await];
+        if first != second {
+            guards.push(self.at(second).await);
+        }
+        guards
+    }
+
+    async fn at(&self, stripe: usize) -> Guard {
+        Guard::Exclusive(Arc::clone(&self.stripes[stripe]).write_owned().await)
+    }
+
     fn of(&self, name: &impl Hash) -> Arc<RwLock<()>> {
+        Arc::clone(&self.stripes[self.stripe(name)])
+    }
+
+    fn stripe(&self, name: &impl Hash) -> usize {
         let index = self.hasher.hash_one(name) % self.stripes.len() as u64;
-        let index = usize::try_from(index).expect("less than the number of stripes");
-        Arc::clone(&self.stripes[index])
+        usize::try_from(index).expect("less than the number of stripes")
     }
 }

@@ -13,12 +13,12 @@ use super::options::RocksOptions;
 use super::read::Store;
 use super::tables::{BODIES, CHUNKS, CURRENT, PART_SETS, PARTS, UPLOADS};
 use crate::{
-    BodyId, Bucket, BucketId, BucketName, BucketPage, ChunkOwner, ChunkRef, CommitObject,
-    CompleteUpload, Completed, DeleteOutcome, DeletedVersion, GcEntry, InlineBody, ListPage,
-    ListQuery, ListedObject, MetaError, MetaResult, Metastore, NodeRow, ObjectKey, ObjectVersion,
-    Part, PartNumber, PartPage, PartSet, RepairRow, Sequence, StoredVersion, Timestamp, Upload,
-    UploadId, UploadPage, UploadQuery, User, UserName, VersionId, VersionPage, VersionQuery,
-    WriteCondition,
+    AppendObject, BodyId, Bucket, BucketId, BucketName, BucketPage, BucketUsage, ChunkOwner,
+    ChunkRef, ClientToken, CommitObject, CompleteUpload, Completed, DeleteOutcome, DeletedVersion,
+    GcEntry, InlineBody, ListPage, ListQuery, ListedObject, MetaError, MetaResult, Metastore,
+    NodeRow, ObjectKey, ObjectVersion, Part, PartNumber, PartPage, PartSet, Quota, RenameObject,
+    Renamed, RepairRow, Sequence, StoredVersion, Timestamp, Upload, UploadId, UploadPage,
+    UploadQuery, User, UserName, VersionId, VersionPage, VersionQuery, WriteCondition,
 };
 
 /// The metadata in an embedded RocksDB. One process has the directory open at a time.
@@ -97,6 +97,18 @@ impl Metastore for RocksMetastore {
             .await
     }
 
+    async fn bucket_usage(&self, bucket: BucketId) -> MetaResult<Option<BucketUsage>> {
+        self.engine.bucket_usage(bucket).await
+    }
+
+    async fn count_bucket(&self, bucket: BucketId) -> MetaResult<BucketUsage> {
+        self.engine.count_bucket(bucket).await
+    }
+
+    async fn set_quota(&self, bucket: BucketId, quota: Quota) -> MetaResult<()> {
+        self.engine.set_quota(bucket, quota).await
+    }
+
     async fn object(&self, bucket: BucketId, key: &ObjectKey) -> MetaResult<ObjectVersion> {
         let found = self
             .engine
@@ -164,6 +176,18 @@ impl Metastore for RocksMetastore {
         seen: Sequence,
     ) -> MetaResult<()> {
         self.engine.amend_object(bucket, key, object, seen).await
+    }
+
+    async fn rename_object(&self, rename: RenameObject) -> MetaResult<Renamed> {
+        self.engine.rename_object(rename).await
+    }
+
+    async fn append_object(&self, append: AppendObject) -> MetaResult<()> {
+        self.engine.append_object(append).await
+    }
+
+    async fn was_renamed(&self, bucket: BucketId, token: &ClientToken) -> MetaResult<bool> {
+        self.engine.was_renamed(bucket, token).await
     }
 
     async fn list_versions(&self, query: VersionQuery) -> MetaResult<VersionPage> {

@@ -14,6 +14,9 @@
 //! | `committer` | the thread that writes: merges commits that meet into one sync |
 //! | `buckets`, `objects`, `multipart`, `parts`, `listing`, `cluster`, `gc` | the operations |
 //! | `versions`, `version_listing` | versions that are not current |
+//! | `ledger`, `usage` | what buckets hold and may hold: kept with each commit, asked and counted |
+//! | `appends` | bytes behind an object's last |
+//! | `renames` | a row under another key, and the tokens by which clients ask for it |
 //! | `users` | who may sign requests |
 //! | `upkeep` | what jobs do: every method of [`Upkeep`](crate::Upkeep) |
 //! | `lifecycle` | what rules and expiries ask for |
@@ -22,6 +25,7 @@
 //! | `backup`, `log_piece`, `restore` | checkpoints and log for elsewhere, and the store that they make |
 //! | `chunks` | the rows that name chunks, beside whatever row holds them |
 
+mod appends;
 mod backup;
 mod batch;
 mod bucket_cache;
@@ -35,6 +39,7 @@ mod gc;
 mod identity;
 mod keys;
 mod leases;
+mod ledger;
 mod lifecycle;
 mod listing;
 mod locks;
@@ -47,12 +52,14 @@ mod options;
 mod parts;
 mod placement;
 mod read;
+mod renames;
 mod repairs;
 mod restore;
 mod rows;
 mod strays;
 mod tables;
 mod upkeep;
+mod usage;
 mod users;
 mod version_listing;
 mod versions;

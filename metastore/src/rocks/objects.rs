@@ -133,6 +133,7 @@ impl Batch {
     ) {
         let row_key = keys::object(bucket, key.as_str().as_bytes());
         self.put(CURRENT, row_key, object);
+        self.count_in(bucket, object);
         self.carry_out(bucket, key, displacement, Some(object), object.modified_at);
     }
 

@@ -11,6 +11,9 @@ use super::tables::{CHUNKS, NODE_CHUNKS, PARTS};
 use crate::placement::OwnerRow;
 use crate::{ChunkOwner, GcItem, MetaError, MetaResult, NodeChunk, Placement, ReplicaChange};
 
+/// Looks for a chunk's place while it goes from row to row.
+const PLACEMENT_LOOKS_MAX: usize = 8;
+
 impl Engine {
     pub(super) async fn change_replicas(
         &self,
@@ -25,6 +28,7 @@ impl Engine {
         let fence = fence.clone();
         let batch = self.look(move |reader| {
             reader.expect_fence(&fence)?;
+            reader.expect_owner(change.chunk, &owner)?;
             reader.replica_change(&owner, &change)
         });
         self.commit(batch.await?, held).await
@@ -43,8 +47,19 @@ impl Engine {
 }
 
 impl Reader<'_> {
-    /// The commit of a change of replicas. The owner was looked up before the locks were held; its
-    /// row tells whether it still names the chunk.
+    /// Makes sure that a chunk's owner is still the one that was locked: a rename gives it another.
+    ///
+    /// # Errors
+    /// `Conflict`; `NoSuchChunk`.
+    pub(super) fn expect_owner(&self, chunk: ChunkId, locked: &ChunkOwner) -> Looked<()> {
+        match self.get(CHUNKS, &keys::chunk(chunk))? {
+            Some(owner) if owner == *locked => Ok(()),
+            Some(_) => Err(MetaError::Conflict.into()),
+            None => Err(MetaError::NoSuchChunk(chunk).into()),
+        }
+    }
+
+    /// The commit of a change of replicas. The caller holds the owner's locks.
     fn replica_change(&self, owner: &ChunkOwner, change: &ReplicaChange) -> Looked<Batch> {
         let row = self.owner_row(owner)?;
         let mut row = row.ok_or(MetaError::NoSuchChunk(change.chunk))?;
@@ -82,12 +97,19 @@ impl Reader<'_> {
         })
     }
 
+    /// Reads without a lock. What is named by a row, but not by the one just looked at, was given to
+    /// another in between: then it is looked for again.
     fn placement(&self, chunk: ChunkId) -> Looked<Option<Placement>> {
-        let Some(owner) = self.get(CHUNKS, &keys::chunk(chunk))? else {
-            return Ok(None);
-        };
-        let row = self.owner_row(&owner)?;
-        Ok(row.and_then(|row| row.placement(owner, chunk)))
+        for _ in 0..PLACEMENT_LOOKS_MAX {
+            let Some(owner) = self.get(CHUNKS, &keys::chunk(chunk))? else {
+                return Ok(None);
+            };
+            let row = self.owner_row(&owner)?;
+            if let Some(placement) = row.and_then(|row| row.placement(owner, chunk)) {
+                return Ok(Some(placement));
+            }
+        }
+        Ok(None)
     }
 
     /// Writes an owner's row back to where it stands.

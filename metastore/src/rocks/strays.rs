@@ -5,7 +5,7 @@ use chunkproto::{ChunkId, ChunkInfo, Fence, NodeId};
 use super::batch::Batch;
 use super::engine::Engine;
 use super::keys;
-use super::read::{Looked, Reader, Store};
+use super::read::{Looked, Reader, Store, Unseen};
 use super::tables::{CHUNKS, NODE_CHUNKS, STRAYS};
 use crate::{GcItem, MetaError, MetaResult, Stray, StrayFate, Timestamp};
 
@@ -35,12 +35,16 @@ impl Engine {
     ) -> MetaResult<()> {
         let mut held = vec![self.locks.lease_stays(&fence.job).await];
         // Where a row names the chunk elsewhere, a job may be about to name it here too.
-        if let Some(owner) = self.get(CHUNKS, keys::chunk(chunk)).await? {
-            held.extend(self.owner_stays(&owner).await);
+        let owner = self.get(CHUNKS, keys::chunk(chunk)).await?;
+        if let Some(owner) = &owner {
+            held.extend(self.owner_stays(owner).await);
         }
         let fence = fence.clone();
         let batch = self.look(move |reader| {
             reader.expect_fence(&fence)?;
+            if let Some(owner) = &owner {
+                reader.expect_owner(chunk, owner).map_err(conflict)?;
+            }
             reader.quarantining(node, chunk, now)
         });
         self.commit(batch.await?, held).await
@@ -60,6 +64,14 @@ impl Engine {
             reader.ending(node, chunk, fate)
         });
         self.commit(batch.await?, held).await
+    }
+}
+
+/// A stray that is not what it was when its locks were taken is looked at again later.
+fn conflict(unseen: Unseen) -> Unseen {
+    match unseen {
+        Unseen::Failed(MetaError::NoSuchChunk(_)) => MetaError::Conflict.into(),
+        other => other,
     }
 }
 

@@ -5,11 +5,12 @@ use std::marker::PhantomData;
 
 use super::rows::defaults;
 use crate::lease::LeaseRow;
+use crate::rename::RenameRow;
 use crate::versions::Noncurrent;
 use crate::{
-    Bucket, BucketName, BucketSettings, ChunkOwner, GcItem, InlineBody, JobControl, NodePhase,
-    NodeRow, ObjectAttributes, ObjectVersion, Part, PartSet, RepairRow, Stray, Upload, User,
-    VersionOrder,
+    Bucket, BucketName, BucketSettings, BucketUsage, ChunkOwner, GcItem, InlineBody, JobControl,
+    NodePhase, NodeRow, ObjectAttributes, ObjectVersion, Part, PartSet, RepairRow, Stray, Upload,
+    User, VersionOrder,
 };
 
 /// A table whose rows are of type `R`.
@@ -75,6 +76,12 @@ pub(super) const BODIES: Table<InlineBody> = Table::named("bodies");
 pub(super) const NONCURRENT: Table<Noncurrent> = Table::named("noncurrent");
 /// Bucket id ‖ key → place of the `null` version, while it is not current.
 pub(super) const NULL_VERSIONS: Table<VersionOrder> = Table::named("null_versions");
+/// Bucket id → what the bucket holds and may hold. Written by the ledger alone.
+pub(super) const USAGE: Table<BucketUsage> = Table::named("usage");
+/// Bucket id ‖ client's token → the rename that was carried out under it.
+pub(super) const RENAMES: Table<RenameRow> = Table::named("renames");
+/// Time of a rename ‖ bucket id ‖ client's token → nothing. Says which may be forgotten.
+pub(super) const RENAME_TIMES: Table<()> = Table::named("rename_times");
 /// Canonical id → user.
 pub(super) const USERS: Table<User> = Table::named("users");
 /// Access key → canonical id.
@@ -102,7 +109,7 @@ pub(super) enum Access {
 }
 
 /// Every table with how it is read.
-pub(super) const ALL: [(&str, Access); 22] = [
+pub(super) const ALL: [(&str, Access); 25] = [
     (BUCKETS.name, Access::Range),
     (BUCKET_IDS.name, Access::Point),
     (CURRENT.name, Access::Point),
@@ -120,6 +127,9 @@ pub(super) const ALL: [(&str, Access); 22] = [
     (NODE_PHASES.name, Access::Range),
     (NONCURRENT.name, Access::Point),
     (NULL_VERSIONS.name, Access::Point),
+    (USAGE.name, Access::Point),
+    (RENAMES.name, Access::Point),
+    (RENAME_TIMES.name, Access::Range),
     (USERS.name, Access::Point),
     (ACCESS_KEYS.name, Access::Point),
     (USER_EMAILS.name, Access::Point),

@@ -261,6 +261,7 @@ impl Reader<'_> {
             Some(Found::Current(object)) => {
                 condition.check(key, Some(&object))?;
                 batch.delete(CURRENT, keys::object(bucket, key.as_str().as_bytes()));
+                batch.count_out(bucket, &object);
                 batch.collect(object.unlinked_by(None), now);
                 let next = self.newest_noncurrent(bucket, key, 1)?.pop();
                 batch.promote(bucket, key, next);
@@ -330,7 +331,10 @@ impl Batch {
         }
         match (displacement.current, displacement.entry.displaced) {
             (None, _) => {}
-            (Some(current), Displaced::Gone) => self.collect(current.unlinked_by(next), now),
+            (Some(current), Displaced::Gone) => {
+                self.count_out(bucket, &current);
+                self.collect(current.unlinked_by(next), now);
+            }
             (Some(current), Displaced::Kept) => {
                 self.put_noncurrent(bucket, key, StoredVersion::Object(current), now);
             }
@@ -364,6 +368,7 @@ impl Batch {
     ) {
         self.unlist_noncurrent(bucket, key, version);
         if let StoredVersion::Object(object) = version {
+            self.count_out(bucket, object);
             self.collect(object.unlinked_by(None), now);
         }
     }

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "all of this crate is tests")]
 
+mod appends;
 mod backups;
 mod buckets;
 mod chunks;
@@ -19,10 +20,12 @@ mod objects;
 mod parts;
 mod placement;
 mod races;
+mod renames;
 mod repairs;
 mod rocks_only;
 mod strays;
 mod uploads_listing;
+mod usage;
 mod users;
 mod versions;
 

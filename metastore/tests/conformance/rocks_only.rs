@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 
 use metastore::{
-    CommitObject, DeleteOutcome, MetaError, OpenError, RocksMetastore, RocksOptions, WriteCondition,
+    CommitObject, DeleteOutcome, MetaError, OpenError, Quota, RocksMetastore, RocksOptions,
+    WriteCondition,
 };
 
 use crate::fixtures::{
@@ -301,4 +302,80 @@ fn newest_log(path: &Path) -> std::path::PathBuf {
         .filter(|file| file.extension().is_some_and(|end| end == "log"))
         .max()
         .unwrap()
+}
+
+/// Takes away what an earlier version would not have written: what buckets hold.
+fn forget_usage(path: &Path) {
+    let database = path.join("db");
+    let options = rocksdb::Options::default();
+    let families = rocksdb::DB::list_cf(&options, &database).unwrap();
+    let db = rocksdb::DB::open_cf(&options, &database, families).unwrap();
+    let family = db.cf_handle("usage").unwrap();
+    let keys: Vec<_> = db
+        .iterator_cf(family, rocksdb::IteratorMode::Start)
+        .map(|row| row.unwrap().0)
+        .collect();
+    assert!(!keys.is_empty(), "there is something to forget");
+    for key in keys {
+        db.delete_cf(family, key).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_a_bucket_holds_and_may_hold_outlives_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = rocks(directory.path());
+    let id = bucket(&store, "photos").await;
+    put(&store, id, "cat").await;
+    let quota = Quota {
+        objects_max: Some(1),
+        ..Quota::default()
+    };
+    store.set_quota(id, quota).await.unwrap();
+    let before = store.bucket_usage(id).await.unwrap();
+    drop(store);
+    let store = rocks(directory.path());
+    assert_eq!(store.bucket_usage(id).await.unwrap(), before);
+    let second = store.commit_object(commit(id, "dog", object(&[]))).await;
+    assert!(
+        matches!(second, Err(MetaError::QuotaExceeded { .. })),
+        "{second:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bucket_of_an_earlier_version_is_counted_while_it_is_written_to() {
+    const OBJECTS: usize = 3000;
+    let directory = tempfile::tempdir().unwrap();
+    let store = rocks(directory.path());
+    let id = bucket(&store, "photos").await;
+    let size_bytes = put(&store, id, "0").await.size_bytes;
+    for at in 1..OBJECTS {
+        put(&store, id, &at.to_string()).await;
+    }
+    drop(store);
+    forget_usage(directory.path());
+    let store = rocks(directory.path());
+    assert_eq!(store.bucket_usage(id).await.unwrap(), None);
+
+    let writer = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move {
+            for at in 0..300 {
+                let gone = key(&at.to_string());
+                let now = metastore::Timestamp(40);
+                let deleted = store
+                    .delete_object(id, &gone, WriteCondition::Always, now)
+                    .await;
+                assert_eq!(deleted.unwrap(), DeleteOutcome::Deleted);
+                put(&store, id, &format!("new-{at}-a")).await;
+                put(&store, id, &format!("new-{at}-b")).await;
+            }
+        }
+    });
+    store.count_bucket(id).await.unwrap();
+    writer.await.unwrap();
+    let used = store.bucket_usage(id).await.unwrap().unwrap().used;
+    let objects = OBJECTS as u64 + 300;
+    assert_eq!((used.objects, used.bytes), (objects, objects * size_bytes));
 }

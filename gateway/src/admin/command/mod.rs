@@ -1,6 +1,7 @@
 //! `gateway admin`: asks a running gateway and shows what it says. `link` reaches it, `show` puts
 //! answers into words.
 
+mod bucket;
 mod link;
 mod master_key;
 mod show;
@@ -41,6 +42,7 @@ pub async fn run(command: AdminCommand) -> Result<(), AdminError> {
         AdminCommand::RebuildMetadata(config) => Ok(rebuild_metadata(config).await?),
         AdminCommand::MasterKey(command) => master_key::run(command).await,
         AdminCommand::SaveMetadata(save) => save_metadata(save).await,
+        AdminCommand::Bucket(command) => bucket::run(command).await,
         AdminCommand::User(command) => user::run(command).await,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::admin::bucket_orders::ShownBucket;
 use crate::admin::data::AwaitedReport;
 use crate::admin::findings::{Level, bytes, span};
 use crate::admin::node_orders::NodeHolds;
@@ -206,6 +207,38 @@ fn rate(job: &JobReport) -> String {
         0 => "-".into(),
         _ => format!("{}/s", bytes(whole)),
     }
+}
+
+/// The buckets, one in a line.
+pub fn buckets(buckets: &[ShownBucket]) -> String {
+    let head = ["BUCKET", "OBJECTS", "OF", "DATA", "OF", "OWNER"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(buckets.iter().map(bucket_row));
+    let mut text = table(&rows);
+    if let Some(unknown) = buckets.iter().find(|bucket| bucket.holds.is_none()) {
+        let name = &unknown.name;
+        write(
+            &mut text,
+            format_args!("- was not counted yet: gateway admin bucket show {name}\n"),
+        );
+    }
+    text
+}
+
+fn bucket_row(bucket: &ShownBucket) -> Vec<String> {
+    let dash = || "-".to_owned();
+    let holds = bucket.holds;
+    let no_limit = || "no limit".to_owned();
+    vec![
+        bucket.name.clone(),
+        holds.map_or_else(dash, |holds| holds.objects.to_string()),
+        bucket
+            .objects_max
+            .map_or_else(no_limit, |most| most.to_string()),
+        holds.map_or_else(dash, |holds| bytes(holds.bytes)),
+        bucket.bytes_max.map_or_else(no_limit, bytes),
+        bucket.owner.clone(),
+    ]
 }
 
 /// How far a drain is.

@@ -82,6 +82,7 @@ pub fn need(operation: &str, versioned: bool) -> Option<Need> {
         "PutObject"
         | "PostObject"
         | "CopyObject"
+        | "RenameObject"
         | "CreateMultipartUpload"
         | "UploadPart"
         | "UploadPartCopy"

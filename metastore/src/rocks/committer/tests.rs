@@ -19,10 +19,10 @@ struct Gated {
 
 fn gated() -> Gated {
     let (begins, begun) = mpsc::unbounded_channel();
-    let (outcomes, next) = std_mpsc::channel();
+    let (outcomes, next) = std_mpsc::channel::<Result<(), String>>();
     let write = move |batches: &[Batch]| {
         begins.send(batches.len()).unwrap();
-        next.recv().unwrap()
+        next.recv().unwrap().map(|()| Refused::new())
     };
     let committer = Arc::new(Committer::start(write).unwrap());
     Gated {
@@ -159,7 +159,7 @@ async fn what_is_in_the_queue_is_written_before_the_committer_is_gone() {
     let (writes, written) = std_mpsc::channel();
     let write = move |batches: &[Batch]| {
         writes.send(batches.len()).unwrap();
-        Ok(())
+        Ok(Refused::new())
     };
     let committer = Arc::new(Committer::start(write).unwrap());
     for _ in 0..100 {
@@ -179,4 +179,21 @@ async fn a_thread_that_panicked_leaves_an_unknown_outcome_and_errors_ever_after(
     // Refused, or unknown for one that came into the queue while the thread unwound.
     let later = committer.commit(batch_of(1), Vec::new()).await;
     assert!(later.is_err());
+}
+
+#[tokio::test]
+async fn a_commit_that_is_refused_is_told_so_and_the_others_of_its_group_are_not() {
+    let write = |batches: &[Batch]| {
+        let is_long = |(at, batch): (usize, &Batch)| (batch.bytes() > 100).then_some(at);
+        let long = batches.iter().enumerate().filter_map(is_long);
+        Ok(long.map(|at| (at, MetaError::PreconditionFailed)).collect())
+    };
+    let committer = Arc::new(Committer::start(write).unwrap());
+    let commits = [1, 200, 1, 200].map(|bytes| {
+        let committer = Arc::clone(&committer);
+        tokio::spawn(async move { committer.commit(batch_of(bytes), Vec::new()).await.is_ok() })
+    });
+    for (commit, written) in commits.into_iter().zip([true, false, true, false]) {
+        assert_eq!(commit.await.unwrap(), written);
+    }
 }
