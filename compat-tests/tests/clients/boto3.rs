@@ -43,3 +43,13 @@ async fn uploads_in_parts_and_copies() {
 async fn presigned_urls() {
     run("presigned.py").await;
 }
+
+#[tokio::test]
+async fn forms() {
+    run("forms.py").await;
+}
+
+#[tokio::test]
+async fn clients_without_credentials() {
+    run("anonymous.py").await;
+}

@@ -13,7 +13,7 @@ use s3s::{S3Error, S3ErrorCode, s3_error};
 use tracing::{error, warn};
 
 use crate::chunks::{ReadError, WriteError};
-use crate::http::RequestBodyError;
+use crate::http::{RequestBodyError, UnsignedChunksError};
 use crate::sealing::OpenError;
 
 /// A name that breaks S3's rules.
@@ -120,6 +120,9 @@ fn from_body(error: &(dyn Error + 'static)) -> S3Error {
     if let Some(s3) = error.downcast_ref::<S3Error>() {
         let message = s3.message().unwrap_or_default().to_owned();
         return S3Error::with_message(s3.code().clone(), message);
+    }
+    if let Some(UnsignedChunksError::Body(cause)) = error.downcast_ref() {
+        return from_body(cause.as_ref());
     }
     let code = match (
         error.downcast_ref::<UploadStreamError>(),

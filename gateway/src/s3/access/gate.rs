@@ -22,6 +22,7 @@ use super::context::RequestContext;
 use super::decide::{Facts, ObjectFacts, decide};
 use super::policy::Policy;
 use crate::http::Peer;
+use crate::s3::form_head::FormFields;
 use crate::s3::parsed::Parsed;
 use crate::s3::{errors, form};
 
@@ -262,7 +263,8 @@ impl S3Access for Gate {
         let bucket = self.bucket(&request.input.bucket, &request.headers).await?;
         let key = ObjectKey::parse(request.input.key.as_str()).map_err(errors::from_name)?;
         // From here on, the form is the PUT that it stands for.
-        request.headers = form::headers_of(&request.input)?;
+        let carried = request.extensions.get::<FormFields>().cloned();
+        request.headers = form::headers_of(&request.input, &carried.unwrap_or_default())?;
         let asked = Asked {
             headers: &request.headers,
             uri: &request.uri,
