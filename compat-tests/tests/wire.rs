@@ -42,7 +42,8 @@ async fn send_without_length(at: &Endpoint, method: Method, path: &str) -> Strin
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     assert!(!head.contains("content-length"));
-    let mut stream = TcpStream::connect(at.authority()).await.unwrap();
+    let stream = TcpStream::connect(at.authority()).await;
+    let mut stream = stream.expect("the server accepts connections");
     let sent = stream.write_all(format!("{head}\r\n").as_bytes()).await;
     sent.expect("the server reads what is sent");
     let mut said = String::new();

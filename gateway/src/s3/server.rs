@@ -14,17 +14,15 @@ use tracing::{debug, error};
 
 use super::cors::CrossOrigin;
 use super::digested_body::{DigestedBody, RawBodyTally};
+use super::document_limit::DOCUMENT_MAX_BYTES;
 use super::malformed_range::MalformedRange;
 use super::service::S3Gateway;
 use super::undeclared_length::UndeclaredLength;
 use super::virtual_host::VirtualHosts;
-use super::{chunked_upload, form_answer, form_head};
+use super::{bucket_path, chunked_upload, document_limit, form_answer, form_head};
 use crate::http::{
     DrainingBody, Envelope, Refusal, Refused, RequestId, check_dates, refuse_unknown_subresource,
 };
-
-/// Longest XML document that is read: 10,000 parts with checksums take about 3 MiB.
-const XML_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// Longest signed aws-chunked chunk: it is held whole until its signature is checked. SDKs send
 /// 64 KiB to 1 MiB.
@@ -117,10 +115,13 @@ impl S3Server {
         }
         let cross_origin = CrossOrigin::of(request.method(), request.headers());
         let is_form = form_answer::is_form(request.method(), request.headers());
+        let names_object = names_object(&self.hosts, request.uri(), request.headers());
+        let request = document_limit::limit(request, names_object, is_form)?;
         let mut request = chunked_upload::take_apart(self.undeclared.declare(request).await?)?;
         if is_form {
             request = form_head::read_head(request).await?;
         }
+        let request = bucket_path::end_with_slash(request);
         let mut response = self.service.call(request).await.map_err(|failure| {
             let id = envelope.request_id.as_str();
             error!(id, ?failure, "a request failed");
@@ -168,7 +169,7 @@ impl S3Server {
 
 fn config() -> S3Config {
     let mut config = S3Config::default();
-    config.xml_max_body_size = XML_MAX_BYTES;
+    config.xml_max_body_size = DOCUMENT_MAX_BYTES;
     // The operations check sizes against the operator's setting before they read a body.
     config.put_object_max_size = None;
     config.aws_chunked_stream_max_chunk_size = SIGNED_CHUNK_MAX_BYTES;

@@ -1,10 +1,11 @@
-//! Bodies of a PUT whose length the client does not declare (chunked transfer encoding without
+//! Bodies of a PUT whose length the client does not declare (chunked transfer encoding, or HTTP/2, without
 //! `x-amz-decoded-content-length`). A body's split needs its length, so short ones are read first,
 //! a bounded number at a time; longer ones are refused.
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, Version, header};
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, Limited};
 use s3s::Body;
 use tokio::sync::Semaphore;
@@ -51,8 +52,13 @@ impl UndeclaredLength {
 
 fn lacks_length(request: &Request<Body>) -> bool {
     let headers = request.headers();
+    // HTTP/2 has no transfer encoding: its bodies just end.
+    let is_open = match request.version() {
+        Version::HTTP_2 => !request.body().is_end_stream(),
+        _ => headers.contains_key(header::TRANSFER_ENCODING),
+    };
     *request.method() == Method::PUT
-        && headers.contains_key(header::TRANSFER_ENCODING)
+        && is_open
         && !headers.contains_key(header::CONTENT_LENGTH)
         && !headers.contains_key("x-amz-decoded-content-length")
 }
