@@ -45,6 +45,8 @@ LONELY = "test_list_buckets_paginated"
 REGIONAL, REGION = "test_bucket_get_location", "eu-west-1"
 TEST_MAX_S = 300
 
+# The account of the suite's tenant.
+TENANT = "testx"
 USERS = {
     "s3 main": ("testid", "M. Tester", "tester@example.com"),
     "s3 alt": ("56789abcdef0123456789abcdef0123456789abcdef0123456789abcdef01234", "john.doe",
@@ -68,7 +70,8 @@ def write_users(path):
     lines = []
     for section, (user_id, name, email) in USERS.items():
         access, secret = keys(section)
-        fields = {"id": user_id, "display_name": name, "email": email, "access_key": access,
+        account = f"{TENANT}$" if section == "s3 tenant" else ""
+        fields = {"id": account + user_id, "display_name": name, "email": email, "access_key": access,
                   "secret_key": secret}
         lines.append("[[user]]")
         lines.extend(f'{field} = "{value}"' for field, value in fields.items())
@@ -103,7 +106,7 @@ def write_configuration(path, port, https):
     config["s3 main"]["api_name"] = REGION
     config["s3 main"]["lc_debug_interval"] = str(DAY_SECONDS)
     config["s3 main"]["storage_classes"] = "STANDARD_IA, ONEZONE_IA"
-    config["s3 tenant"]["tenant"] = "testx"
+    config["s3 tenant"]["tenant"] = TENANT
     with path.open("w") as file:
         config.write(file)
 

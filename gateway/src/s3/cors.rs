@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use metastore::{BucketDocument, BucketName};
 use s3s::dto::{CORSConfiguration, CORSRule};
 
+use super::access::BucketAddress;
 use super::bucket_settings::document_of;
 use super::service::S3Gateway;
 use crate::http::Refused;
@@ -70,8 +71,12 @@ impl S3Gateway {
         bucket: Option<&str>,
         named: &CrossOrigin,
     ) -> Option<HeaderMap> {
-        let name = BucketName::parse(bucket?).ok()?;
+        let address = BucketAddress::of(bucket?);
+        let name = BucketName::parse(address.name).ok()?;
         let bucket = self.metastore.bucket(&name).await.ok()?;
+        if !address.is_of(&bucket.owner) {
+            return None;
+        }
         let cors: CORSConfiguration = document_of(&bucket, BucketDocument::Cors).ok()??;
         let rule = cors.cors_rules.iter().find(|rule| allows(rule, named))?;
         Some(answer(rule, named))

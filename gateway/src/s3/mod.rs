@@ -48,6 +48,7 @@ mod versions;
 mod virtual_host;
 mod xml_text;
 
+use access::BucketAddress;
 pub use access::{Directory, ROOT_CANONICAL_ID, RootKeys};
 pub use lifecycle::rules_of;
 pub use server::S3Server;
@@ -101,14 +102,28 @@ use s3s::dto::{
 use s3s::{S3, S3Request, S3Response, S3Result};
 
 macro_rules! operations {
-    ($($operation:ident: $input:ident => $output:ident),+ $(,)?) => {
+    (
+        as_they_come { $($plain:ident: $plain_input:ident => $plain_output:ident),+ $(,)? }
+        on_a_bucket { $($operation:ident: $input:ident => $output:ident),+ $(,)? }
+    ) => {
         #[async_trait::async_trait]
         impl S3 for S3Gateway {
             $(
+                async fn $plain(
+                    &self,
+                    request: S3Request<$plain_input>,
+                ) -> S3Result<S3Response<$plain_output>> {
+                    self.$plain(request).await
+                }
+            )+
+            $(
                 async fn $operation(
                     &self,
-                    request: S3Request<$input>,
+                    mut request: S3Request<$input>,
                 ) -> S3Result<S3Response<$output>> {
+                    // The gate compared an account before the name with the bucket's owner.
+                    let name = BucketAddress::of(&request.input.bucket).name;
+                    request.input.bucket = name.to_owned();
                     self.$operation(request).await
                 }
             )+
@@ -118,8 +133,11 @@ macro_rules! operations {
 
 // The inherent method of the same name does the work; it stands in the file of its family.
 operations! {
-    list_buckets: ListBucketsInput => ListBucketsOutput,
-    create_bucket: CreateBucketInput => CreateBucketOutput,
+    as_they_come {
+        list_buckets: ListBucketsInput => ListBucketsOutput,
+        create_bucket: CreateBucketInput => CreateBucketOutput,
+    }
+    on_a_bucket {
     head_bucket: HeadBucketInput => HeadBucketOutput,
     delete_bucket: DeleteBucketInput => DeleteBucketOutput,
     get_bucket_location: GetBucketLocationInput => GetBucketLocationOutput,
@@ -187,4 +205,5 @@ operations! {
     put_bucket_request_payment: PutBucketRequestPaymentInput => PutBucketRequestPaymentOutput,
     get_object_torrent: GetObjectTorrentInput => GetObjectTorrentOutput,
     get_object_attributes: GetObjectAttributesInput => GetObjectAttributesOutput,
+    }
 }

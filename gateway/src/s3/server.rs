@@ -12,6 +12,7 @@ use s3s::{Body, HttpResponse};
 use time::OffsetDateTime;
 use tracing::{debug, error};
 
+use super::access::BucketAddresses;
 use super::cors::CrossOrigin;
 use super::digested_body::{DigestedBody, RawBodyTally};
 use super::document_limit::DOCUMENT_MAX_BYTES;
@@ -54,12 +55,14 @@ impl S3Server {
         let mut inner = S3ServiceBuilder::new(gateway.clone());
         inner.set_config(config.clone());
         inner.set_host(hosts.clone());
+        inner.set_validation(BucketAddresses);
         inner.set_auth(directory.clone());
         inner.set_access(gate.clone());
 
         let mut builder = S3ServiceBuilder::new(gateway.clone());
         builder.set_config(config);
         builder.set_host(hosts.clone());
+        builder.set_validation(BucketAddresses);
         builder.set_auth(directory);
         builder.set_access(gate);
         builder.set_route(MalformedRange::new(inner.build()));
