@@ -122,6 +122,17 @@ class Copies(BucketCase):
                      CopySourceIfNoneMatch=etag)
         self.refused(404, "NoSuchKey", self.copy, source="missing", target="to")
 
+    def test_copies_keep_the_target_s_condition(self):
+        etag = self.put("from", b"x")["ETag"]
+        self.copy("from", "to", IfNoneMatch="*")
+        self.refused(412, "PreconditionFailed", self.copy, source="from", target="to",
+                     IfNoneMatch="*")
+        self.refused(412, "PreconditionFailed", self.copy, source="from", target="to",
+                     IfMatch='"other"')
+        self.refused(404, "NoSuchKey", self.copy, source="from", target="new", IfMatch=etag)
+        self.copy("from", "to", IfMatch=etag)
+        self.assertFalse(self.exists("new"))
+
     def test_parts_are_copied_from_ranges(self):
         body = pattern(12 * MIB)
         self.put("from", body)

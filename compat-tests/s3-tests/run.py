@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Runs the core selection of ceph/s3-tests against a fresh standalone server and compares the result
-with the lists beside this file.
+"""Runs a selection of ceph/s3-tests against a fresh standalone server and compares the result with the
+lists beside this file.
 
-expected-passes.txt   one test per line; a missing pass fails the run
-known-failures.txt    `test: reason`, one per line; a test in neither list, or one that passes
-                      unexpectedly, fails the run too, so that both lists stay exact
-known-failures-https.txt   what fails over https in addition
+core      what AWS and RGW both pass, by the suite's own markers
+stretch   what RGW passes and AWS does not (`--stretch`)
 
-Nothing of the suite is copied here: name a checkout of it. `--update` rewrites the list of passes, and
-takes what passes out of the list of failures.
+expected-passes-SELECTION.txt   one test per line; a missing pass fails the run
+known-failures-SELECTION.txt    `test: reason`, one per line; a test in neither list, or one that
+                                passes unexpectedly, fails the run too, so that both stay exact
+
+Both hold over http and over https. Nothing of the suite is copied here: name a checkout of it.
+`--update` rewrites the list of passes, and takes what passes out of the list of failures.
 """
 
 import argparse
@@ -27,17 +29,15 @@ import urllib.request
 import xml.etree.ElementTree
 
 HERE = pathlib.Path(__file__).resolve().parent
-PASSES = HERE / "expected-passes.txt"
-FAILURES = HERE / "known-failures.txt"
-FAILURES_OVER_TLS = HERE / "known-failures-https.txt"
 FILES = ["s3tests/functional/test_s3.py", "s3tests/functional/test_headers.py"]
-LEFT_OUT = ["fails_on_aws", "fails_on_rgw", "iam_account", "iam_user", "cloud_transition",
-            "cloud_restore", "bucket_logging", "bucket_logging_cleanup", "sns"]
-SELECTION = " and ".join(f"not {marker}" for marker in LEFT_OUT)
+LEFT_OUT = ["fails_on_rgw", "iam_account", "iam_user", "cloud_transition", "cloud_restore",
+            "bucket_logging", "bucket_logging_cleanup", "sns"]
+MARKERS = {"core": ["not fails_on_aws"], "stretch": ["fails_on_aws"]}
 READY_WITHIN_S = 30
 # Tests that watch lifecycle rules at work; others need days of 24 hours.
-SHORT_DAYS = ["test_delete_marker_expiration",
-              "test_lifecycle_plain_null_version_current_transition"]
+SHORT_DAYS = {"core": "test_delete_marker_expiration or "
+                      "test_lifecycle_plain_null_version_current_transition",
+              "stretch": "test_lifecycle"}
 DAY_SECONDS = 10
 # Wants its user to have no other bucket.
 LONELY = "test_list_buckets_paginated"
@@ -45,6 +45,8 @@ LONELY = "test_list_buckets_paginated"
 REGIONAL, REGION = "test_bucket_get_location", "eu-west-1"
 TEST_MAX_S = 300
 
+# The account of the suite's tenant.
+TENANT = "testx"
 USERS = {
     "s3 main": ("testid", "M. Tester", "tester@example.com"),
     "s3 alt": ("56789abcdef0123456789abcdef0123456789abcdef0123456789abcdef01234", "john.doe",
@@ -68,7 +70,8 @@ def write_users(path):
     lines = []
     for section, (user_id, name, email) in USERS.items():
         access, secret = keys(section)
-        fields = {"id": user_id, "display_name": name, "email": email, "access_key": access,
+        account = f"{TENANT}$" if section == "s3 tenant" else ""
+        fields = {"id": account + user_id, "display_name": name, "email": email, "access_key": access,
                   "secret_key": secret}
         lines.append("[[user]]")
         lines.extend(f'{field} = "{value}"' for field, value in fields.items())
@@ -103,7 +106,7 @@ def write_configuration(path, port, https):
     config["s3 main"]["api_name"] = REGION
     config["s3 main"]["lc_debug_interval"] = str(DAY_SECONDS)
     config["s3 main"]["storage_classes"] = "STANDARD_IA, ONEZONE_IA"
-    config["s3 tenant"]["tenant"] = "testx"
+    config["s3 tenant"]["tenant"] = TENANT
     with path.open("w") as file:
         config.write(file)
 
@@ -140,7 +143,8 @@ def run_suite(arguments, scratch, port, names):
     """Runs what of the selection has these names; returns the outcome of each test."""
     write_configuration(scratch / "s3tests.conf", port, arguments.https)
     report = scratch / "report.xml"
-    command = [arguments.python, "-m", "pytest", *FILES, "-m", SELECTION, "-q", "-n",
+    markers = MARKERS[arguments.selection] + [f"not {marker}" for marker in LEFT_OUT]
+    command = [arguments.python, "-m", "pytest", *FILES, "-m", " and ".join(markers), "-q", "-n",
                str(arguments.jobs), "--timeout", str(TEST_MAX_S), f"--junitxml={report}",
                "-p", "no:cacheprovider", "--tb=short"]
     if names:
@@ -155,13 +159,16 @@ def run_suite(arguments, scratch, port, names):
     return outcomes(report)
 
 
-def runs(only):
+def runs(selection, only):
     """Name, server settings and tests of each run."""
+    short_days = ["--lifecycle-day-seconds", str(DAY_SECONDS)]
     if only:
-        return [("only", [], only)]
-    short = " or ".join(SHORT_DAYS)
+        return [("only", short_days if selection == "stretch" else [], only)]
+    short = SHORT_DAYS[selection]
+    if selection == "stretch":
+        return [("most", [], f"not ({short})"), ("short-days", short_days, short)]
     return [("most", [], f"not ({short} or {LONELY} or {REGIONAL})"),
-            ("short-days", ["--lifecycle-day-seconds", str(DAY_SECONDS)], short),
+            ("short-days", short_days, short),
             ("lonely", [], LONELY),
             ("regional", ["--region", REGION], REGIONAL)]
 
@@ -198,24 +205,35 @@ def read_list(path):
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def compare(results, https):
+def lists(selection):
+    """The files that say what passes and what does not."""
+    return HERE / f"expected-passes-{selection}.txt", HERE / f"known-failures-{selection}.txt"
+
+
+def compare(results, selection):
     """Whether the results are exactly as the lists say; prints what is not."""
-    passes = set(read_list(PASSES))
-    failures = {line.split(":", 1)[0] for line in read_list(FAILURES)}
-    if https:
-        over_tls = {line.split(":", 1)[0] for line in read_list(FAILURES_OVER_TLS)}
-        passes, failures = passes - over_tls, failures | over_tls
+    passing, failing = lists(selection)
+    passes = set(read_list(passing))
+    failures = {line.split(":", 1)[0] for line in read_list(failing)}
     wrong = []
     for name, outcome in sorted(results.items()):
         if outcome == "passed" and name not in passes:
-            wrong.append(f"passes and is not in {PASSES.name}: {name}")
+            wrong.append(f"passes and is not in {passing.name}: {name}")
         elif outcome != "passed" and name in passes:
             wrong.append(f"LOST: {name}: {outcome}")
         elif outcome != "passed" and name not in failures:
-            wrong.append(f"fails and is not in {FAILURES.name}: {name}: {outcome}")
+            wrong.append(f"fails and is not in {failing.name}: {name}: {outcome}")
     wrong.extend(f"LOST: {name}: did not run" for name in sorted(passes - set(results)))
     print("\n".join(wrong))
     return not wrong
+
+
+def update(passed, selection):
+    """Makes the lists say that these pass."""
+    passing, failing = lists(selection)
+    passing.write_text("\n".join(passed) + "\n")
+    still = [line for line in read_list(failing) if line.split(":", 1)[0] not in passed]
+    failing.write_text("".join(f"{line}\n" for line in still))
 
 
 def main():
@@ -226,6 +244,8 @@ def main():
                         help="a Python with the suite's requirements, pytest-xdist, pytest-timeout")
     parser.add_argument("--jobs", default=4, type=int)
     parser.add_argument("--https", action="store_true", help="run over TLS")
+    parser.add_argument("--stretch", dest="selection", action="store_const", const="stretch",
+                        default="core", help="run what AWS fails and RGW passes")
     parser.add_argument("--only", help="tests to run, as pytest's -k; nothing is compared")
     parser.add_argument("--update", action="store_true", help="rewrite the list of passes")
     parser.add_argument("--keep", help="a directory for the logs, which is kept")
@@ -233,7 +253,7 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         scratch = pathlib.Path(arguments.keep or temporary)
         results = {}
-        for name, settings, names in runs(arguments.only):
+        for name, settings, names in runs(arguments.selection, arguments.only):
             results.update(run(arguments, scratch / name, settings, names))
     passed = sorted(name for name, outcome in results.items() if outcome == "passed")
     print(f"{len(passed)} of {len(results)} passed")
@@ -243,11 +263,8 @@ def main():
                 print(f"{name}: {outcome}")
         sys.exit(len(passed) != len(results))
     if arguments.update:
-        PASSES.write_text("\n".join(passed) + "\n")
-        failing = [line for line in FAILURES.read_text().splitlines()
-                   if line.split(":", 1)[0] not in passed]
-        FAILURES.write_text("".join(f"{line}\n" for line in failing))
-    sys.exit(not compare(results, arguments.https))
+        update(passed, arguments.selection)
+    sys.exit(not compare(results, arguments.selection))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ const COMMAND_DEADLINE: Duration = Duration::from_secs(180);
 pub struct ClientHome {
     home: TempDir,
     endpoint: Endpoint,
+    variables: Vec<(&'static str, String)>,
 }
 
 /// What a command left.
@@ -47,7 +48,15 @@ impl ClientHome {
         Self {
             home,
             endpoint: endpoint.clone(),
+            variables: Vec::new(),
         }
+    }
+
+    /// The same with one more variable in the environment of its programs.
+    #[must_use]
+    pub fn with_variable(mut self, name: &'static str, value: &str) -> Self {
+        self.variables.push((name, value.to_owned()));
+        self
     }
 
     /// A path below the home directory.
@@ -172,6 +181,7 @@ impl ClientHome {
             .env("AWS_ENDPOINT_URL", &self.endpoint.url)
             .env("AWS_MAX_ATTEMPTS", "1")
             .env("AWS_EC2_METADATA_DISABLED", "true")
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -27,7 +27,7 @@ pub use environment::{own_source, server_program};
 pub use gateway_process::GatewayProcess;
 pub use payload::Payload;
 pub use proxy::{Passage, Proxy};
-pub use sdk::{body_of_pieces, sdk};
+pub use sdk::{body_of_pieces, sdk, sdk_over_tls};
 pub use server_process::ServerProcess;
 pub use signed_request::{PayloadSigning, SignedRequest, send_unsigned};
 pub use standalone::Standalone;

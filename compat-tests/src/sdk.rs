@@ -2,8 +2,11 @@
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, SharedHttpClient};
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use http_body::{Frame, SizeHint};
@@ -14,6 +17,25 @@ use crate::endpoint::Endpoint;
 /// A client with the SDK's default settings, but path style and no retries: a failure is a finding.
 #[must_use]
 pub fn sdk(endpoint: &Endpoint) -> Client {
+    client(endpoint, Builder::new().build_http())
+}
+
+/// The same over TLS, by a certificate in PEM that it trusts, and so over HTTP/2.
+///
+/// # Panics
+/// When that is no certificate.
+#[must_use]
+pub fn sdk_over_tls(endpoint: &Endpoint, certificate: &[u8]) -> Client {
+    let trusted = TrustStore::empty().with_pem_certificate(certificate);
+    let context = TlsContext::builder().with_trust_store(trusted).build();
+    let http = Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .tls_context(context.expect("a certificate"))
+        .build_https();
+    client(endpoint, http)
+}
+
+fn client(endpoint: &Endpoint, http: SharedHttpClient) -> Client {
     let credentials = Credentials::new(
         &endpoint.access_key,
         &endpoint.secret_key,
@@ -28,7 +50,7 @@ pub fn sdk(endpoint: &Endpoint) -> Client {
         .credentials_provider(credentials)
         .force_path_style(true)
         .retry_config(RetryConfig::disabled())
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .http_client(http)
         .build();
     Client::from_conf(config)
 }

@@ -11,11 +11,12 @@ struct Shared {
 }
 
 async fn shared(statements: &[(&str, &str)]) -> Shared {
-    let dir = tempfile::TempDir::new().unwrap();
+    let dir = tempfile::TempDir::new().expect("a directory");
     let users = dir.path().join("users.toml");
     let entry = "[[user]]\nid = \"bob\"\ndisplay_name = \"Bob\"\naccess_key = \"AKBOB\"\nsecret_key = \"secret-of-bob\"\n";
-    std::fs::write(&users, entry).unwrap();
-    let server = Standalone::start_with(&["--users-file", users.to_str().unwrap()]).await;
+    std::fs::write(&users, entry).expect("the directory can be written");
+    let server =
+        Standalone::start_with(&["--users-file", users.to_str().expect("an ASCII path")]).await;
     let statements: Vec<_> = statements
         .iter()
         .map(|(action, keys)| {

@@ -119,6 +119,71 @@ async fn no_secret_key_lies_open_in_the_metadata() {
     assert!(!holds(&server.data(), secret.as_bytes()));
 }
 
+#[tokio::test]
+async fn an_account_before_a_bucket_s_name_confirms_whose_it_is() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let file = dir.path().join("users.toml");
+    let entry = |id: &str, key: &str| {
+        format!(
+            "[[user]]\nid = '{id}'\ndisplay_name = '{key}'\naccess_key = '{key}'\nsecret_key = 'secret-of-{key}'\n"
+        )
+    };
+    let users = entry("acme$alice", "AKALICE") + &entry("bob", "AKBOB");
+    fs::write(&file, users).unwrap();
+    let server = Standalone::start_with(&["--users-file", file.to_str().unwrap()]).await;
+    let signed_by = |key: &str| Endpoint {
+        access_key: key.to_owned(),
+        secret_key: format!("secret-of-{key}"),
+        ..server.endpoint().clone()
+    };
+    let (alice, bob) = (signed_by("AKALICE"), signed_by("AKBOB"));
+    let send = async |at: &Endpoint, method: Method, path: &str, body: &str| {
+        let request = SignedRequest::new(at, method, path).body(body.to_owned());
+        request.send().await
+    };
+    for (at, bucket) in [(&alice, "photos"), (&bob, "notes")] {
+        let made = send(at, Method::PUT, &format!("/{bucket}"), "").await;
+        assert_eq!(made.status, 200, "{}", made.text());
+        let put = send(at, Method::PUT, &format!("/{bucket}/k"), bucket).await;
+        assert_eq!(put.status, 200, "{}", put.text());
+    }
+    for (at, address) in [(&alice, "acme:photos"), (&bob, ":notes")] {
+        let read = send(at, Method::GET, &format!("/{address}/k"), "").await;
+        assert!(address.ends_with(read.text()), "{}", read.text());
+        let listed = send(at, Method::GET, &format!("/{address}"), "").await;
+        assert_eq!(listed.tag("KeyCount").or(listed.tag("Key")), Some("k"));
+        assert!(address.ends_with(listed.tag("Name").unwrap()));
+    }
+    for (at, address) in [
+        (&alice, ":photos"),
+        (&alice, "other:photos"),
+        (&bob, "acme:notes"),
+    ] {
+        for (method, key) in [
+            (Method::GET, "/k"),
+            (Method::PUT, "/k"),
+            (Method::DELETE, "/k"),
+        ] {
+            let answer = send(at, method, &format!("/{address}{key}"), "").await;
+            answer.assert_error(404, "NoSuchBucket");
+        }
+        let removed = send(at, Method::DELETE, &format!("/{address}"), "").await;
+        removed.assert_error(404, "NoSuchBucket");
+    }
+    let made = send(&alice, Method::PUT, "/acme:other", "").await;
+    made.assert_error(400, "InvalidBucketName");
+    let barred = send(&bob, Method::GET, "/acme:photos/k", "").await;
+    barred.assert_error(403, "AccessDenied");
+    let policy = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject",
+        "Principal": {"AWS": "arn:aws:iam::acme:root"}, "Resource": "arn:aws:s3:::notes/*"}]}"#;
+    let set = send(&bob, Method::PUT, "/:notes?policy", policy).await;
+    assert!(set.status.is_success(), "{}", set.text());
+    assert_eq!(
+        send(&alice, Method::GET, "/notes/k", "").await.text(),
+        "notes"
+    );
+}
+
 /// Whether any file below `dir` holds these bytes.
 fn holds(dir: &Path, wanted: &[u8]) -> bool {
     fs::read_dir(dir).expect("a directory").any(|entry| {

@@ -1,6 +1,8 @@
 //! Bad input gets S3's own error and changes nothing.
 
 mod bodies;
+mod documents;
+mod heads;
 mod kit;
 mod names;
 mod requests;

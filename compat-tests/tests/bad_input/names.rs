@@ -70,6 +70,42 @@ async fn a_key_has_at_most_1024_bytes_of_utf_8() {
 }
 
 #[tokio::test]
+async fn the_limit_of_a_key_counts_its_bytes_and_holds_for_every_way_in() {
+    let server = server().await;
+    let at = server.endpoint();
+    // "ü" is two bytes.
+    let (longest, over) = ("%C3%BC".repeat(512), "%C3%BC".repeat(513));
+    let copy = |key: &str| {
+        let copy = put(at, &format!("/bucket/{key}"));
+        copy.header("x-amz-copy-source", "/bucket/kept")
+    };
+    let upload = |key: &str| post(at, &format!("/bucket/{key}?uploads"));
+    let upload_part = |key: &str| put(at, &format!("/bucket/{key}?partNumber=1&uploadId=x"));
+    for request in [
+        put(at, &format!("/bucket/{over}")).body("x"),
+        copy(&over),
+        upload(&over),
+        upload_part(&over),
+        get(at, &format!("/bucket/{over}")),
+        delete(at, &format!("/bucket/{over}")),
+    ] {
+        let answer = request.send().await;
+        assert_eq!(answer.status, 400, "{}", answer.text());
+        assert_eq!(
+            answer.tag("Code"),
+            Some("KeyTooLongError"),
+            "{}",
+            answer.text()
+        );
+    }
+    assert_nothing_changed(&server).await;
+    assert_eq!(copy(&longest).send().await.status, 200);
+    assert_eq!(upload(&longest).send().await.status, 200);
+    let longest = get(at, &format!("/bucket/{longest}"));
+    assert_eq!(longest.send().await.text(), "kept");
+}
+
+#[tokio::test]
 async fn control_characters_in_keys_never_break_an_answer() {
     let server = server().await;
     let endpoint = server.endpoint();

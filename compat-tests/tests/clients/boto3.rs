@@ -53,3 +53,13 @@ async fn renames() {
 async fn presigned_urls() {
     run("presigned.py").await;
 }
+
+#[tokio::test]
+async fn forms() {
+    run("forms.py").await;
+}
+
+#[tokio::test]
+async fn clients_without_credentials() {
+    run("anonymous.py").await;
+}

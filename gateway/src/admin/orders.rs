@@ -9,9 +9,9 @@ use metastore::{JobControl, MetaResult, Metastore};
 use serde::{Deserialize, Serialize};
 
 use super::answers::{Answer, body, json, not_found, refuse, unavailable};
+use super::bucket_orders::BucketDesk;
 use super::master_key_orders::MasterKeyDesk;
 use super::metadata_orders::MetadataDesk;
-use super::bucket_orders::BucketDesk;
 use super::node_orders::{NodeDesk, NodeOrder, OrderError};
 use super::user_orders::UserDesk;
 use crate::jobs::JobBoard;

@@ -27,6 +27,29 @@ impl RequestId {
     }
 }
 
+/// Why a request is answered before it reaches an operation.
+#[derive(Debug, Clone)]
+pub struct Refused {
+    /// Status of the answer.
+    pub status: StatusCode,
+    /// Code of the error.
+    pub code: &'static str,
+    /// Its words for the client.
+    pub message: String,
+}
+
+impl Refused {
+    /// A refusal with these.
+    #[must_use]
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+        }
+    }
+}
+
 /// What is put around the answer to one request.
 #[derive(Debug, Clone)]
 pub struct Envelope {
@@ -66,13 +89,18 @@ impl Envelope {
 
     /// A whole error answer, for requests that never reach the S3 layer.
     #[must_use]
-    pub fn error(&self, status: StatusCode, code: &str, message: &str) -> Response<Bytes> {
+    pub fn error(&self, refused: &Refused) -> Response<Bytes> {
+        let Refused {
+            status,
+            code,
+            message,
+        } = refused;
         let open = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{}</Message>{END_OF_ERROR}",
-            escape(message)
+            escape(message.as_str())
         );
         let mut response = Response::new(self.complete_error_body(open.into()));
-        *response.status_mut() = status;
+        *response.status_mut() = *status;
         let xml = HeaderValue::from_static("application/xml");
         response
             .headers_mut()

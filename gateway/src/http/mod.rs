@@ -8,11 +8,13 @@ mod listener;
 mod peer;
 mod signature_dates;
 mod tls;
+mod unsigned_chunks;
 
 pub use drain::{DrainingBody, RequestBodyError};
-pub use envelope::{Envelope, RequestId};
+pub use envelope::{Envelope, Refused, RequestId};
 pub use guard::{Refusal, refuse_unknown_subresource};
 pub use listener::{ListenerLimits, serve_connections};
 pub use peer::Peer;
 pub use signature_dates::{DateRefusal, check_dates};
 pub use tls::{Certificate, TlsError};
+pub use unsigned_chunks::{UnsignedChunks, UnsignedChunksError, UnsignedTrailer};

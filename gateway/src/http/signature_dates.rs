@@ -1,6 +1,6 @@
-//! What a request says of its own time, checked before its signature: the date of Signature
-//! Version 2, and the validity of a presigned URL. Both are refused with 403, as S3 does, whatever
-//! else is wrong.
+//! What a request says of its own time, checked before its signature: the date of a signed header or
+//! URL, and the validity of a presigned URL. Bad ones are refused with 403, as S3 does, whatever else is
+//! wrong. Forms are not looked at: their policies say how long they are good.
 
 use http::HeaderMap;
 use time::format_description::well_known::Rfc2822;
@@ -53,20 +53,27 @@ pub fn check_dates(
     query: Option<&str>,
     now: OffsetDateTime,
 ) -> Result<(), DateRefusal> {
-    check_validity(query.unwrap_or_default())?;
+    let query = query.unwrap_or_default();
+    check_validity(query)?;
     let authorization = headers.get(http::header::AUTHORIZATION);
-    let is_version_2 = authorization.is_some_and(|value| value.as_bytes().starts_with(b"AWS "));
-    match is_version_2 {
-        true => check_date(headers, now),
-        false => Ok(()),
+    let authorization = authorization.map_or(&[][..], |value| value.as_bytes());
+    if authorization.starts_with(b"AWS ") {
+        return check_date(headers, now);
     }
+    // A date that is none is left for s3s to refuse.
+    if authorization.starts_with(b"AWS4-") {
+        let date = headers
+            .get("x-amz-date")
+            .and_then(|date| date.to_str().ok());
+        return check_skew(date.and_then(parse_basic), now);
+    }
+    // Its validity ends a presigned URL; it must not begin far ahead of now.
+    let signed_at = parameter(query, "X-Amz-Date=").and_then(parse_basic);
+    check_skew(signed_at.filter(|date| *date > now), now)
 }
 
 fn check_validity(query: &str) -> Result<(), DateRefusal> {
-    let validity = query
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("X-Amz-Expires="));
-    match validity.map(str::parse) {
+    match parameter(query, "X-Amz-Expires=").map(str::parse) {
         None => Ok(()),
         Some(Ok(seconds)) if (1..=EXPIRES_MAX_S).contains(&seconds) => Ok(()),
         Some(_) => Err(DateRefusal::Validity),
@@ -82,20 +89,30 @@ fn check_date(headers: &HeaderMap, now: OffsetDateTime) -> Result<(), DateRefusa
         // S3 knows no date before 1970.
         .filter(|date| date.unix_timestamp() >= 0)
         .ok_or(DateRefusal::Invalid)?;
-    match (now - date).abs() > SKEW_MAX {
+    check_skew(Some(date), now)
+}
+
+fn check_skew(date: Option<OffsetDateTime>, now: OffsetDateTime) -> Result<(), DateRefusal> {
+    match date.is_some_and(|date| (now - date).abs() > SKEW_MAX) {
         true => Err(DateRefusal::Skewed),
         false => Ok(()),
     }
 }
 
+fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    query.split('&').find_map(|pair| pair.strip_prefix(name))
+}
+
 /// A date as mails or as Signature Version 4 write it.
 fn parse(date: &str) -> Option<OffsetDateTime> {
-    let basic = format_description!("[year][month][day]T[hour][minute][second]Z");
     let as_mail = OffsetDateTime::parse(&date.replace("GMT", "+0000"), &Rfc2822);
-    as_mail.ok().or_else(|| {
-        let basic = PrimitiveDateTime::parse(date, basic).ok()?;
-        Some(basic.assume_utc())
-    })
+    as_mail.ok().or_else(|| parse_basic(date))
+}
+
+/// A date as Signature Version 4 writes it.
+fn parse_basic(date: &str) -> Option<OffsetDateTime> {
+    let basic = format_description!("[year][month][day]T[hour][minute][second]Z");
+    Some(PrimitiveDateTime::parse(date, basic).ok()?.assume_utc())
 }
 
 #[cfg(test)]
@@ -145,9 +162,31 @@ mod tests {
         ] {
             assert_eq!(outcome(&[version_2, (name, date)], ""), expected, "{date}");
         }
-        let version_4 = ("authorization", "AWS4-HMAC-SHA256 Credential=AK");
-        assert_eq!(outcome(&[version_4], ""), Ok(()));
         assert_eq!(outcome(&[], ""), Ok(()));
+    }
+
+    #[test]
+    fn version_4_needs_a_date_close_to_now_and_a_url_one_that_is_not_ahead() {
+        let version_4 = ("authorization", "AWS4-HMAC-SHA256 Credential=AK");
+        for (date, in_header, in_url) in [
+            ("20270115T081400Z", Ok(()), Ok(())),
+            ("20270115T074600Z", Ok(()), Ok(())),
+            (
+                "20270115T081600Z",
+                Err(DateRefusal::Skewed),
+                Err(DateRefusal::Skewed),
+            ),
+            ("20270115T074400Z", Err(DateRefusal::Skewed), Ok(())),
+            ("none", Ok(()), Ok(())),
+        ] {
+            let headers = [version_4, ("x-amz-date", date)];
+            assert_eq!(outcome(&headers, ""), in_header, "{date}");
+            assert_eq!(
+                outcome(&[], &format!("X-Amz-Date={date}")),
+                in_url,
+                "{date}"
+            );
+        }
     }
 
     proptest! {

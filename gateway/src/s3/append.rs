@@ -19,7 +19,7 @@ use super::appended::{
     algorithm_of, checksum_behind, etag_behind, refuse_description, refuse_other_algorithm,
 };
 use super::bodies::unless_replaced;
-use super::body_check::BodyCheck;
+use super::body_check::{BodyCheck, Trailer};
 use super::checksums::{kind_name, set_checksum};
 use super::put::{declared_length, is_refusal};
 use super::service::S3Gateway;
@@ -111,6 +111,7 @@ impl S3Gateway {
         mut tail: Tail,
     ) -> S3Result<S3Response<PutObjectOutput>> {
         let check = BodyCheck::declared_in(&request.headers)?;
+        let trailer = Trailer::of(&request);
         let algorithm = algorithm_of(&tail.object);
         refuse_other_algorithm(algorithm, check.algorithm())?;
         let input = request.input;
@@ -131,7 +132,7 @@ impl S3Gateway {
             .write_behind(&tail, (tail.next, sequence), body_bytes, body)
             .await?;
         let hashes = tally.finish(written.crc64);
-        let checked = match check.verify(hashes, request.trailing_headers.as_ref()) {
+        let checked = match check.verify(hashes, trailer.as_ref()) {
             Ok(checked) => checked,
             Err(mismatch) => {
                 self.discard(ObjectData::Chunks(written.layout)).await;

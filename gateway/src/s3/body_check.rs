@@ -10,10 +10,11 @@ use futures::StreamExt as _;
 use http::{HeaderMap, HeaderName};
 use metastore::{ChecksumAlgorithm, ObjectChecksum};
 use s3s::dto::StreamingBlob;
-use s3s::{S3Result, TrailingHeaders, s3_error};
+use s3s::{S3Request, S3Result, TrailingHeaders, s3_error};
 
 use super::checksums::{self, ALGORITHMS, BodyHasher, BodyHashes};
 use crate::chunks::BodyStream;
+use crate::http::UnsignedTrailer;
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 const TRAILER: HeaderName = HeaderName::from_static("x-amz-trailer");
@@ -47,6 +48,31 @@ pub struct CheckedBody {
     pub md5: [u8; 16],
     /// The checksum to keep: the declared algorithm's, else CRC64-NVME.
     pub checksum: ObjectChecksum,
+}
+
+/// The lines behind a body in chunks, which are there once the body was read to its end.
+pub enum Trailer {
+    /// Of a signed body.
+    Signed(TrailingHeaders),
+    /// Of one without signature.
+    Unsigned(UnsignedTrailer),
+}
+
+impl Trailer {
+    /// The trailer of a request's body, if it has one.
+    pub fn of<T>(request: &S3Request<T>) -> Option<Self> {
+        let unsigned = || request.extensions.get().cloned().map(Self::Unsigned);
+        let signed = request.trailing_headers.clone().map(Self::Signed);
+        signed.or_else(unsigned)
+    }
+
+    fn get(&self, name: &str) -> Option<String> {
+        let value = match self {
+            Self::Signed(lines) => lines.read(|lines| lines.get(name).cloned()).flatten(),
+            Self::Unsigned(lines) => lines.get(name),
+        };
+        value.and_then(|value| value.to_str().ok().map(str::to_owned))
+    }
 }
 
 /// The hashes of a body that passes by; shared between its stream and the operation.
@@ -139,11 +165,7 @@ impl BodyCheck {
     ///
     /// # Errors
     /// `BadDigest` on a mismatch; `InvalidRequest` when an announced trailer did not come.
-    pub fn verify(
-        &self,
-        hashes: BodyHashes,
-        trailers: Option<&TrailingHeaders>,
-    ) -> S3Result<CheckedBody> {
+    pub fn verify(&self, hashes: BodyHashes, trailer: Option<&Trailer>) -> S3Result<CheckedBody> {
         if self
             .content_md5
             .is_some_and(|declared| declared != hashes.md5)
@@ -156,7 +178,7 @@ impl BodyCheck {
         if let Some(Declared { algorithm, value }) = &self.declared {
             let value = match value {
                 Some(value) => value.clone(),
-                None => trailer_value(*algorithm, trailers)?,
+                None => trailer_value(*algorithm, trailer)?,
             };
             if hashes.checksum.algorithm != *algorithm || hashes.checksum.value != value {
                 return Err(s3_error!(
@@ -235,27 +257,15 @@ fn algorithm_of(header: &str) -> S3Result<ChecksumAlgorithm> {
         .ok_or_else(|| s3_error!(NotImplemented, "The checksum {header} is not implemented."))
 }
 
-fn trailer_value(
-    algorithm: ChecksumAlgorithm,
-    trailers: Option<&TrailingHeaders>,
-) -> S3Result<String> {
+fn trailer_value(algorithm: ChecksumAlgorithm, trailer: Option<&Trailer>) -> S3Result<String> {
     let name = checksums::header(algorithm);
-    trailers
-        .and_then(|trailers| {
-            trailers.read(|headers| {
-                headers
-                    .get(&name)
-                    .and_then(|value| value.to_str().ok())
-                    .map(str::to_owned)
-            })
-        })
-        .flatten()
-        .ok_or_else(|| {
-            s3_error!(
-                InvalidRequest,
-                "The announced trailer {name} did not arrive."
-            )
-        })
+    let value = trailer.and_then(|trailer| trailer.get(name.as_str()));
+    value.ok_or_else(|| {
+        s3_error!(
+            InvalidRequest,
+            "The announced trailer {name} did not arrive."
+        )
+    })
 }
 
 #[cfg(test)]

@@ -1,20 +1,16 @@
 //! Configurations of a bucket that are kept as documents and returned as they were: tags, CORS,
-//! lifecycle, website, logging, notifications, who pays.
+//! website, who pays.
 
 use metastore::BucketDocument;
 use s3s::dto::{
-    BucketLoggingStatus, CORSConfiguration, DeleteBucketCorsInput, DeleteBucketCorsOutput,
-    DeleteBucketTaggingInput, DeleteBucketTaggingOutput, DeleteBucketWebsiteInput,
-    DeleteBucketWebsiteOutput, GetBucketCorsInput, GetBucketCorsOutput, GetBucketLoggingInput,
-    GetBucketLoggingOutput, GetBucketNotificationConfigurationInput,
-    GetBucketNotificationConfigurationOutput, GetBucketRequestPaymentInput,
+    CORSConfiguration, DeleteBucketCorsInput, DeleteBucketCorsOutput, DeleteBucketTaggingInput,
+    DeleteBucketTaggingOutput, DeleteBucketWebsiteInput, DeleteBucketWebsiteOutput,
+    GetBucketCorsInput, GetBucketCorsOutput, GetBucketRequestPaymentInput,
     GetBucketRequestPaymentOutput, GetBucketTaggingInput, GetBucketTaggingOutput,
     GetBucketWebsiteInput, GetBucketWebsiteOutput, Payer, PutBucketCorsInput, PutBucketCorsOutput,
-    PutBucketLoggingInput, PutBucketLoggingOutput, PutBucketNotificationConfigurationInput,
-    PutBucketNotificationConfigurationOutput, PutBucketRequestPaymentInput,
-    PutBucketRequestPaymentOutput, PutBucketTaggingInput, PutBucketTaggingOutput,
-    PutBucketWebsiteInput, PutBucketWebsiteOutput, RequestPaymentConfiguration, Tagging,
-    WebsiteConfiguration,
+    PutBucketRequestPaymentInput, PutBucketRequestPaymentOutput, PutBucketTaggingInput,
+    PutBucketTaggingOutput, PutBucketWebsiteInput, PutBucketWebsiteOutput,
+    RequestPaymentConfiguration, Tagging, WebsiteConfiguration,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
@@ -158,37 +154,6 @@ impl S3Gateway {
         ))
     }
 
-    /// `GET /bucket?logging`.
-    pub(super) async fn get_bucket_logging(
-        &self,
-        request: S3Request<GetBucketLoggingInput>,
-    ) -> S3Result<S3Response<GetBucketLoggingOutput>> {
-        let found = self
-            .document::<BucketLoggingStatus>(&request.input.bucket, BucketDocument::Logging)
-            .await?;
-        Ok(S3Response::new(GetBucketLoggingOutput {
-            logging_enabled: found.and_then(|status| status.logging_enabled),
-        }))
-    }
-
-    /// `PUT /bucket?logging`: off is kept; switching it on is refused, since no log is written.
-    pub(super) async fn put_bucket_logging(
-        &self,
-        request: S3Request<PutBucketLoggingInput>,
-    ) -> S3Result<S3Response<PutBucketLoggingOutput>> {
-        let input = request.input;
-        if input.bucket_logging_status.logging_enabled.is_some() {
-            return Err(s3_error!(
-                NotImplemented,
-                "Access logs are not implemented."
-            ));
-        }
-        let status = &input.bucket_logging_status;
-        self.put_document(&input.bucket, BucketDocument::Logging, status)
-            .await?;
-        Ok(S3Response::new(PutBucketLoggingOutput::default()))
-    }
-
     /// `GET /bucket?requestPayment`.
     pub(super) async fn get_bucket_request_payment(
         &self,
@@ -222,46 +187,6 @@ impl S3Gateway {
         self.put_document(&input.bucket, BucketDocument::RequestPayment, document)
             .await?;
         Ok(S3Response::new(PutBucketRequestPaymentOutput::default()))
-    }
-}
-
-impl S3Gateway {
-    /// `GET /bucket?notification`: events are sent to nobody.
-    pub(super) async fn get_bucket_notification_configuration(
-        &self,
-        request: S3Request<GetBucketNotificationConfigurationInput>,
-    ) -> S3Result<S3Response<GetBucketNotificationConfigurationOutput>> {
-        self.bucket(&request.input.bucket).await?;
-        Ok(S3Response::new(
-            GetBucketNotificationConfigurationOutput::default(),
-        ))
-    }
-
-    /// `PUT /bucket?notification`: off is taken; events cannot be asked for, since none are sent.
-    pub(super) async fn put_bucket_notification_configuration(
-        &self,
-        request: S3Request<PutBucketNotificationConfigurationInput>,
-    ) -> S3Result<S3Response<PutBucketNotificationConfigurationOutput>> {
-        let input = request.input;
-        self.bucket(&input.bucket).await?;
-        let asked = &input.notification_configuration;
-        let asks = asked.event_bridge_configuration.is_some()
-            || [
-                asked.topic_configurations.as_ref().map(Vec::len),
-                asked.queue_configurations.as_ref().map(Vec::len),
-                asked.lambda_function_configurations.as_ref().map(Vec::len),
-            ]
-            .iter()
-            .any(|count| count.unwrap_or(0) > 0);
-        if asks {
-            return Err(s3_error!(
-                NotImplemented,
-                "Event notifications are not implemented."
-            ));
-        }
-        Ok(S3Response::new(
-            PutBucketNotificationConfigurationOutput::default(),
-        ))
     }
 }
 

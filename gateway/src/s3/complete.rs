@@ -67,6 +67,7 @@ impl S3Gateway {
         };
         // No byte is sealed here, but an object whose key nobody has any longer must not be made.
         let encryption = upload.attributes.encryption.as_ref();
+        asked.agree_with(encryption)?;
         self.opening_key(bucket.id, encryption, asked.customer.as_ref())?;
         let listed = input
             .multipart_upload
@@ -131,10 +132,10 @@ impl S3Gateway {
         upload: UploadId,
         listed: &[CompletedPart],
     ) -> S3Result<Vec<Part>> {
-        let numbers = part_numbers(listed)?;
+        let listed = numbered(listed)?;
         let mut rows = self.all_parts(upload).await?;
         let mut chosen = Vec::with_capacity(listed.len());
-        for (number, listed) in numbers.into_iter().zip(listed) {
+        for (number, listed) in listed {
             let part = rows.remove(&number).ok_or_else(|| s3_error!(InvalidPart))?;
             let etag = listed.e_tag.as_ref().map(s3s::dto::ETag::value);
             if etag != Some(&part.etag) || !agrees(&part, listed) {
@@ -170,20 +171,23 @@ impl S3Gateway {
     }
 }
 
-/// The numbers of the listed parts: at least one, in ascending order.
-fn part_numbers(listed: &[CompletedPart]) -> S3Result<Vec<PartNumber>> {
+/// The listed parts with their numbers: at least one, in ascending order. Of a part that is listed several
+/// times in a row, because it was sent several times, the last mention counts.
+fn numbered(listed: &[CompletedPart]) -> S3Result<Vec<(PartNumber, &CompletedPart)>> {
     if listed.is_empty() || listed.len() > usize::from(PartNumber::MAX) {
         return Err(s3_error!(MalformedXML));
     }
-    let numbers = listed
-        .iter()
-        .map(|part| PartNumber::parse(i64::from(part.part_number.unwrap_or(0))))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(errors::from_name)?;
-    if numbers.windows(2).any(|pair| pair[0] >= pair[1]) {
-        return Err(s3_error!(InvalidPartOrder));
+    let mut numbered: Vec<(PartNumber, &CompletedPart)> = Vec::with_capacity(listed.len());
+    for part in listed {
+        let number = PartNumber::parse(i64::from(part.part_number.unwrap_or(0)))
+            .map_err(errors::from_name)?;
+        match numbered.last_mut() {
+            Some(last) if last.0 > number => return Err(s3_error!(InvalidPartOrder)),
+            Some(last) if last.0 == number => last.1 = part,
+            _ => numbered.push((number, part)),
+        }
     }
-    Ok(numbers)
+    Ok(numbered)
 }
 
 /// Whether the checksums that the client lists for a part are the part's.

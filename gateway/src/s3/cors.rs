@@ -11,11 +11,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use metastore::{BucketDocument, BucketName};
 use s3s::dto::{CORSConfiguration, CORSRule};
 
+use super::access::BucketAddress;
 use super::bucket_settings::document_of;
 use super::service::S3Gateway;
-
-/// Why a preflight is refused: status, code, message.
-pub type Refused = (StatusCode, &'static str, &'static str);
+use crate::http::Refused;
 
 /// What a cross-origin request names.
 #[derive(Debug, Clone)]
@@ -55,16 +54,15 @@ impl S3Gateway {
     ) -> Result<HeaderMap, Refused> {
         let named = CrossOrigin::of(&http::Method::OPTIONS, headers)
             .filter(|_| headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD))
-            .ok_or((
-                StatusCode::BAD_REQUEST,
-                "BadRequest",
-                "Insufficient information. Origin and Access-Control-Request-Method are needed.",
-            ))?;
-        self.cross_origin_headers(bucket, &named).await.ok_or((
-            StatusCode::FORBIDDEN,
-            "AccessForbidden",
-            "CORSResponse: This CORS request is not allowed.",
-        ))
+            .ok_or_else(|| {
+                let message = "Insufficient information. Origin and Access-Control-Request-Method are needed.";
+                Refused::new(StatusCode::BAD_REQUEST, "BadRequest", message)
+            })?;
+        let allowed = self.cross_origin_headers(bucket, &named).await;
+        allowed.ok_or_else(|| {
+            let message = "CORSResponse: This CORS request is not allowed.";
+            Refused::new(StatusCode::FORBIDDEN, "AccessForbidden", message)
+        })
     }
 
     /// The headers for an answer to a cross-origin request, where a rule of the bucket allows it.
@@ -73,8 +71,12 @@ impl S3Gateway {
         bucket: Option<&str>,
         named: &CrossOrigin,
     ) -> Option<HeaderMap> {
-        let name = BucketName::parse(bucket?).ok()?;
+        let address = BucketAddress::of(bucket?);
+        let name = BucketName::parse(address.name).ok()?;
         let bucket = self.metastore.bucket(&name).await.ok()?;
+        if !address.is_of(&bucket.owner) {
+            return None;
+        }
         let cors: CORSConfiguration = document_of(&bucket, BucketDocument::Cors).ok()??;
         let rule = cors.cors_rules.iter().find(|rule| allows(rule, named))?;
         Some(answer(rule, named))

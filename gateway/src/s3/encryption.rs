@@ -223,6 +223,23 @@ impl EncryptionRequest {
         }
     }
 
+    /// Refuses a method other than the upload's, by which its parts are sealed: a client must not
+    /// believe that its bytes are sealed when they are not. AWS refuses any method here.
+    ///
+    /// # Errors
+    /// `InvalidArgument`.
+    pub fn agree_with(&self, upload: Option<&Encryption>) -> S3Result<()> {
+        let asked = match &self.method {
+            None => return Ok(()),
+            Some(Method::S3) => EncryptionKind::S3,
+            Some(Method::Kms { .. }) => EncryptionKind::Kms,
+        };
+        match upload.is_some_and(|row| row.kind == asked) {
+            true => Ok(()),
+            false => self.refuse_method(),
+        }
+    }
+
     /// The headers that say in an answer how the object is encrypted.
     pub fn shown(&self, encryption: Option<&Encryption>) -> HeaderMap {
         let mut headers = HeaderMap::new();

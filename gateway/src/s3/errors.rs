@@ -14,7 +14,7 @@ use tracing::{error, warn};
 
 use super::quota;
 use crate::chunks::{ReadError, WriteError};
-use crate::http::RequestBodyError;
+use crate::http::{RequestBodyError, UnsignedChunksError};
 use crate::sealing::OpenError;
 
 /// A name that breaks S3's rules.
@@ -133,6 +133,9 @@ fn from_body(error: &(dyn Error + 'static)) -> S3Error {
     if let Some(s3) = error.downcast_ref::<S3Error>() {
         let message = s3.message().unwrap_or_default().to_owned();
         return S3Error::with_message(s3.code().clone(), message);
+    }
+    if let Some(UnsignedChunksError::Body(cause)) = error.downcast_ref() {
+        return from_body(cause.as_ref());
     }
     let code = match (
         error.downcast_ref::<UploadStreamError>(),

@@ -4,11 +4,25 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use s3s::dto::PostObjectInput;
 use s3s::{S3Result, s3_error};
 
-/// The headers of the PUT that a form stands for.
+use super::form_head::FormFields;
+
+/// The headers of the PUT that a form stands for; `carried` are the fields that came beside it.
 ///
 /// # Errors
 /// `InvalidArgument` for a field that no header could carry; as for tags.
-pub fn headers_of(input: &PostObjectInput) -> S3Result<HeaderMap> {
+pub fn headers_of(input: &PostObjectInput, carried: &FormFields) -> S3Result<HeaderMap> {
+    let mut headers = known_headers(input)?;
+    if let Some(document) = &carried.tagging {
+        set(&mut headers, "x-amz-tagging", &tags_of_field(document)?)?;
+    }
+    for (name, value) in &carried.checksums {
+        set(&mut headers, name, value)?;
+    }
+    Ok(headers)
+}
+
+/// The fields that s3s hands over, as headers.
+fn known_headers(input: &PostObjectInput) -> S3Result<HeaderMap> {
     let text = |value: &Option<String>| value.clone();
     let fields: [(&'static str, Option<String>); 21] = [
         ("content-type", text(&input.content_type)),
@@ -69,12 +83,22 @@ pub fn headers_of(input: &PostObjectInput) -> S3Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     for (name, value) in fields {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
-            let value = HeaderValue::from_str(&value)
-                .map_err(|_| s3_error!(InvalidArgument, "The form field {name} is invalid."))?;
-            headers.insert(HeaderName::from_static(name), value);
+            set(&mut headers, name, &value)?;
         }
     }
     Ok(headers)
+}
+
+fn set(headers: &mut HeaderMap, name: &str, value: &str) -> S3Result<()> {
+    let header = HeaderName::from_bytes(name.as_bytes()).ok();
+    let (Some(header), Ok(value)) = (header, HeaderValue::from_str(value)) else {
+        return Err(s3_error!(
+            InvalidArgument,
+            "The form field {name} is invalid."
+        ));
+    };
+    headers.insert(header, value);
+    Ok(())
 }
 
 /// The tags of a form's field as the header of a PUT carries them. A field carries a document.

@@ -10,19 +10,24 @@ mod body_check;
 mod bucket_access;
 mod bucket_documents;
 mod bucket_encryption;
+mod bucket_path;
+mod bucket_reports;
 mod bucket_settings;
 mod buckets;
 mod checksums;
+mod chunked_upload;
 mod complete;
 mod conditions;
 mod copy;
 mod cors;
 mod delete;
 mod digested_body;
+mod document_limit;
 mod encryption;
 mod errors;
 mod form;
 mod form_answer;
+mod form_head;
 mod get;
 mod headers;
 mod lifecycle;
@@ -47,6 +52,7 @@ mod versions;
 mod virtual_host;
 mod xml_text;
 
+use access::BucketAddress;
 pub use access::{Directory, ROOT_CANONICAL_ID, RootKeys};
 pub use lifecycle::rules_of;
 pub use server::S3Server;
@@ -101,14 +107,28 @@ use s3s::dto::{
 use s3s::{S3, S3Request, S3Response, S3Result};
 
 macro_rules! operations {
-    ($($operation:ident: $input:ident => $output:ident),+ $(,)?) => {
+    (
+        as_they_come { $($plain:ident: $plain_input:ident => $plain_output:ident),+ $(,)? }
+        on_a_bucket { $($operation:ident: $input:ident => $output:ident),+ $(,)? }
+    ) => {
         #[async_trait::async_trait]
         impl S3 for S3Gateway {
             $(
+                async fn $plain(
+                    &self,
+                    request: S3Request<$plain_input>,
+                ) -> S3Result<S3Response<$plain_output>> {
+                    self.$plain(request).await
+                }
+            )+
+            $(
                 async fn $operation(
                     &self,
-                    request: S3Request<$input>,
+                    mut request: S3Request<$input>,
                 ) -> S3Result<S3Response<$output>> {
+                    // The gate compared an account before the name with the bucket's owner.
+                    let name = BucketAddress::of(&request.input.bucket).name;
+                    request.input.bucket = name.to_owned();
                     self.$operation(request).await
                 }
             )+
@@ -118,8 +138,11 @@ macro_rules! operations {
 
 // The inherent method of the same name does the work; it stands in the file of its family.
 operations! {
-    list_buckets: ListBucketsInput => ListBucketsOutput,
-    create_bucket: CreateBucketInput => CreateBucketOutput,
+    as_they_come {
+        list_buckets: ListBucketsInput => ListBucketsOutput,
+        create_bucket: CreateBucketInput => CreateBucketOutput,
+    }
+    on_a_bucket {
     head_bucket: HeadBucketInput => HeadBucketOutput,
     delete_bucket: DeleteBucketInput => DeleteBucketOutput,
     get_bucket_location: GetBucketLocationInput => GetBucketLocationOutput,
@@ -188,4 +211,5 @@ operations! {
     put_bucket_request_payment: PutBucketRequestPaymentInput => PutBucketRequestPaymentOutput,
     get_object_torrent: GetObjectTorrentInput => GetObjectTorrentOutput,
     get_object_attributes: GetObjectAttributesInput => GetObjectAttributesOutput,
+    }
 }

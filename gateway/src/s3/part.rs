@@ -8,11 +8,11 @@ use s3s::dto::{
     CopyPartResult, StreamingBlob, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput,
     UploadPartOutput,
 };
-use s3s::{S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::access::{Asked, Caller};
 use super::bodies::IncomingBody;
-use super::body_check::BodyCheck;
+use super::body_check::{BodyCheck, Trailer};
 use super::checksums::{name, set_checksum};
 use super::conditions::ReadConditions;
 use super::copy::{CopiedObject, CopyFrom};
@@ -53,7 +53,7 @@ struct PartBody {
     body: StreamingBlob,
     body_bytes: u64,
     check: BodyCheck,
-    trailers: Option<TrailingHeaders>,
+    trailer: Option<Trailer>,
 }
 
 impl S3Gateway {
@@ -63,6 +63,7 @@ impl S3Gateway {
         request: S3Request<UploadPartInput>,
     ) -> S3Result<S3Response<UploadPartOutput>> {
         let asked = self.encryption_asked(&request)?;
+        let trailer = Trailer::of(&request);
         let input = request.input;
         let check = BodyCheck::declared_in(&request.headers)?;
         let body_bytes = declared_length(input.content_length)?;
@@ -85,7 +86,7 @@ impl S3Gateway {
             body,
             body_bytes,
             check,
-            trailers: request.trailing_headers,
+            trailer,
         };
         let part = self.write_part(&target, body).await?;
         let mut output = UploadPartOutput {
@@ -150,7 +151,7 @@ impl S3Gateway {
             body,
             body_bytes,
             check,
-            trailers: None,
+            trailer: None,
         };
         let part = self.write_part(&target, body).await?;
         let mut result = CopyPartResult {
@@ -188,6 +189,7 @@ impl S3Gateway {
             .await
             .map_err(errors::from_metadata)?;
         let encryption = upload.attributes.encryption.as_ref();
+        asked.agree_with(encryption)?;
         let data_key = self.opening_key(bucket.id, encryption, asked.customer.as_ref())?;
         let sealing = encryption.cloned().zip(data_key);
         Ok(Target {
@@ -226,7 +228,7 @@ impl S3Gateway {
         let crc64 = crc64.ok_or_else(|| s3_error!(IncompleteBody))?;
         let verified = body
             .check
-            .verify(tally.finish(crc64), body.trailers.as_ref());
+            .verify(tally.finish(crc64), body.trailer.as_ref());
         let checked = match verified {
             Ok(checked) => checked,
             Err(mismatch) => {

@@ -12,7 +12,7 @@ use tracing::warn;
 use super::access::Caller;
 use super::append::invalid_offset;
 use super::bodies::IncomingBody;
-use super::body_check::BodyCheck;
+use super::body_check::{BodyCheck, Trailer};
 use super::checksums::{kind_name, set_checksum};
 use super::encryption::etag_of;
 use super::service::S3Gateway;
@@ -48,6 +48,7 @@ impl S3Gateway {
     ) -> S3Result<S3Response<PutObjectOutput>> {
         let asked = self.encryption_asked(&request)?;
         let caller = Caller::of(&request);
+        let trailer = Trailer::of(&request);
         let input = request.input;
         let key = ObjectKey::parse(input.key).map_err(errors::from_name)?;
         let system_headers = headers::system_headers(&request.headers)?;
@@ -87,10 +88,7 @@ impl S3Gateway {
                 IncomingBody::new(body, body_bytes, sealing.as_ref()),
             )
             .await?;
-        let verified = check.verify(
-            tally.finish(stored.crc64),
-            request.trailing_headers.as_ref(),
-        );
+        let verified = check.verify(tally.finish(stored.crc64), trailer.as_ref());
         let checked = match verified {
             Ok(checked) => checked,
             Err(mismatch) => {

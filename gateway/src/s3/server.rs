@@ -12,23 +12,25 @@ use s3s::{Body, HttpResponse};
 use time::OffsetDateTime;
 use tracing::{debug, error};
 
+use super::access::BucketAddresses;
 use super::cors::CrossOrigin;
 use super::digested_body::{DigestedBody, RawBodyTally};
-use super::form_answer;
+use super::document_limit::DOCUMENT_MAX_BYTES;
 use super::malformed_range::MalformedRange;
 use super::service::S3Gateway;
 use super::undeclared_length::UndeclaredLength;
 use super::virtual_host::VirtualHosts;
+use super::{bucket_path, chunked_upload, document_limit, form_answer, form_head};
 use crate::http::{
-    DrainingBody, Envelope, Refusal, RequestId, check_dates, refuse_unknown_subresource,
+    DrainingBody, Envelope, Refusal, Refused, RequestId, check_dates, refuse_unknown_subresource,
 };
-
-/// Longest XML document that is read: 10,000 parts with checksums take about 3 MiB.
-const XML_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// Longest signed aws-chunked chunk: it is held whole until its signature is checked. SDKs send
 /// 64 KiB to 1 MiB.
 const SIGNED_CHUNK_MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// Longest time between the signature of a form and its use: signing keys are good for a week.
+const FORM_AGE_MAX_S: u32 = 7 * 24 * 60 * 60;
 
 /// Answers S3 requests. Cheap to clone.
 #[derive(Clone)]
@@ -53,12 +55,14 @@ impl S3Server {
         let mut inner = S3ServiceBuilder::new(gateway.clone());
         inner.set_config(config.clone());
         inner.set_host(hosts.clone());
+        inner.set_validation(BucketAddresses);
         inner.set_auth(directory.clone());
         inner.set_access(gate.clone());
 
         let mut builder = S3ServiceBuilder::new(gateway.clone());
         builder.set_config(config);
         builder.set_host(hosts.clone());
+        builder.set_validation(BucketAddresses);
         builder.set_auth(directory);
         builder.set_access(gate);
         builder.set_route(MalformedRange::new(inner.build()));
@@ -83,58 +87,13 @@ impl S3Server {
             path = request.uri().path(),
             "request"
         );
+        let is_head = request.method() == Method::HEAD;
         // Wrapped first, so that a refusal drains what the client is sending.
         let request = with_body(request);
-        if let Err(refusal) = self.admit(&request) {
-            let (status, code, message) = refusal;
-            return envelope.error(status, code, &message).map(Body::from);
-        }
-        let bucket = bucket_in(&self.hosts, request.uri(), request.headers());
-        if request.method() == Method::OPTIONS {
-            let preflight = self.gateway.preflight(bucket.as_deref(), request.headers());
-            return match preflight.await {
-                Ok(headers) => {
-                    let mut response = Response::new(Body::empty());
-                    response.headers_mut().extend(headers);
-                    envelope.put_headers(&mut response);
-                    response
-                }
-                Err((status, code, message)) => {
-                    envelope.error(status, code, message).map(Body::from)
-                }
-            };
-        }
-        let cross_origin = CrossOrigin::of(request.method(), request.headers());
-        let is_head = request.method() == Method::HEAD;
-        let is_form = form_answer::is_form(request.method(), request.headers());
-        let Ok(request) = self.undeclared.declare(request).await else {
-            let (status, code) = (StatusCode::LENGTH_REQUIRED, "MissingContentLength");
-            let message = "You must provide the Content-Length HTTP header.";
-            return envelope.error(status, code, message).map(Body::from);
-        };
-        let mut response = match self.service.call(request).await {
+        let mut response = match self.respond(request, &envelope).await {
             Ok(response) => response,
-            Err(failure) => {
-                error!(
-                    id = envelope.request_id.as_str(),
-                    ?failure,
-                    "a request failed"
-                );
-                let message = "We encountered an internal error. Please try again.";
-                envelope
-                    .error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
-                    .map(Body::from)
-            }
+            Err(refused) => return envelope.error(&refused).map(Body::from),
         };
-        if let Some(named) = cross_origin {
-            let allowed = self.gateway.cross_origin_headers(bucket.as_deref(), &named);
-            response
-                .headers_mut()
-                .extend(allowed.await.unwrap_or_default());
-        }
-        if is_form {
-            form_answer::correct(&mut response);
-        }
         envelope.put_headers(&mut response);
         if is_head {
             mark_partial(&mut response);
@@ -144,46 +103,76 @@ impl S3Server {
         response
     }
 
+    async fn respond(
+        &self,
+        request: Request<Body>,
+        envelope: &Envelope,
+    ) -> Result<Response<Body>, Refused> {
+        self.admit(&request)?;
+        let bucket = bucket_in(&self.hosts, request.uri(), request.headers());
+        if request.method() == Method::OPTIONS {
+            let preflight = self.gateway.preflight(bucket.as_deref(), request.headers());
+            let mut response = Response::new(Body::empty());
+            response.headers_mut().extend(preflight.await?);
+            return Ok(response);
+        }
+        let cross_origin = CrossOrigin::of(request.method(), request.headers());
+        let is_form = form_answer::is_form(request.method(), request.headers());
+        let names_object = names_object(&self.hosts, request.uri(), request.headers());
+        let request = document_limit::limit(request, names_object, is_form)?;
+        let mut request = chunked_upload::take_apart(self.undeclared.declare(request).await?)?;
+        if is_form {
+            request = form_head::read_head(request).await?;
+        }
+        let request = bucket_path::end_with_slash(request);
+        let mut response = self.service.call(request).await.map_err(|failure| {
+            let id = envelope.request_id.as_str();
+            error!(id, ?failure, "a request failed");
+            let message = "We encountered an internal error. Please try again.";
+            Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
+        })?;
+        if let Some(named) = cross_origin {
+            let allowed = self.gateway.cross_origin_headers(bucket.as_deref(), &named);
+            response
+                .headers_mut()
+                .extend(allowed.await.unwrap_or_default());
+        }
+        if is_form {
+            form_answer::correct(&mut response);
+        }
+        Ok(response)
+    }
+
     /// Refuses what s3s would take for something else, or would read before it knows the caller.
-    fn admit(&self, request: &Request<Body>) -> Result<(), (StatusCode, &'static str, String)> {
+    fn admit(&self, request: &Request<Body>) -> Result<(), Refused> {
         let (method, headers) = (request.method(), request.headers());
         let names_object = names_object(&self.hosts, request.uri(), headers);
-        match refuse_unknown_subresource(method, names_object, request.uri().query()) {
-            Ok(()) => {}
-            Err(refusal @ Refusal::Unknown(_)) => {
-                return Err((
-                    StatusCode::NOT_IMPLEMENTED,
-                    "NotImplemented",
-                    refusal.to_string(),
-                ));
-            }
-            Err(refusal @ Refusal::Alone(_)) => {
-                return Err((
-                    StatusCode::BAD_REQUEST,
-                    "InvalidArgument",
-                    refusal.to_string(),
-                ));
-            }
-        }
+        let query = request.uri().query();
+        refuse_unknown_subresource(method, names_object, query).map_err(|refusal| {
+            let (status, code) = match refusal {
+                Refusal::Unknown(_) => (StatusCode::NOT_IMPLEMENTED, "NotImplemented"),
+                Refusal::Alone(_) => (StatusCode::BAD_REQUEST, "InvalidArgument"),
+            };
+            Refused::new(status, code, refusal.to_string())
+        })?;
         if !self.sigv2_headers && is_signed_by_sigv2_header(headers) {
             let message = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
-            return Err((
+            return Err(Refused::new(
                 StatusCode::BAD_REQUEST,
                 "InvalidRequest",
-                message.to_owned(),
+                message,
             ));
         }
-        let query = request.uri().query();
         check_dates(headers, query, OffsetDateTime::now_utc()).map_err(|refusal| {
             let (code, message) = refusal.words();
-            (StatusCode::FORBIDDEN, code, message.to_owned())
+            Refused::new(StatusCode::FORBIDDEN, code, message)
         })
     }
 }
 
 fn config() -> S3Config {
     let mut config = S3Config::default();
-    config.xml_max_body_size = XML_MAX_BYTES;
+    config.xml_max_body_size = DOCUMENT_MAX_BYTES;
     // The operations check sizes against the operator's setting before they read a body.
     config.put_object_max_size = None;
     config.aws_chunked_stream_max_chunk_size = SIGNED_CHUNK_MAX_BYTES;
@@ -192,6 +181,9 @@ fn config() -> S3Config {
     // boto3 and the first aws cli presign with SigV2 unless told otherwise.
     config.enable_sig_v2 = true;
     config.sig_v4_allowed_services = vec!["s3".to_owned()];
+    // A form may be sent as long as its policy is valid. The dates of all other requests are checked
+    // before s3s sees them.
+    config.presigned_url_max_skew_time_secs = FORM_AGE_MAX_S;
     config
 }
 

@@ -16,12 +16,14 @@ use s3s::dto::PostObjectInput;
 use s3s::path::S3Path;
 use s3s::{S3Request, S3Result, s3_error};
 
+use super::account::BucketAddress;
 use super::actions::{Need, Target, is_on_object, need};
 use super::caller::{Caller, Directory};
 use super::context::RequestContext;
 use super::decide::{Facts, ObjectFacts, decide};
 use super::policy::Policy;
 use crate::http::Peer;
+use crate::s3::form_head::FormFields;
 use crate::s3::parsed::Parsed;
 use crate::s3::{errors, form};
 
@@ -174,10 +176,14 @@ impl Gate {
         allow_if(is_missing && decide(&facts, "s3:ListBucket", name, &context))
     }
 
-    async fn bucket(&self, name: &str, headers: &HeaderMap) -> S3Result<Bucket> {
-        let name = BucketName::parse(name).map_err(errors::from_name)?;
+    async fn bucket(&self, address: &str, headers: &HeaderMap) -> S3Result<Bucket> {
+        let address = BucketAddress::of(address);
+        let name = BucketName::parse(address.name).map_err(errors::from_name)?;
         let bucket = self.metastore.bucket(&name).await;
         let bucket = bucket.map_err(errors::from_metadata)?;
+        if !address.is_of(&bucket.owner) {
+            return Err(s3_error!(NoSuchBucket));
+        }
         let expected = headers.get("x-amz-expected-bucket-owner");
         if expected.is_some_and(|owner| owner.as_bytes() != bucket.owner.as_bytes()) {
             return Err(s3_error!(AccessDenied));
@@ -262,7 +268,8 @@ impl S3Access for Gate {
         let bucket = self.bucket(&request.input.bucket, &request.headers).await?;
         let key = ObjectKey::parse(request.input.key.as_str()).map_err(errors::from_name)?;
         // From here on, the form is the PUT that it stands for.
-        request.headers = form::headers_of(&request.input)?;
+        let carried = request.extensions.get::<FormFields>().cloned();
+        request.headers = form::headers_of(&request.input, &carried.unwrap_or_default())?;
         let asked = Asked {
             headers: &request.headers,
             uri: &request.uri,

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `decide` | the decision: a pure function with a table of cases |
 //! | `policy`, `statement`, `condition`, `pattern`, `public` | bucket policies |
+//! | `account` | accounts of users, and their names before those of buckets |
 //! | `acl` | access control lists, canned and granted |
 //! | `actions` | which permission an operation needs, and on what |
 //! | `caller` | who signed the request |
 //! | `context` | what a policy's conditions may look at |
 //! | `gate` | runs before each operation: looks the facts up and asks |
 
+mod account;
 mod acl;
 mod actions;
 mod caller;
@@ -22,6 +24,7 @@ mod policy;
 mod public;
 mod statement;
 
+pub use account::{BucketAddress, BucketAddresses};
 pub use acl::{AclRequest, grants_public, to_dto_grants};
 pub use caller::{Caller, Directory, ROOT_CANONICAL_ID, RootKeys};
 pub use gate::{Asked, Gate, Verified};

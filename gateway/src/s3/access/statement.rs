@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::account::account_of;
 use super::caller::Caller;
 use super::condition::{Condition, texts};
 use super::context::RequestContext;
@@ -151,15 +152,20 @@ impl Principal {
     }
 }
 
-/// Whether a principal's name is that of the user with this canonical id: the id itself, or an ARN
-/// that ends in it (`arn:aws:iam::…:user/ID`, `arn:aws:iam::ID:root`).
+/// Whether a principal's name is that of the user with this canonical id: the id itself, an ARN that
+/// ends in it (`arn:aws:iam::…:user/ID`, `arn:aws:iam::ID:root`), or one with the user's account
+/// (`arn:aws:iam::ACCOUNT:user/NAME`, `arn:aws:iam::ACCOUNT:root` for all users of the account).
 fn names_user(name: &str, id: &str) -> bool {
     let Some(arn) = name.strip_prefix("arn:aws:iam::") else {
         return name == id;
     };
     match arn.split_once(':') {
-        Some((account, "root")) => account == id,
-        Some((_, user)) => user.strip_prefix("user/") == Some(id),
+        Some((account, "root")) => {
+            account == id || (!account.is_empty() && account == account_of(id))
+        }
+        Some((account, user)) => user
+            .strip_prefix("user/")
+            .is_some_and(|name| name == id || id.split_once('$') == Some((account, name))),
         None => false,
     }
 }

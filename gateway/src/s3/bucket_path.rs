@@ -1,0 +1,65 @@
+//! Signature Version 2 covers a bucket's path in path style with a slash at its end, whether the request
+//! has one or not; botocore signs so and sends none. s3s takes the path as it stands: the slash is put
+//! there before, which makes no other request of it.
+
+use http::uri::PathAndQuery;
+use http::{Request, Uri, header};
+
+/// The request with a slash behind its path, if that names nothing but a bucket and Signature
+/// Version 2 stands over it; else as it was.
+pub fn end_with_slash<B>(mut request: Request<B>) -> Request<B> {
+    let path = request.uri().path();
+    let names_bucket = path.len() > 1 && path.rfind('/') == Some(0);
+    if names_bucket
+        && is_signed_by_version_2(&request)
+        && let Some(uri) = with_slash(request.uri())
+    {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+fn is_signed_by_version_2<B>(request: &Request<B>) -> bool {
+    let authorization = request.headers().get(header::AUTHORIZATION);
+    let query = request.uri().query().unwrap_or_default();
+    authorization.is_some_and(|value| value.as_bytes().starts_with(b"AWS "))
+        || query
+            .split('&')
+            .any(|pair| pair.starts_with("AWSAccessKeyId="))
+}
+
+fn with_slash(uri: &Uri) -> Option<Uri> {
+    let path = uri.path();
+    let ended: PathAndQuery = match uri.query() {
+        Some(query) => format!("{path}/?{query}").parse().ok()?,
+        None => format!("{path}/").parse().ok()?,
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(ended);
+    Uri::from_parts(parts).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_bucket_s_path_under_version_2_gets_a_slash() {
+        let (version_2, version_4) = ("AWS AK:c2ln", "AWS4-HMAC-SHA256 Credential=AK");
+        for (authorization, uri, expected) in [
+            (version_2, "/bucket?acl", "/bucket/?acl"),
+            (version_2, "/bucket", "/bucket/"),
+            (version_2, "http://h:1/bucket", "http://h:1/bucket/"),
+            (version_2, "/bucket/", "/bucket/"),
+            (version_2, "/bucket/key", "/bucket/key"),
+            (version_2, "/", "/"),
+            (version_4, "/bucket", "/bucket"),
+            ("", "/b?AWSAccessKeyId=AK", "/b/?AWSAccessKeyId=AK"),
+            ("", "/bucket", "/bucket"),
+        ] {
+            let request = Request::get(uri).header(header::AUTHORIZATION, authorization);
+            let ended = end_with_slash(request.body(()).unwrap());
+            assert_eq!(ended.uri().to_string(), expected);
+        }
+    }
+}
