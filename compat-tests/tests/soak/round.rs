@@ -73,6 +73,11 @@ impl Round {
         verdict::read_all(&client, history).await;
         verdict::abort_uploads(&client).await;
         let held = verdict::read_all(&client, history).await;
+        if !history.lies().is_empty() {
+            return Err(
+                "clients saw what cannot be; whether the cluster heals was not looked at".into(),
+            );
+        }
         let took = verdict::wait_until_whole(ring, &held).await?;
         verdict::read_all_copies(ring).await?;
         verdict::read_all(&client, history).await;

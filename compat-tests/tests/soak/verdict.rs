@@ -90,12 +90,13 @@ pub(crate) async fn wait_until_whole(
 }
 
 fn amiss_in_status(status: &Value, now_ms: u128) -> Option<String> {
-    let nodes = status["nodes"].as_array()?;
+    let list = |value: &Value| value.as_array().expect("/status has its lists").clone();
+    let nodes = list(&status["nodes"]);
     let is_live = |node: &&Value| node["state"] == "live" && node["writable"] == true;
     if nodes.iter().filter(is_live).count() != NODES {
         return Some(format!("not all nodes are live: {nodes:?}"));
     }
-    let waiting = status["data"]["chunks_by_copies"].as_array()?;
+    let waiting = list(&status["data"]["chunks_by_copies"]);
     if waiting.iter().any(|count| *count != 0) {
         return Some(format!("chunks wait for repair: {}", status["data"]));
     }
@@ -104,7 +105,7 @@ fn amiss_in_status(status: &Value, now_ms: u128) -> Option<String> {
     if let Some(node) = nodes.iter().find(is_behind) {
         return Some(format!("not scrubbed: {node}"));
     }
-    let findings = status["findings"].as_array()?;
+    let findings = list(&status["findings"]);
     let danger = findings.iter().find(|finding| finding["level"] == "danger");
     danger.map(|finding| format!("the status says: {finding}"))
 }
@@ -146,8 +147,7 @@ async fn amiss_on_nodes(ring: &Ring, held: &[Option<Written>]) -> Option<String>
     (bytes != wanted).then(|| format!("{bytes} bytes lie on the nodes, {wanted} are referenced"))
 }
 
-/// Reads every copy of every chunk from its node: all are whole, and the same. A node says of itself
-/// what its chunks come to.
+/// Reads every copy of every chunk from its node: all are whole, and the same.
 ///
 /// # Errors
 /// The first copy that is not.
