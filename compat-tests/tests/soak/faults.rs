@@ -35,7 +35,7 @@ pub(crate) async fn carry_out(
         moments.push((*begins, true, *fault));
         moments.push((*ends, false, *fault));
     }
-    moments.sort_by_key(|(at, begins, _)| (*at, *begins));
+    moments.sort_by_key(|(at, begins, _)| (*at, !*begins));
     for (at, begins, fault) in moments {
         // Time is the one thing that is waited for here: the plan says when.
         tokio::time::sleep(at.saturating_sub(history.elapsed())).await;
