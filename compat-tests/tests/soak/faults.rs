@@ -84,7 +84,13 @@ async fn end(fault: Fault, ring: &mut Ring) -> String {
         | Fault::Isolate(node)
         | Fault::Silence(node)
         | Fault::Slow(node, _) => set_both(ring.node(node), Passage::Open),
-        Fault::FillDisk(_) => ring.disk().free(),
+        Fault::FillDisk(node) => {
+            ring.disk().free();
+            // Where the index itself found no room, the store refuses changes until it is started
+            // again (docs/operations.md, "Space").
+            ring.cluster.node(node).kill().await;
+            ring.cluster.node(node).start_again().await;
+        }
         Fault::Rot(..) => {}
         Fault::Clock(victim, _) => ring.clock(victim).shift_by(0),
     }
