@@ -47,6 +47,10 @@ lint: deps ## Check format, lints and docs
 simulate: deps ## Run the protocol in simulated time with SEEDS seeds (20,000: 4 min)
 	SEXTANT_SIMULATIONS=$(or $(SEEDS),20000) cargo test $(CARGO_FLAGS) --test jobs -- simulation --nocapture
 
+.PHONY: soak
+soak: build ## Run a cluster of real processes under seeded faults for MINUTES (10); SEED repeats a plan
+	SEXTANT_SOAK_MINUTES="$(or $(MINUTES),10)" SEXTANT_SOAK_SEED="$(SEED)" cargo test $(CARGO_FLAGS) --test soak -- storm --nocapture
+
 .PHONY: starts
 starts: deps ## Fill a chunk store with COUNT small chunks in DIR, kill it, and measure its starts
 	cargo run $(CARGO_FLAGS) --example starts -- "$(or $(DIR),./starts)" $(or $(COUNT),10000000)
@@ -82,6 +86,11 @@ garage:
 bench: build ## Measure a standalone gateway: rates, latencies, CPU time per operation (3 min)
 	@mkdir -p "$(BENCH_DIR)"
 	TMPDIR="$(abspath $(BENCH_DIR))" $(TARGET_DIR)/release/s3-bench
+
+.PHONY: bench-rebalance
+bench-rebalance: build ## Measure how much a rebalance slows GETs and PUTs down (2 min, 10 GB of disk)
+	@mkdir -p "$(BENCH_DIR)"
+	TMPDIR="$(abspath $(BENCH_DIR))" $(TARGET_DIR)/release/rebalance-bench
 
 .PHONY: bench-chunks
 bench-chunks: build ## Measure the chunk store alone, one file per chunk against segments (6 min)

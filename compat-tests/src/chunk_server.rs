@@ -3,12 +3,14 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use chunkproto::ChunkInfo;
+use bytes::Bytes;
 use chunkproto::wire::{CHUNKS_PATH, LIST_LIMIT_MAX, ListPage};
+use chunkproto::{ChunkId, ChunkInfo};
 
 use crate::cluster::CLUSTER_SECRET;
 use crate::proxy::Proxy;
 use crate::server_process::ServerProcess;
+use crate::shifted_clock::ShiftedClock;
 
 /// A chunk server that can be stopped and started again on the same data.
 #[derive(Debug)]
@@ -20,8 +22,18 @@ pub struct ChunkServer {
     address: String,
     /// Set before a start; 0 for no scrubbing.
     pub scrub_period_s: u64,
-    /// Through what the gateway reaches it.
-    proxy: Option<Proxy>,
+    /// Set before a start: the clock that it goes by, if not the machine's.
+    pub clock: Option<ShiftedClock>,
+    proxies: Proxies,
+}
+
+/// What stands between a chunk server and the gateway.
+#[derive(Debug, Default)]
+pub(crate) struct Proxies {
+    /// Through what the gateway, and other chunk servers, reach it.
+    pub(crate) data: Option<Proxy>,
+    /// Through what it reaches the gateway.
+    pub(crate) admin: Option<Proxy>,
 }
 
 impl ChunkServer {
@@ -30,16 +42,21 @@ impl ChunkServer {
         name: String,
         dir: &Path,
         gateway_admin: &str,
-        proxy: Option<Proxy>,
+        proxies: Proxies,
     ) -> Self {
+        if let Some(admin) = &proxies.admin {
+            admin.lead_to(gateway_admin.trim_start_matches("http://"));
+        }
+        let seen_as = proxies.admin.as_ref().map(Proxy::url);
         let mut server = Self {
             process: None,
             dir: dir.to_owned(),
             name,
-            gateway_admin: gateway_admin.to_owned(),
+            gateway_admin: seen_as.unwrap_or_else(|| gateway_admin.to_owned()),
             address: String::new(),
             scrub_period_s: 0,
-            proxy,
+            clock: None,
+            proxies,
         };
         server.start_again().await;
         server
@@ -52,30 +69,29 @@ impl ChunkServer {
     pub async fn start_again(&mut self) {
         self.process = None;
         let data = self.data().into_os_string();
-        let listen = match &self.proxy {
+        let listen = match &self.proxies.data {
             None => "127.0.0.1:0".to_owned(),
             Some(_) => free_address(),
         };
         let flags = ["--listen", &listen, "--gateway", &self.gateway_admin];
         let mut arguments: Vec<OsString> = vec!["--data".into(), data];
         arguments.extend(flags.map(OsString::from));
-        if let Some(proxy) = &self.proxy {
+        if let Some(proxy) = &self.proxies.data {
             proxy.lead_to(&listen);
             arguments.extend(["--advertise".into(), proxy.url().into()]);
         }
-        let settings = [
+        let scrub_period_s = self.scrub_period_s.to_string();
+        let mut settings = vec![
             ("SEXTANT_CLUSTER_SECRET", CLUSTER_SECRET),
-            (
-                "SEXTANT_CHUNKD_SCRUB_PERIOD",
-                &self.scrub_period_s.to_string(),
-            ),
+            ("SEXTANT_CHUNKD_SCRUB_PERIOD", &scrub_period_s),
         ];
+        settings.extend(self.clock.iter().flat_map(ShiftedClock::settings));
         let mut process =
             ServerProcess::start("chunkd", &self.name, &self.dir, &arguments, &settings);
         let line = process.ready_line("chunkd is ready at ").await;
         let advertised = line.split_whitespace().next();
         let advertised = advertised.expect("the line names the URL").to_owned();
-        self.address = match &self.proxy {
+        self.address = match &self.proxies.data {
             None => advertised,
             Some(_) => format!("http://{listen}"),
         };
@@ -88,7 +104,27 @@ impl ChunkServer {
     /// When there is none.
     #[must_use]
     pub fn proxy(&self) -> &Proxy {
-        self.proxy.as_ref().expect("it was started behind a proxy")
+        let proxy = self.proxies.data.as_ref();
+        proxy.expect("it was started behind a proxy")
+    }
+
+    /// The proxy that it reaches the gateway through.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn admin_proxy(&self) -> &Proxy {
+        let proxy = self.proxies.admin.as_ref();
+        proxy.expect("it was started behind two proxies")
+    }
+
+    /// The running process.
+    ///
+    /// # Panics
+    /// When it is stopped.
+    #[must_use]
+    pub fn process(&self) -> &ServerProcess {
+        self.process.as_ref().expect("the chunk server runs")
     }
 
     /// Base URL of its chunk API, not through a proxy.
@@ -136,13 +172,56 @@ impl ChunkServer {
     /// # Panics
     /// When it does not answer as it should.
     pub async fn chunks(&self) -> Vec<ChunkInfo> {
+        let mut chunks = self.all_chunks().await;
+        chunks.retain(|chunk| !chunk.id.is_of_metadata());
+        chunks
+    }
+
+    /// Everything that it says it holds, the metadata's backups too.
+    ///
+    /// # Panics
+    /// When it does not answer as it should.
+    pub async fn all_chunks(&self) -> Vec<ChunkInfo> {
         let url = format!("{}{CHUNKS_PATH}?limit={LIST_LIMIT_MAX}", self.address);
         let request = reqwest::Client::new().get(url).bearer_auth(CLUSTER_SECRET);
         let answer = request.send().await.expect("a chunk server answers");
-        let mut page: ListPage = answer.json().await.expect("the answer is a page of chunks");
+        let page: ListPage = answer.json().await.expect("the answer is a page of chunks");
         assert!(!page.truncated, "a test's node holds one page of chunks");
-        page.chunks.retain(|chunk| !chunk.id.is_of_metadata());
         page.chunks
+    }
+
+    /// A number among its metrics.
+    ///
+    /// # Panics
+    /// When there is none of this name.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let url = format!("{}/metrics", self.address);
+        let answer = reqwest::get(url).await.expect("a chunk server answers");
+        let text = answer.text().await.expect("metrics are text");
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value = value.and_then(|value| value.parse().ok());
+        value.unwrap_or_else(|| panic!("{name} is no number in {text}"))
+    }
+
+    /// Reads its copy of a chunk to the end, which it verifies; its bytes.
+    ///
+    /// # Errors
+    /// What it says of a copy that it does not give out, or that the copy broke off.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn read_copy(&self, chunk: ChunkId) -> Result<Bytes, String> {
+        let url = format!("{}{CHUNKS_PATH}/{chunk}", self.address);
+        let request = reqwest::Client::new().get(url).bearer_auth(CLUSTER_SECRET);
+        let answer = request.send().await.expect("a chunk server answers");
+        let status = answer.status();
+        let body = answer.bytes().await.map_err(|error| error.to_string())?;
+        match status.is_success() {
+            true => Ok(body),
+            false => Err(String::from_utf8_lossy(&body).into_owned()),
+        }
     }
 }
 

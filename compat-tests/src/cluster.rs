@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::chunk_server::ChunkServer;
+use crate::chunk_server::{ChunkServer, Proxies};
 use crate::client_home::Finished;
 use crate::endpoint::Endpoint;
 use crate::environment::server_program;
@@ -86,7 +86,7 @@ impl Cluster {
     /// # Panics
     /// When it does not become ready in time.
     pub async fn add_node(&mut self) -> usize {
-        self.add(None).await
+        self.add(Proxies::default()).await
     }
 
     /// The same, with a proxy between the gateway and it.
@@ -94,13 +94,29 @@ impl Cluster {
     /// # Panics
     /// As [`add_node`](Self::add_node).
     pub async fn add_node_behind_proxy(&mut self) -> usize {
-        self.add(Some(Proxy::start().await)).await
+        let data = Some(Proxy::start().await);
+        self.add(Proxies { data, admin: None }).await
     }
 
-    async fn add(&mut self, proxy: Option<Proxy>) -> usize {
+    /// The same, with another proxy for what it says to the gateway.
+    ///
+    /// # Panics
+    /// As [`add_node`](Self::add_node).
+    pub async fn add_node_behind_two_proxies(&mut self) -> usize {
+        let (data, admin) = (Some(Proxy::start().await), Some(Proxy::start().await));
+        self.add(Proxies { data, admin }).await
+    }
+
+    /// The data directory of the chunk server that will be added next, to put a disk there.
+    #[must_use]
+    pub fn next_data(&self) -> PathBuf {
+        self.dir.path().join(node_name(self.nodes.len()))
+    }
+
+    async fn add(&mut self, proxies: Proxies) -> usize {
         let number = self.nodes.len();
-        let (name, dir) = (format!("chunkd-{number}"), self.dir.path());
-        let node = ChunkServer::start(name, dir, self.gateway.admin(), proxy).await;
+        let (name, dir) = (node_name(number), self.dir.path());
+        let node = ChunkServer::start(name, dir, self.gateway.admin(), proxies).await;
         self.nodes.push(node);
         number
     }
@@ -260,6 +276,10 @@ impl Cluster {
         let answer = request.send().await.expect("the gateway answers");
         answer.json().await.expect("the status is JSON")
     }
+}
+
+fn node_name(number: usize) -> String {
+    format!("chunkd-{number}")
 }
 
 fn is_live(node: &Value) -> bool {

@@ -25,6 +25,32 @@ pub fn own_source(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
+/// What whoever starts the soak test wants of it.
+#[derive(Debug, Clone, Copy)]
+pub struct SoakOrder {
+    /// Repeats the faults and operations of an earlier run (SEXTANT_SOAK_SEED).
+    pub seed: Option<u64>,
+    /// How long it goes on (SEXTANT_SOAK_MINUTES); a single short round where nothing is said.
+    pub minutes: Option<u64>,
+}
+
+/// Reads what is wanted of the soak test.
+///
+/// # Panics
+/// When a value is no number.
+#[must_use]
+pub fn soak_order() -> SoakOrder {
+    let number = |name: &str| {
+        let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
+        let value = value.to_str().and_then(|value| value.parse().ok());
+        Some(value.unwrap_or_else(|| panic!("{name} must be a number")))
+    };
+    SoakOrder {
+        seed: number("SEXTANT_SOAK_SEED"),
+        minutes: number("SEXTANT_SOAK_MINUTES"),
+    }
+}
+
 /// The program `name` of the Python environment with the aws cli and boto3.
 ///
 /// # Panics

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::cluster::CLUSTER_SECRET;
 use crate::endpoint::Endpoint;
 use crate::server_process::ServerProcess;
+use crate::shifted_clock::ShiftedClock;
 
 /// A gateway that can be stopped and started again on the same ports and data.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub struct GatewayProcess {
     log_dir: PathBuf,
     endpoint: Endpoint,
     admin: String,
+    /// Set before a start: the clock that it goes by, if not the machine's.
+    pub clock: Option<ShiftedClock>,
 }
 
 impl GatewayProcess {
@@ -26,6 +29,7 @@ impl GatewayProcess {
             log_dir: log_dir.to_owned(),
             endpoint: Endpoint::with_test_keys("http://127.0.0.1:0"),
             admin: "http://127.0.0.1:0".to_owned(),
+            clock: None,
         };
         gateway.start_again().await;
         gateway
@@ -67,11 +71,12 @@ impl GatewayProcess {
         for (flag, address) in addresses {
             arguments.extend([flag.into(), address.into()]);
         }
-        let settings = [
+        let mut settings = vec![
             ("SEXTANT_ACCESS_KEY", self.endpoint.access_key.as_str()),
             ("SEXTANT_SECRET_KEY", self.endpoint.secret_key.as_str()),
             ("SEXTANT_CLUSTER_SECRET", CLUSTER_SECRET),
         ];
+        settings.extend(self.clock.iter().flat_map(ShiftedClock::settings));
         ServerProcess::start("gateway", "gateway", &self.log_dir, &arguments, &settings)
     }
 
@@ -94,6 +99,12 @@ impl GatewayProcess {
     #[must_use]
     pub fn process(&self) -> &ServerProcess {
         self.process.as_ref().expect("the gateway runs")
+    }
+
+    /// Whether it was started and not stopped since.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
     }
 
     /// Stops it with SIGTERM; it must end cleanly.

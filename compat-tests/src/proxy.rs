@@ -23,6 +23,8 @@ pub enum Passage {
     Open,
     /// Passes each piece on after so long.
     Slow(Duration),
+    /// Passes nothing on and ends nothing, as a network does that loses every packet.
+    Silent,
     /// Ends all connections and takes no more.
     Cut,
 }
@@ -168,8 +170,14 @@ impl Shared {
         true
     }
 
+    /// Returns when the next piece may go on.
     async fn wait(&self) {
-        let passage = *self.passage.borrow();
+        let mut passage = self.passage.subscribe();
+        let audible = passage
+            .wait_for(|passage| *passage != Passage::Silent)
+            .await;
+        // It fails only once the sender is gone, which stands beside.
+        let passage = audible.map_or(Passage::Cut, |passage| *passage);
         if let Passage::Slow(pause) = passage {
             tokio::time::sleep(pause).await;
         }

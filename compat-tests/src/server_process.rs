@@ -124,6 +124,16 @@ impl ServerProcess {
         self.end().await;
     }
 
+    /// SIGSTOP: it stands still until [`resume`](Self::resume).
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Waits for a process that refuses to start; returns what it says about that.
     ///
     /// # Panics

@@ -119,9 +119,10 @@ impl<'a> Walk<'a> {
         }
     }
 
-    async fn wait_until_due(&self, store: &ChunkStore) {
+    async fn wait_until_due(&mut self, store: &ChunkStore) {
         let period_ms = u64::try_from(self.settings.period.as_millis()).unwrap_or(u64::MAX);
         loop {
+            self.pass.heed_clock(now_ms());
             let wait_ms = self.pass.wait_ms(load_of(store), period_ms, now_ms());
             if wait_ms == 0 {
                 break;

@@ -8,6 +8,7 @@ mod healing;
 mod joining;
 mod kills;
 mod kit;
+mod losses;
 mod placement;
 mod restarts;
 mod restoring;
