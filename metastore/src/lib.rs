@@ -46,6 +46,8 @@ pub use model::{
 pub use names::{
     BodyId, BucketId, BucketName, InvalidName, ObjectKey, PartNumber, Sequence, UploadId, VersionId,
 };
+#[cfg(any(test, fuzzing))]
+pub use rocks::fuzzing;
 pub use rocks::{
     Checkpoint, CheckpointFile, LogPiece, LogRead, OpenError, RestoredFiles, RestoredStore,
     RocksBackup, RocksMetastore, RocksOptions,

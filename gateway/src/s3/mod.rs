@@ -21,6 +21,8 @@ mod encryption;
 mod errors;
 mod form;
 mod form_answer;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod get;
 mod headers;
 mod lifecycle;
@@ -43,6 +45,8 @@ mod versions;
 mod virtual_host;
 mod xml_text;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use access::Verified;
 pub use access::{Directory, ROOT_CANONICAL_ID, RootKeys};
 pub use lifecycle::rules_of;
 pub use server::S3Server;
