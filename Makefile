@@ -40,6 +40,7 @@ test: build test-clients ## Run the whole test suite, with real clients and serv
 .PHONY: lint
 lint: deps ## Check format, lints and docs
 	cargo fmt --all --check
+	rustfmt --check --edition 2024 fuzz/src/main.rs
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --no-deps
 
@@ -50,6 +51,9 @@ simulate: deps ## Run the protocol in simulated time with SEEDS seeds (20,000: 4
 .PHONY: soak
 soak: build ## Run a cluster of real processes under seeded faults for MINUTES (10); SEED repeats a plan
 	SEXTANT_SOAK_MINUTES="$(or $(MINUTES),10)" SEXTANT_SOAK_SEED="$(SEED)" cargo test $(CARGO_FLAGS) --test soak -- storm --nocapture
+.PHONY: fuzz
+fuzz: build ## Fuzz each parser for SECONDS (60), or TARGET alone
+	scripts/fuzz.sh "$(TARGET_DIR)" $(or $(SECONDS),60) $(TARGET)
 
 .PHONY: starts
 starts: deps ## Fill a chunk store with COUNT small chunks in DIR, kill it, and measure its starts

@@ -4,6 +4,8 @@
 
 pub mod config;
 mod fences;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod inventory;
 pub mod node;
 pub mod registration;

@@ -6,6 +6,8 @@ mod chunk;
 mod durability;
 mod error;
 mod fence;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod id;
 mod inventory;
 mod node;

@@ -46,3 +46,39 @@ async fn a_policy_may_ask_for_tls() {
     let plain = read_under(r#"{"Bool": {"aws:SecureTransport": "false"}}"#).await;
     assert_eq!(plain.text(), "x");
 }
+
+#[tokio::test]
+async fn a_right_to_the_current_version_is_none_to_those_before_however_they_are_named() {
+    let server = Standalone::start().await;
+    let at = server.endpoint();
+    let versioned =
+        "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>".to_owned();
+    let policy = r#"{"Statement": [{"Effect": "Allow", "Principal": "*",
+        "Action": ["s3:GetObject", "s3:DeleteObject"], "Resource": "arn:aws:s3:::bucket/*"}]}"#;
+    let mut versions = Vec::new();
+    for (path, body) in [
+        ("/bucket", String::new()),
+        ("/bucket?versioning", versioned),
+        ("/bucket?policy", policy.to_owned()),
+        ("/bucket/k", "secret".to_owned()),
+        ("/bucket/k", "public".to_owned()),
+    ] {
+        let answer = request(at, Method::PUT, path).body(body).send().await;
+        assert!(answer.status.is_success(), "{}", answer.text());
+        versions.extend(answer.header("x-amz-version-id").map(str::to_owned));
+    }
+    for name in ["versionId", "%76ersionId", "version%49d"] {
+        for method in [Method::GET, Method::DELETE] {
+            let url = format!("{}/bucket/k?{name}={}", at.url, versions[0]);
+            let unsigned = http::Request::builder().method(method).uri(url);
+            let answer =
+                send_unsigned(unsigned.body(bytes::Bytes::new()).expect("a request")).await;
+            answer.assert_error(403, "AccessDenied");
+        }
+    }
+    let unsigned = http::Request::get(format!("{}/bucket/k", at.url)).body(bytes::Bytes::new());
+    assert_eq!(
+        send_unsigned(unsigned.expect("a request")).await.text(),
+        "public"
+    );
+}

@@ -295,11 +295,16 @@ where
     I: IntoIterator<Item = OsString>,
 {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let mut command = Cli::command();
-    if let Some(path) = config_file(&arguments) {
-        command = with_file(command, &arguments, &path)?;
-    }
-    let matches = command.clone().try_get_matches_from(&arguments)?;
+    let command = match config_file(&arguments) {
+        Some(path) => with_file(Cli::command(), &arguments, &path)?,
+        None => Cli::command(),
+    };
+    read(command, &arguments)
+}
+
+/// Reads the settings from these arguments and the environment, by the defaults of `command`.
+pub(crate) fn read(mut command: clap::Command, arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let matches = command.clone().try_get_matches_from(arguments)?;
     let cli = Cli::from_arg_matches(&matches)?;
     cli.check()
         .map_err(|message| command.error(ErrorKind::ValueValidation, message))?;
@@ -374,7 +379,17 @@ fn with_file(
         clap::Error::raw(ErrorKind::Io, message)
     };
     let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
-    let table: toml::Table = text.parse().map_err(|error| fail(format!("{error}")))?;
+    with_settings(command, arguments, &text).map_err(fail)
+}
+
+/// The command with a file's values as defaults of the chosen subcommand, or what is wrong with the
+/// file's text.
+pub(crate) fn with_settings(
+    command: clap::Command,
+    arguments: &[OsString],
+    text: &str,
+) -> Result<clap::Command, String> {
+    let table: toml::Table = text.parse().map_err(|error| format!("{error}"))?;
     let chosen = command
         .get_subcommands()
         .map(|subcommand| subcommand.get_name().to_owned())
@@ -393,11 +408,9 @@ fn with_file(
                     .find(|argument| argument.get_long() == Some(&key))
             })
             .map(|argument| argument.get_id().clone());
-        let id = known.ok_or_else(|| fail(format!("there is no setting '{key}'")))?;
-        defaults.push((
-            id,
-            as_text(value).map_err(|kind| fail(format!("'{key}' is a {kind}")))?,
-        ));
+        let id = known.ok_or_else(|| format!("there is no setting '{key}'"))?;
+        let value = as_text(value).map_err(|kind| format!("'{key}' is a {kind}"))?;
+        defaults.push((id, value));
     }
     Ok(command.mut_subcommand(chosen, |mut subcommand| {
         for (id, value) in defaults {

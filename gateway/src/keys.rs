@@ -58,14 +58,7 @@ pub fn root_keys(dir: &Path, given: Option<RootKeys>) -> Result<RootKeys, KeyErr
     }
     let path = dir.join(ROOT_KEYS_FILE);
     if let Some(text) = read(&path)? {
-        let file: RootKeysFile = toml::from_str(&text).map_err(|error| KeyError::Damaged {
-            path,
-            detail: error.message().to_owned(),
-        })?;
-        return Ok(RootKeys {
-            access_key: file.access_key,
-            secret_key: file.secret_key,
-        });
+        return parse_root_keys(&text).map_err(|detail| KeyError::Damaged { path, detail });
     }
     let file = RootKeysFile {
         access_key: format!("SX{}", hex::encode_upper(random::<9>(&path)?)),
@@ -76,6 +69,15 @@ pub fn root_keys(dir: &Path, given: Option<RootKeys>) -> Result<RootKeys, KeyErr
         detail: error.to_string(),
     })?;
     write(&path, &text)?;
+    Ok(RootKeys {
+        access_key: file.access_key,
+        secret_key: file.secret_key,
+    })
+}
+
+/// The root keys in a file that [`root_keys`] wrote.
+pub(crate) fn parse_root_keys(text: &str) -> Result<RootKeys, String> {
+    let file: RootKeysFile = toml::from_str(text).map_err(|error| error.message().to_owned())?;
     Ok(RootKeys {
         access_key: file.access_key,
         secret_key: file.secret_key,
@@ -179,16 +181,18 @@ pub fn kms_keys(path: Option<&Path>) -> Result<BTreeMap<String, [u8; 32]>, KeyEr
         detail,
     };
     let text = read(path)?.ok_or_else(|| damaged("there is no such file".into()))?;
-    let file: KmsKeysFile = toml::from_str(&text).map_err(|e| damaged(e.message().to_owned()))?;
+    parse_kms_keys(&text).map_err(damaged)
+}
+
+/// The named keys in the operator's file, or what is wrong with it.
+pub(crate) fn parse_kms_keys(text: &str) -> Result<BTreeMap<String, [u8; 32]>, String> {
+    let file: KmsKeysFile = toml::from_str(text).map_err(|error| error.message().to_owned())?;
     let mut keys = BTreeMap::new();
     for key in file.key {
         let secret = SecretBytes::parse(&key.secret)
-            .map_err(|detail| damaged(format!("the key '{}': {detail}", key.id)))?;
+            .map_err(|detail| format!("the key '{}': {detail}", key.id))?;
         if key.id.is_empty() || keys.insert(key.id.clone(), secret.0).is_some() {
-            return Err(damaged(format!(
-                "the key id '{}' is empty or there twice",
-                key.id
-            )));
+            return Err(format!("the key id '{}' is empty or there twice", key.id));
         }
     }
     Ok(keys)

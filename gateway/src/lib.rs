@@ -11,6 +11,8 @@ mod clock;
 pub mod cluster;
 pub mod config;
 mod data_dir;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod http;
 pub mod jobs;
 mod keys;
@@ -25,3 +27,7 @@ pub mod standalone;
 mod users;
 
 pub use clock::Clock;
+
+// What tests and fuzzers share names the crate as tests do.
+#[cfg(any(test, fuzzing))]
+extern crate self as gateway;

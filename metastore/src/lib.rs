@@ -53,6 +53,8 @@ pub use names::{
     BodyId, BucketId, BucketName, InvalidName, ObjectKey, PartNumber, Sequence, UploadId, VersionId,
 };
 pub use rename::{ClientToken, RENAME_TOKEN_KEPT_MS, RenameObject, Renamed};
+#[cfg(any(test, fuzzing))]
+pub use rocks::fuzzing;
 pub use rocks::{
     Checkpoint, CheckpointFile, LogPiece, LogRead, OpenError, RestoredFiles, RestoredStore,
     RocksBackup, RocksMetastore, RocksOptions,

@@ -6,6 +6,8 @@ mod chunk_node;
 mod decisions;
 mod disk;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod identity;
 mod lookup;
 mod merge;

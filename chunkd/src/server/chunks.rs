@@ -164,7 +164,7 @@ fn declared_length(headers: &HeaderMap) -> ChunkResult<u64> {
 }
 
 /// One closed range, `bytes=first-last`; the only form that a gateway sends.
-fn parse_range(range: &str) -> ChunkResult<ByteRange> {
+pub(super) fn parse_range(range: &str) -> ChunkResult<ByteRange> {
     let closed = |range: &str| {
         let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
         let (start, last) = (first.parse::<u64>().ok()?, last.parse::<u64>().ok()?);
@@ -175,7 +175,7 @@ fn parse_range(range: &str) -> ChunkResult<ByteRange> {
         .ok_or_else(|| ChunkError::Invalid(format!("range '{range}' is not 'bytes=first-last'")))
 }
 
-fn parse_page(query: &str) -> ChunkResult<(Option<ChunkId>, usize)> {
+pub(super) fn parse_page(query: &str) -> ChunkResult<(Option<ChunkId>, usize)> {
     let (mut after, mut limit) = (None, LIST_LIMIT_DEFAULT);
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         match pair.split_once('=') {

@@ -27,7 +27,7 @@ pub(super) async fn digest(service: &Service, request: &Request<Incoming>) -> Ch
     Ok(answer::json(StatusCode::OK, &digest))
 }
 
-fn parse_range(query: &str) -> ChunkResult<IdRange> {
+pub(super) fn parse_range(query: &str) -> ChunkResult<IdRange> {
     let mut range = IdRange::default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let bound = match pair.split_once('=') {

@@ -5,6 +5,8 @@ mod body;
 mod chunks;
 mod copy;
 mod disk_metrics;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod inventory;
 mod listen;
 mod metrics;

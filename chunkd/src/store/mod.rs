@@ -10,6 +10,8 @@ mod directory;
 mod disk;
 mod durable;
 mod fault;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod index;
 mod index_rows;
 mod open;

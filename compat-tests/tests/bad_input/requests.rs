@@ -151,3 +151,23 @@ async fn metadata_that_cannot_be_is_refused() {
     answer.assert_error(400, "InvalidStorageClass");
     assert_nothing_changed(&server).await;
 }
+
+#[tokio::test]
+async fn a_configuration_that_would_burden_every_request_is_refused() {
+    let server = server().await;
+    let endpoint = server.endpoint();
+    let origins = "<AllowedOrigin>https://example.com</AllowedOrigin>".repeat(20_000);
+    let document = format!(
+        "<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod>{origins}</CORSRule></CORSConfiguration>"
+    );
+    put(endpoint, "/bucket?cors")
+        .body(document)
+        .send()
+        .await
+        .assert_error(400, "MaxMessageLengthExceeded");
+    SignedRequest::new(endpoint, Method::GET, "/bucket?cors")
+        .send()
+        .await
+        .assert_error(404, "NoSuchCORSConfiguration");
+    assert_nothing_changed(&server).await;
+}

@@ -86,7 +86,9 @@ impl FoundBody {
     /// Bytes of the chunks that were found.
     #[must_use]
     pub fn found_bytes(&self) -> u64 {
-        self.pieces.values().map(|chunk| chunk.length_bytes).sum()
+        let lengths = self.pieces.values().map(|chunk| chunk.length_bytes);
+        // Nothing holds them against each other where chunks are missing.
+        lengths.fold(0, u64::saturating_add)
     }
 }
 
@@ -169,6 +171,14 @@ mod tests {
             let torn = bodies(&chunks);
             assert!(torn.values().next().unwrap().layout().is_none());
         }
+    }
+
+    #[test]
+    fn chunks_that_claim_more_than_there_can_be_are_counted_without_a_panic() {
+        let torn = bodies(&[(1, 0, u64::MAX), (1, 7, u64::MAX)]);
+        let body = torn.values().next().unwrap();
+        assert!(body.layout().is_none());
+        assert_eq!(body.found_bytes(), u64::MAX);
     }
 
     #[test]

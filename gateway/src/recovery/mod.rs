@@ -6,6 +6,8 @@ mod details;
 mod error;
 mod find;
 mod found;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod read_back;
 mod rebuild;
 mod report;

@@ -43,7 +43,7 @@ pub struct Rebuild {
 }
 
 /// A bucket as the hints in it describe it.
-struct FoundBucket {
+pub(super) struct FoundBucket {
     name: String,
     first: Uuid,
     newest: Uuid,
@@ -369,7 +369,7 @@ impl Described {
     }
 }
 
-fn buckets_of(bodies: &FoundBodies) -> BTreeMap<Uuid, FoundBucket> {
+pub(super) fn buckets_of(bodies: &FoundBodies) -> BTreeMap<Uuid, FoundBucket> {
     let mut buckets: BTreeMap<Uuid, FoundBucket> = BTreeMap::new();
     let mut said: BTreeMap<Uuid, Uuid> = BTreeMap::new();
     for (name, body) in bodies {

@@ -40,7 +40,7 @@ impl S3Gateway {
     ) -> S3Result<(String, ObjectAttributes)> {
         let owner = new_owner(caller, bucket, headers);
         let acl = self.new_acl(bucket, &owner, headers).await?;
-        let tags = match text(headers, "x-amz-tagging") {
+        let tags = match text(headers, "x-amz-tagging")? {
             Some(tags) => parse_tags(tags)?,
             None => Vec::new(),
         };
@@ -50,7 +50,7 @@ impl S3Gateway {
         };
         let legal_hold = requested_hold(headers)?;
         let asks_for_lock =
-            text(headers, "x-amz-object-lock-mode").is_some() || legal_hold.is_some();
+            text(headers, "x-amz-object-lock-mode")?.is_some() || legal_hold.is_some();
         if asks_for_lock && bucket.settings.lock.is_none() {
             return Err(s3_error!(
                 InvalidRequest,
@@ -98,7 +98,7 @@ pub fn refuse_blocked(bucket: &Bucket, acl: Option<&Acl>) -> S3Result<()> {
 }
 
 fn refuse_lists(headers: &HeaderMap) -> S3Result<()> {
-    let canned = text(headers, "x-amz-acl");
+    let canned = text(headers, "x-amz-acl")?;
     let is_harmless = canned.is_none_or(|acl| acl == LIST_OF_ENFORCED_OWNERSHIP);
     let grants = headers
         .keys()
@@ -120,7 +120,8 @@ pub fn lists_not_supported() -> S3Error {
 }
 
 fn new_owner(caller: &Caller, bucket: &Bucket, headers: &HeaderMap) -> String {
-    let gives_control = text(headers, "x-amz-acl") == Some("bucket-owner-full-control");
+    let canned = headers.get("x-amz-acl");
+    let gives_control = canned.is_some_and(|acl| acl == "bucket-owner-full-control");
     match bucket.settings.ownership {
         Some(Ownership::BucketOwnerEnforced) => bucket.owner.clone(),
         Some(Ownership::BucketOwnerPreferred) if gives_control => bucket.owner.clone(),
@@ -182,9 +183,9 @@ pub const fn object_tags_max() -> usize {
     TAGS_MAX
 }
 
-fn requested_retention(headers: &HeaderMap) -> S3Result<Option<Retention>> {
-    let mode = text(headers, "x-amz-object-lock-mode");
-    let until = text(headers, "x-amz-object-lock-retain-until-date");
+pub(super) fn requested_retention(headers: &HeaderMap) -> S3Result<Option<Retention>> {
+    let mode = text(headers, "x-amz-object-lock-mode")?;
+    let until = text(headers, "x-amz-object-lock-retain-until-date")?;
     match (mode, until) {
         (None, None) => Ok(None),
         (Some(mode), Some(until)) => {
@@ -246,8 +247,8 @@ fn default_retention(bucket: &Bucket, now: Timestamp) -> Option<Retention> {
     Some(Retention { mode, until })
 }
 
-fn requested_hold(headers: &HeaderMap) -> S3Result<Option<bool>> {
-    match text(headers, "x-amz-object-lock-legal-hold") {
+pub(super) fn requested_hold(headers: &HeaderMap) -> S3Result<Option<bool>> {
+    match text(headers, "x-amz-object-lock-legal-hold")? {
         None => Ok(None),
         Some("ON") => Ok(Some(true)),
         Some("OFF") => Ok(Some(false)),
@@ -259,7 +260,36 @@ fn requested_hold(headers: &HeaderMap) -> S3Result<Option<bool>> {
 }
 
 /// A header's text; empty ones count as absent.
-fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    let value = headers.get(name)?.to_str().ok()?;
-    (!value.is_empty()).then_some(value)
+///
+/// # Errors
+/// `InvalidArgument` for one that is no text: to pass it over would lose what was asked for.
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> S3Result<Option<&'h str>> {
+    let Some(value) = headers.get(name).filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    let text = value.to_str().map(Some);
+    text.map_err(|_| s3_error!(InvalidArgument, "The header {name} is not valid."))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_in_no_text_is_refused_and_not_passed_over() {
+        for name in [
+            "x-amz-object-lock-legal-hold",
+            "x-amz-object-lock-mode",
+            "x-amz-acl",
+        ] {
+            let value = HeaderValue::from_bytes(b"ON\xff").unwrap();
+            let headers = HeaderMap::from_iter([(http::HeaderName::from_static(name), value)]);
+            let refused = requested_hold(&headers).is_err()
+                || requested_retention(&headers).is_err()
+                || refuse_lists(&headers).is_err();
+            assert!(refused, "{name}");
+        }
+    }
 }

@@ -190,7 +190,7 @@ impl S3Gateway {
     }
 }
 
-fn check_cors(cors: &CORSConfiguration) -> S3Result<()> {
+pub(super) fn check_cors(cors: &CORSConfiguration) -> S3Result<()> {
     if cors.cors_rules.is_empty() || cors.cors_rules.len() > CORS_RULES_MAX {
         return Err(s3_error!(MalformedXML));
     }

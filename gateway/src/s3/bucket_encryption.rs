@@ -78,7 +78,9 @@ impl S3Gateway {
 }
 
 /// The one rule of a configuration.
-fn parse(configuration: &ServerSideEncryptionConfiguration) -> S3Result<DefaultEncryption> {
+pub(super) fn parse(
+    configuration: &ServerSideEncryptionConfiguration,
+) -> S3Result<DefaultEncryption> {
     let [rule] = &configuration.rules[..] else {
         return Err(s3_error!(MalformedXML));
     };

@@ -18,6 +18,9 @@ use super::service::S3Gateway;
 
 /// Times that a change looks again after another one got in between.
 const ATTEMPTS_MAX: usize = 32;
+/// Longest document: a thousand lifecycle rules fit. All of a bucket's are read with its row, for
+/// every request. (S3 limits CORS configurations to 64 KB.)
+const DOCUMENT_MAX_BYTES: usize = 512 * 1024;
 /// Longest default retention. Source: S3 user guide, "Object Lock considerations".
 const RETENTION_MAX_DAYS: i32 = 36_500;
 const RETENTION_MAX_YEARS: i32 = 100;
@@ -44,6 +47,9 @@ impl S3Gateway {
     }
 
     /// Writes one of a bucket's documents over what is there.
+    ///
+    /// # Errors
+    /// `MaxMessageLengthExceeded` for one that is too long; as for any change of the bucket.
     pub(super) async fn put_document<D: s3s::xml::Serialize>(
         &self,
         bucket: &str,
@@ -51,6 +57,9 @@ impl S3Gateway {
         document: &D,
     ) -> S3Result<()> {
         let text = to_xml(document)?;
+        if text.len() > DOCUMENT_MAX_BYTES {
+            return Err(s3_error!(MaxMessageLengthExceeded));
+        }
         self.amend_bucket(bucket, |bucket| {
             bucket.settings.documents.insert(kind, text.clone());
             Ok(())
@@ -190,14 +199,14 @@ pub fn document_of<D: for<'x> s3s::xml::Deserialize<'x>>(
     }
 }
 
-fn to_xml<D: s3s::xml::Serialize>(document: &D) -> S3Result<String> {
+pub(super) fn to_xml<D: s3s::xml::Serialize>(document: &D) -> S3Result<String> {
     let mut bytes = Vec::new();
     let written = document.serialize(&mut s3s::xml::Serializer::new(&mut bytes));
     let text = written.ok().and_then(|()| String::from_utf8(bytes).ok());
     text.ok_or_else(|| s3_error!(InternalError))
 }
 
-fn lock_settings(configuration: ObjectLockConfiguration) -> S3Result<LockSettings> {
+pub(super) fn lock_settings(configuration: ObjectLockConfiguration) -> S3Result<LockSettings> {
     let malformed = || s3_error!(MalformedXML);
     let enabled = configuration.object_lock_enabled;
     if enabled.as_ref().map(ObjectLockEnabled::as_str) != Some(ObjectLockEnabled::ENABLED) {

@@ -83,7 +83,7 @@ impl S3Gateway {
     }
 }
 
-fn allows(rule: &CORSRule, named: &CrossOrigin) -> bool {
+pub(super) fn allows(rule: &CORSRule, named: &CrossOrigin) -> bool {
     let allowed = rule.allowed_headers.as_deref().unwrap_or_default();
     let is_allowed = |name: &String| {
         let mut allowed = allowed.iter();
@@ -107,7 +107,7 @@ fn fits(pattern: &str, text: &str) -> bool {
     }
 }
 
-fn answer(rule: &CORSRule, named: &CrossOrigin) -> HeaderMap {
+pub(super) fn answer(rule: &CORSRule, named: &CrossOrigin) -> HeaderMap {
     let is_open = rule.allowed_origins.iter().any(|origin| origin == "*");
     let origin = if is_open { "*" } else { &named.origin };
     let exposed = rule.expose_headers.as_ref().map(|names| names.join(", "));

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use chunkproto::{Crc64, Crc64Hasher};
 use http::{HeaderMap, Method};
 use http_body::{Body, Frame, SizeHint};
+use percent_encoding::percent_decode_str;
 use s3s::S3Result;
 
 use super::body_check::{BodyCheck, BodyTally};
@@ -26,7 +27,8 @@ impl RawBodyTally {
         let deletes_objects = query
             .unwrap_or_default()
             .split('&')
-            .any(|pair| pair == "delete" || pair == "delete=");
+            .map(|pair| pair.strip_suffix('=').unwrap_or(pair))
+            .any(|key| percent_decode_str(key).decode_utf8_lossy() == "delete");
         if *method != Method::POST || !deletes_objects {
             return None;
         }

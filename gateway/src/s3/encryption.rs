@@ -19,7 +19,7 @@ const METHOD: &str = "x-amz-server-side-encryption";
 const KMS_KEY_ID: &str = "x-amz-server-side-encryption-aws-kms-key-id";
 const CONTEXT: &str = "x-amz-server-side-encryption-context";
 const BUCKET_KEY: &str = "x-amz-server-side-encryption-bucket-key-enabled";
-const CUSTOMER: &str = "x-amz-server-side-encryption-customer";
+pub(super) const CUSTOMER: &str = "x-amz-server-side-encryption-customer";
 const COPY_SOURCE_CUSTOMER: &str = "x-amz-copy-source-server-side-encryption-customer";
 
 /// Longest encryption context, before base64. Source: KMS developer guide, "Encryption context".
@@ -45,7 +45,7 @@ pub struct EncryptionRequest {
     pub source_customer: Option<CustomerKey>,
 }
 
-enum Method {
+pub(super) enum Method {
     S3,
     Kms {
         key_id: Option<String>,
@@ -314,7 +314,7 @@ fn from_ring(failure: KeyRingError) -> S3Error {
     }
 }
 
-fn method_in(headers: &HeaderMap) -> S3Result<Option<Method>> {
+pub(super) fn method_in(headers: &HeaderMap) -> S3Result<Option<Method>> {
     let key_id = text(headers, KMS_KEY_ID)?;
     let context = text(headers, CONTEXT)?;
     let method = text(headers, METHOD)?;
@@ -362,7 +362,7 @@ fn checked_context(context: &str) -> S3Result<String> {
 }
 
 /// The client's key in the three headers that begin with `family`.
-fn customer_key(headers: &HeaderMap, family: &str) -> S3Result<Option<CustomerKey>> {
+pub(super) fn customer_key(headers: &HeaderMap, family: &str) -> S3Result<Option<CustomerKey>> {
     let algorithm = text(headers, &format!("{family}-algorithm"))?;
     let key = text(headers, &format!("{family}-key"))?;
     let md5 = text(headers, &format!("{family}-key-md5"))?;

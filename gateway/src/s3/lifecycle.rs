@@ -120,7 +120,7 @@ fn enabled_rules(bucket: &Bucket) -> S3Result<Vec<Rule>> {
 }
 
 /// Checks a configuration and names its nameless rules.
-fn check(configuration: &mut BucketLifecycleConfiguration) -> S3Result<()> {
+pub(super) fn check(configuration: &mut BucketLifecycleConfiguration) -> S3Result<()> {
     if configuration.rules.is_empty() || configuration.rules.len() > RULES_MAX {
         return Err(s3_error!(MalformedXML));
     }

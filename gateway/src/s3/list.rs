@@ -221,11 +221,11 @@ pub fn last_name(page: &ListPage<ListedObject>) -> Option<String> {
     })
 }
 
-fn token_of(name: &str) -> String {
+pub(super) fn token_of(name: &str) -> String {
     URL_SAFE_NO_PAD.encode(name)
 }
 
-fn cursor_of(token: &str) -> S3Result<String> {
+pub(super) fn cursor_of(token: &str) -> S3Result<String> {
     let name = URL_SAFE_NO_PAD
         .decode(token)
         .ok()

@@ -80,14 +80,14 @@ impl S3Route for MalformedRange {
     }
 }
 
-fn is_well_formed(range: &http::HeaderValue) -> bool {
+pub(super) fn is_well_formed(range: &http::HeaderValue) -> bool {
     range.is_empty()
         || range
             .to_str()
             .is_ok_and(|range| Range::parse(range).is_ok())
 }
 
-fn without_signature(uri: &Uri) -> S3Result<Uri> {
+pub(super) fn without_signature(uri: &Uri) -> S3Result<Uri> {
     let query: Vec<_> = uri
         .query()
         .unwrap_or_default()

@@ -28,6 +28,8 @@ mod errors;
 mod form;
 mod form_answer;
 mod form_head;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod get;
 mod headers;
 mod lifecycle;
@@ -53,6 +55,8 @@ mod virtual_host;
 mod xml_text;
 
 use access::BucketAddress;
+#[cfg(any(test, fuzzing))]
+pub(crate) use access::Verified;
 pub use access::{Directory, ROOT_CANONICAL_ID, RootKeys};
 pub use lifecycle::rules_of;
 pub use server::S3Server;

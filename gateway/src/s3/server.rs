@@ -208,7 +208,7 @@ fn is_signed_by_sigv2_header(headers: &HeaderMap) -> bool {
 
 /// Whether the request's path names an object, in path style or under a virtual host. Decodes and
 /// splits the path as s3s does, so that both mean the same request.
-fn names_object(hosts: &VirtualHosts, uri: &Uri, headers: &HeaderMap) -> bool {
+pub(super) fn names_object(hosts: &VirtualHosts, uri: &Uri, headers: &HeaderMap) -> bool {
     let host = headers
         .get(http::header::HOST)
         .and_then(|host| host.to_str().ok())
@@ -222,7 +222,7 @@ fn names_object(hosts: &VirtualHosts, uri: &Uri, headers: &HeaderMap) -> bool {
 }
 
 /// The bucket that a request names, in its path or by a virtual host.
-fn bucket_in(hosts: &VirtualHosts, uri: &Uri, headers: &HeaderMap) -> Option<String> {
+pub(super) fn bucket_in(hosts: &VirtualHosts, uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let host = headers
         .get(http::header::HOST)
         .and_then(|host| host.to_str().ok());

@@ -17,10 +17,10 @@ pub fn sealed_bytes(body_bytes: u64) -> u64 {
     body_bytes + body_bytes.div_ceil(BLOCK_BYTES) * TAG_BYTES as u64
 }
 
-/// Length of the plaintext of a sealed body of `sealed_bytes`.
+/// Length of the plaintext of a sealed body of `sealed_bytes`; 0 for fewer than a tag has.
 #[must_use]
 pub fn plain_bytes(sealed_bytes: u64) -> u64 {
-    sealed_bytes - sealed_bytes.div_ceil(SEALED_BLOCK_BYTES) * TAG_BYTES as u64
+    sealed_bytes.saturating_sub(sealed_bytes.div_ceil(SEALED_BLOCK_BYTES) * TAG_BYTES as u64)
 }
 
 /// What is authenticated with block `number`.
@@ -113,6 +113,11 @@ mod tests {
     fn an_empty_range_has_no_blocks() {
         let part = SealedPart::covering(ByteRange { start: 0, end: 0 }, 0);
         assert_eq!((part.blocks, part.sealed.length_bytes()), (0, 0));
-        assert_eq!(sealed_bytes(0), 0);
+        assert_eq!((sealed_bytes(0), plain_bytes(0)), (0, 0));
+    }
+
+    #[test]
+    fn what_is_too_short_for_a_sealed_body_holds_nothing() {
+        assert_eq!(plain_bytes(TAG_BYTES as u64 - 1), 0);
     }
 }

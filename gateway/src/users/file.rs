@@ -84,7 +84,7 @@ pub async fn load(
     Ok(count)
 }
 
-fn parse(text: &str) -> Result<Vec<User>, String> {
+pub(crate) fn parse(text: &str) -> Result<Vec<User>, String> {
     let file: UsersFile = toml::from_str(text).map_err(|error| error.message().to_owned())?;
     file.user
         .into_iter()

@@ -4,5 +4,7 @@
 mod file;
 mod secrets;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use file::parse as parse_file;
 pub use file::{UsersFileError, load};
 pub use secrets::{KeptSecret, Secrets};

@@ -37,9 +37,10 @@ pub(super) fn object(bucket: BucketId, key: &[u8]) -> Vec<u8> {
 /// The object key in a key that [`object`] made.
 ///
 /// # Errors
-/// `Corrupt` where it is not UTF-8.
+/// `Corrupt` where it is not UTF-8, or there is none.
 pub(super) fn key_of_object<R>(table: Table<R>, row: &[u8]) -> MetaResult<String> {
-    text(table, row.get(16..).unwrap_or_default().to_vec())
+    let key = row.get(16..).filter(|key| !key.is_empty());
+    text(table, key.ok_or_else(|| malformed(table))?.to_vec())
 }
 
 /// Bound in the table of uploads that stands for a bound among keys.
@@ -67,17 +68,13 @@ pub(super) fn upload(bucket: BucketId, key: &str, upload: UploadId) -> Vec<u8> {
 /// # Errors
 /// `Corrupt` for bytes that it did not make.
 pub(super) fn key_of_upload<R>(table: Table<R>, row: &[u8]) -> MetaResult<String> {
-    let behind = END_OF_TEXT.len() + 16;
-    let end = row
-        .len()
-        .checked_sub(behind)
+    let escaped = row
+        .get(16..)
+        .and_then(|rest| rest.split_last_chunk::<16>())
+        .and_then(|(text, _)| text.strip_suffix(&END_OF_TEXT))
         .ok_or_else(|| malformed(table))?;
-    let mut escaped = row
-        .get(16..end)
-        .ok_or_else(|| malformed(table))?
-        .iter()
-        .copied();
-    let mut key = Vec::with_capacity(end);
+    let mut key = Vec::with_capacity(escaped.len());
+    let mut escaped = escaped.iter().copied();
     while let Some(byte) = escaped.next() {
         key.push(byte);
         if byte == ESCAPED_NUL[0] && escaped.next() != Some(ESCAPED_NUL[1]) {
@@ -313,7 +310,10 @@ mod tests {
     #[test]
     fn malformed_keys_are_corrupt() {
         assert!(key_of_upload(UPLOADS, &[0; 33]).is_err());
+        let unended = [&[1; 16][..], b"key", &[1, 1], &[1; 16]].concat();
+        assert!(key_of_upload(UPLOADS, &unended).is_err());
         assert!(key_of_object(CURRENT, &[0xff; 17]).is_err());
+        assert!(key_of_object(CURRENT, &[1; 16]).is_err());
         assert!(moment_of_gc(GC, &[0; 23]).is_err());
         assert!(chunk_of_node_chunk(NODE_CHUNKS, &[0; 31]).is_err());
     }

@@ -19,6 +19,8 @@ pub(super) struct LoggedWrite<'p> {
 }
 
 const HEAD_BYTES: usize = 12;
+/// What RocksDB begins each write with: its number, and how many rows it has.
+const BATCH_HEAD_BYTES: usize = 12;
 
 impl LogPiece {
     /// No writes yet, and the next one is behind `after`.
@@ -82,6 +84,10 @@ pub(super) fn writes(mut bytes: &[u8]) -> Option<Vec<LoggedWrite<'_>>> {
         let first = u64::from_le_bytes(head[..8].try_into().ok()?);
         let length = u32::from_le_bytes(head[8..].try_into().ok()?);
         let (batch, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+        // RocksDB would read the head all the same.
+        if batch.len() < BATCH_HEAD_BYTES {
+            return None;
+        }
         writes.push(LoggedWrite { first, batch });
         bytes = rest;
     }
@@ -98,25 +104,32 @@ mod tests {
     fn writes_must_follow_each_other() {
         let mut piece = LogPiece::behind(6);
         assert!(!piece.push(8, 1, b"later"));
-        assert!(piece.push(7, 3, b"three rows"));
+        assert!(piece.push(7, 3, b"a write of three rows"));
         assert!(!piece.push(8, 1, b"inside"));
-        assert!(piece.push(10, 1, b""));
+        assert!(piece.push(10, 1, b"a write of one"));
         assert_eq!((piece.first(), piece.last()), (7, 10));
         let found: Vec<_> = writes(piece.bytes()).unwrap();
         assert_eq!(
             found[0],
             LoggedWrite {
                 first: 7,
-                batch: b"three rows"
+                batch: b"a write of three rows"
             }
         );
         assert_eq!(
             found[1],
             LoggedWrite {
                 first: 10,
-                batch: b""
+                batch: b"a write of one"
             }
         );
+    }
+
+    #[test]
+    fn a_write_without_the_head_of_one_is_refused() {
+        let mut piece = LogPiece::behind(0);
+        piece.push(1, 1, b"eleven long");
+        assert!(writes(piece.bytes()).is_none());
     }
 
     proptest! {
@@ -126,9 +139,9 @@ mod tests {
         }
 
         #[test]
-        fn a_torn_piece_is_refused(cut in 1usize..16) {
+        fn a_torn_piece_is_refused(cut in 1usize..26) {
             let mut piece = LogPiece::behind(0);
-            piece.push(1, 1, b"four");
+            piece.push(1, 1, b"a write of one");
             prop_assert!(writes(&piece.bytes()[..cut]).is_none());
         }
     }

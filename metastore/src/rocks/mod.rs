@@ -35,6 +35,8 @@ mod cluster;
 mod committer;
 mod cursor;
 mod engine;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod gc;
 mod identity;
 mod keys;

@@ -9,6 +9,8 @@ mod committer;
 mod compact;
 mod create;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod group;
 mod handles;
 mod header;

@@ -98,7 +98,8 @@ impl Manifest {
     /// Bytes of all files.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.size_bytes).sum()
+        let sizes = self.files.iter().map(|file| file.size_bytes);
+        sizes.fold(0, u64::saturating_add)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a policy's conditions may look at: the request's headers and query, the object's tags.
 
+use std::cell::OnceCell;
+
 use http::{HeaderMap, Uri};
 use percent_encoding::percent_decode_str;
 
@@ -23,7 +25,21 @@ pub struct RequestContext<'a> {
     pub now_ms: u64,
     /// The prefix of a listing that the request stands for, in place of its query's.
     pub prefix: Option<&'a str>,
+    /// What was read of the request already.
+    pub read: Read,
 }
+
+/// Parts of a request that many conditions may look at, read once.
+#[derive(Default)]
+pub struct Read {
+    query: OnceCell<Pairs>,
+    tags: OnceCell<Pairs>,
+}
+
+type Pairs = Vec<(String, String)>;
+
+/// More tags than any object may have: a request with so many is refused in any case.
+const TAGS_READ_MAX: usize = 64;
 
 impl RequestContext<'_> {
     /// The values under a condition key, which is compared without case; empty where it is absent.
@@ -40,15 +56,15 @@ impl RequestContext<'_> {
         if let Some((kind, tag)) = name.split_once('/') {
             return match kind.to_ascii_lowercase().as_str() {
                 "existingobjecttag" => values_of(self.existing_tags, tag),
-                "requestobjecttag" => values_of(&self.request_tags(), tag),
+                "requestobjecttag" => values_of(self.request_tags(), tag),
                 _ => Vec::new(),
             };
         }
         let name = name.to_ascii_lowercase();
         match name.as_str() {
             "requestobjecttagkeys" => {
-                let tags = self.request_tags();
-                tags.into_iter().map(|(key, _)| key).collect()
+                let tags = self.request_tags().iter();
+                tags.map(|(key, _)| key.clone()).collect()
             }
             "prefix" if self.prefix.is_some() => {
                 self.prefix.map(str::to_owned).into_iter().collect()
@@ -75,21 +91,29 @@ impl RequestContext<'_> {
 
     fn header(&self, name: &str) -> Vec<String> {
         let all = self.headers.get_all(name).iter();
-        all.filter_map(|value| value.to_str().ok().map(str::to_owned))
+        // What is no text is not absent, or a denial could be got round by a byte.
+        all.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
             .collect()
     }
 
     fn query(&self, name: &str) -> Vec<String> {
-        pairs(self.uri.query().unwrap_or_default())
-            .filter(|(key, _)| key == name)
-            .map(|(_, value)| value)
-            .collect()
+        let query = self.uri.query().unwrap_or_default();
+        values_of(self.read.query.get_or_init(|| pairs(query).collect()), name)
     }
 
-    fn request_tags(&self) -> Vec<(String, String)> {
-        let header = self.header("x-amz-tagging");
-        header.iter().flat_map(|tags| pairs(tags)).collect()
+    fn request_tags(&self) -> &[(String, String)] {
+        self.read.tags.get_or_init(|| {
+            let header = self.header("x-amz-tagging");
+            let tags = header.iter().flat_map(|tags| pairs(tags));
+            tags.take(TAGS_READ_MAX).collect()
+        })
     }
+}
+
+/// Whether a condition key looks at a tag of what is there.
+pub fn is_existing_tag(key: &str) -> bool {
+    let kind = key.split_once('/').map_or(key, |(kind, _)| kind);
+    kind.eq_ignore_ascii_case("s3:ExistingObjectTag")
 }
 
 fn pairs(text: &str) -> impl Iterator<Item = (String, String)> {

@@ -113,6 +113,7 @@ mod tests {
     use http::{HeaderMap, Uri};
     use metastore::{Grant, PublicAccessBlock};
 
+    use super::super::context::Read;
     use super::*;
 
     const GET: &str = "s3:GetObject";
@@ -181,6 +182,7 @@ mod tests {
                 existing_tags: &[],
                 now_ms: 0,
                 prefix: None,
+                read: Read::default(),
             };
             let resource = if action == LIST { "b" } else { "b/k" };
             decide(&facts, action, resource, &context)

@@ -19,16 +19,13 @@ use s3s::{S3Request, S3Result, s3_error};
 use super::account::BucketAddress;
 use super::actions::{Need, Target, is_on_object, need};
 use super::caller::{Caller, Directory};
-use super::context::RequestContext;
+use super::context::{Read, RequestContext};
 use super::decide::{Facts, ObjectFacts, decide};
 use super::policy::Policy;
 use crate::http::Peer;
 use crate::s3::form_head::FormFields;
 use crate::s3::parsed::Parsed;
 use crate::s3::{errors, form};
-
-/// Tells from a policy's text whether its conditions look at the tags of what is there.
-const EXISTING_TAG: &str = "existingobjecttag";
 
 /// A request as far as decisions look at it.
 #[derive(Clone, Copy)]
@@ -119,14 +116,6 @@ impl Gate {
             return Ok(());
         }
         let policy = bucket.settings.policy.as_deref();
-        let needs_tags =
-            policy.is_some_and(|text| text.to_ascii_lowercase().contains(EXISTING_TAG));
-        let object = match on {
-            Some((key, version)) if is_on_object(action) || needs_tags => {
-                self.object(bucket, key, version).await?
-            }
-            _ => None,
-        };
         let parse = |text| {
             let parse = || Policy::parse(text, bucket.name.as_str());
             self.policies.of(bucket, parse)
@@ -136,6 +125,13 @@ impl Gate {
             .transpose()
             // It was read when it was put; if it cannot be now, nobody passes.
             .map_err(|_| s3_error!(AccessDenied))?;
+        let needs_tags = parsed.as_deref().is_some_and(Policy::looks_at_tags);
+        let object = match on {
+            Some((key, version)) if is_on_object(action) || needs_tags => {
+                self.object(bucket, key, version).await?
+            }
+            _ => None,
+        };
         let facts = Facts {
             caller,
             bucket_owner: &bucket.owner,
@@ -158,6 +154,7 @@ impl Gate {
                 .unwrap_or_default(),
             now_ms: Timestamp::now().0,
             prefix: None,
+            read: Read::default(),
         };
         let name = bucket.name.as_str();
         let resource = match on {
@@ -224,12 +221,14 @@ fn allow_if(allowed: bool) -> S3Result<()> {
     }
 }
 
+/// The version that the operation will read from the address. Both sides of the pair are decoded, as
+/// s3s does: else `%76ersionId` would be decided on as the current version, and served as another.
 fn version_in(uri: &Uri) -> Option<String> {
+    let decode = |part| percent_decode_str(part).decode_utf8_lossy().into_owned();
     let query = uri.query().unwrap_or_default();
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let (_, version) = pairs.find(|(key, _)| *key == "versionId")?;
-    let version = percent_decode_str(version).decode_utf8_lossy().into_owned();
-    (!version.is_empty()).then_some(version)
+    let (_, version) = pairs.find(|(key, _)| decode(key) == "versionId")?;
+    Some(decode(version)).filter(|version| !version.is_empty())
 }
 
 #[async_trait::async_trait]
@@ -280,5 +279,25 @@ impl S3Access for Gate {
         self.authorize(&caller, &bucket, action, Some((&key, None)), asked)
             .await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_seen_however_its_name_is_written() {
+        for (query, expected) in [
+            ("versionId=x", Some("x")),
+            ("%76ersionId=x", Some("x")),
+            ("a=b&version%49d=%78", Some("x")),
+            ("versionid=x", None),
+            ("versionId=", None),
+            ("", None),
+        ] {
+            let uri = format!("/b/k?{query}").parse().unwrap();
+            assert_eq!(version_in(&uri).as_deref(), expected, "{query}");
+        }
     }
 }

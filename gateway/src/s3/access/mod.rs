@@ -18,6 +18,8 @@ mod caller;
 mod condition;
 mod context;
 mod decide;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod gate;
 mod pattern;
 mod policy;

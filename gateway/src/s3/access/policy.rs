@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::caller::Caller;
-use super::context::RequestContext;
+use super::context::{RequestContext, is_existing_tag};
 use super::statement::{Effect, Statement};
 
 /// Longest policy that is kept.
@@ -70,6 +70,13 @@ impl Policy {
         }
     }
 
+    /// Whether a condition looks at the tags of what is there.
+    pub fn looks_at_tags(&self) -> bool {
+        let statements = self.statements.iter();
+        let mut conditions = statements.flat_map(|statement| &statement.conditions);
+        conditions.any(|condition| is_existing_tag(&condition.key))
+    }
+
     /// What the policy says of a request. `resource` is `bucket` or `bucket/key`.
     pub fn verdict(
         &self,
@@ -88,5 +95,27 @@ impl Policy {
             }
         }
         verdict
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_looked_at_however_their_key_is_written() {
+        for (key, expected) in [
+            ("s3:ExistingObjectTag/a", true),
+            ("S3:existingobjecttag/a", true),
+            ("s3:Existing\\u004fbjectTag/a", true),
+            ("s3:RequestObjectTag/ExistingObjectTag", false),
+        ] {
+            let text = format!(
+                r#"{{"Statement":{{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"*",
+                "Condition":{{"StringEquals":{{"{key}":"b"}}}}}}}}"#
+            );
+            let policy = Policy::parse(&text, "bucket").unwrap();
+            assert_eq!(policy.looks_at_tags(), expected, "{key}");
+        }
     }
 }
