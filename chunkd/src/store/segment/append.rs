@@ -13,7 +13,7 @@ use super::super::index_rows::Row;
 use super::super::probe::Step;
 use super::committer::{Landed, Request, Work};
 use super::group::{Entry, Group};
-use super::table::{Purpose, Segments, Spot};
+use super::segments::{Purpose, Segments, Spot};
 use super::{Location, aligned};
 
 /// Appends groups, one after the other.
@@ -135,12 +135,7 @@ impl Appender {
 
     fn checkpoint(&mut self, changes: Vec<Change>) {
         let mut index = self.index.change();
-        for (slot, row) in self.segments.take_changed() {
-            index.set_slot(
-                slot,
-                row.map(|row| row.encode()).as_ref().map(|row| &row[..]),
-            );
-        }
+        self.segments.write_rows(&mut index);
         match index.commit() {
             Ok(()) => changes
                 .into_iter()
@@ -188,6 +183,8 @@ impl Appender {
         let spot = match spot {
             Ok(spot) => spot,
             Err(fault @ Fault::NoRoom { .. }) => return answer_all(changes, &fault),
+            // Nothing was written, and nothing is wrong with the disk.
+            Err(fault) if fault.is_of_process() => return answer_all(changes, &fault),
             Err(fault) => return self.fail(changes, fault),
         };
         match self.write(&changes, &spot) {
@@ -305,12 +302,7 @@ impl Appender {
                 (Entry::Delete { .. }, None) => {}
             }
         }
-        for (slot, row) in self.segments.take_changed() {
-            index.set_slot(
-                slot,
-                row.map(|row| row.encode()).as_ref().map(|row| &row[..]),
-            );
-        }
+        self.segments.write_rows(&mut index);
         index.set_applied(group.sequence);
         index.commit()
     }
