@@ -126,7 +126,7 @@ impl Appender {
             }
             placed => (free, placed),
         };
-        let slot = spot.as_ref().ok().map(|spot| spot.file.slot);
+        let slot = spot.as_ref().ok().map(|spot| spot.room.file.slot);
         let (here, elsewhere): (Vec<_>, Vec<_>) =
             landed.into_iter().partition(|change| change.slot() == slot);
         self.group(free.into_iter().chain(here).collect(), spot);
@@ -207,19 +207,19 @@ impl Appender {
     fn write(&mut self, changes: &[Change], spot: &Spot) -> Result<(), Fault> {
         self.sequence += 1;
         let (group, records) = self.lay_out(changes, spot);
-        let mut pieces = vec![Bytes::from(group.encode(spot.file.nonce))];
+        let mut pieces = vec![Bytes::from(group.encode(spot.room.file.nonce))];
         pieces.extend(records);
-        let path = spot.file.path();
+        let path = spot.room.file.path();
         let probe = self.segments.gate.probe();
         probe
             .at(Step::WriteGroup)
             .map_err(Fault::io("write", path))?;
-        spot.file.write(&pieces, spot.offset.into())?;
+        spot.room.file.write(&pieces, spot.room.offset.into())?;
         probe.at(Step::SyncGroup).map_err(Fault::sync(path))?;
         if self.segments.gate.durability().syncs() {
             // IMPORTANT: before the index and the answers. It also covers the records that were
             // written to this file by others before they sent their changes here.
-            spot.file.sync()?;
+            spot.room.file.sync()?;
         }
         probe
             .at(Step::IndexGroup)
@@ -231,7 +231,7 @@ impl Appender {
     /// The group's head and the bytes that follow it.
     fn lay_out(&self, changes: &[Change], spot: &Spot) -> (Group, Vec<Bytes>) {
         let count = changes.len();
-        let mut at = u64::from(spot.offset) + Group::head_bytes(count) as u64;
+        let mut at = u64::from(spot.room.offset) + Group::head_bytes(count) as u64;
         let mut entries = Vec::with_capacity(count);
         let mut records = Vec::new();
         for change in changes {
@@ -239,7 +239,7 @@ impl Appender {
                 Work::Append { record, .. } => {
                     let offset = u32::try_from(at).expect("a segment is shorter than 4 GiB");
                     entries.push(put(&record.info, offset, record.head.bytes()));
-                    records.extend(record.pieces(spot.file.nonce));
+                    records.extend(record.pieces(spot.room.file.nonce));
                     at += record.head.record_bytes();
                 }
                 Work::Land {
@@ -275,7 +275,7 @@ impl Appender {
         let group = Group {
             sequence: self.sequence,
             ordinal: spot.ordinal,
-            bytes: u32::try_from(at - u64::from(spot.offset)).expect("it fits the segment"),
+            bytes: u32::try_from(at - u64::from(spot.room.offset)).expect("it fits the segment"),
             entries,
         };
         (group, records)
@@ -290,7 +290,8 @@ impl Appender {
                     if let Some(at) = stale {
                         self.segments.note_stale(at.slot, at.generation);
                     }
-                    let row = row_of(entry, &spot.file, group.sequence).expect("a put has a row");
+                    let row =
+                        row_of(entry, &spot.room.file, group.sequence).expect("a put has a row");
                     index.put(&row, had.as_ref());
                     self.count(&row, true);
                     had.iter().for_each(|had| self.count(had, false));

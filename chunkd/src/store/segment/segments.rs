@@ -47,10 +47,12 @@ pub(crate) struct Reservation {
     segments: Arc<Segments>,
 }
 
-/// Room in a segment for one group.
+/// Room in a segment for one group. Until it is dropped the segment is not sealed: whoever empties it
+/// would miss a group that is not written yet, and the deletes in it.
 pub(super) struct Spot {
-    pub file: Arc<SegmentFile>,
-    pub offset: u32,
+    /// Where the group goes.
+    pub room: Reservation,
+    /// Its number in the segment's life.
     pub ordinal: u32,
 }
 
@@ -110,29 +112,27 @@ impl Segments {
         purpose: Purpose,
     ) -> Result<Reservation, Fault> {
         let (mut table, slot) = self.active_with_room(aligned(record_bytes), purpose)?;
-        let file = table.file(slot)?;
-        let offset = table.take(slot, record_bytes);
-        table.slot(slot).outstanding += 1;
-        Ok(Reservation {
-            file,
-            offset,
-            segments: Arc::clone(self),
-        })
+        self.take(&mut table, slot, record_bytes)
     }
 
     /// Takes room for a group with `bytes` bytes, in the segment that new bytes go to.
     ///
     /// # Errors
     /// As [`reserve`](Self::reserve).
-    pub(super) fn place_group(&self, bytes: u64, purpose: Purpose) -> Result<Spot, Fault> {
+    pub(super) fn place_group(
+        self: &Arc<Self>,
+        bytes: u64,
+        purpose: Purpose,
+    ) -> Result<Spot, Fault> {
         let (mut table, slot) = self.active_with_room(aligned(bytes), purpose)?;
-        table.spot(slot, bytes)
+        self.spot(&mut table, slot, bytes)
     }
 
     /// Takes room for a group that speaks of reservations in this segment alone. Each has kept a
     /// block for it.
-    pub(super) fn place_group_in(&self, slot: u32, bytes: u64) -> Result<Spot, Fault> {
-        self.lock().spot(slot, bytes)
+    pub(super) fn place_group_in(self: &Arc<Self>, slot: u32, bytes: u64) -> Result<Spot, Fault> {
+        let mut table = self.lock();
+        self.spot(&mut table, slot, bytes)
     }
 
     /// The open file at `location`; None if the chunk is not there any more. With `cached`, also
@@ -304,6 +304,30 @@ impl Segments {
         Ok(())
     }
 
+    fn spot(self: &Arc<Self>, table: &mut Table, slot: u32, bytes: u64) -> Result<Spot, Fault> {
+        let room = self.take(table, slot, bytes)?;
+        let row = &mut table.slot(slot).row;
+        row.ordinal += 1;
+        let ordinal = row.ordinal - 1;
+        Ok(Spot { room, ordinal })
+    }
+
+    fn take(
+        self: &Arc<Self>,
+        table: &mut Table,
+        slot: u32,
+        bytes: u64,
+    ) -> Result<Reservation, Fault> {
+        let file = table.file(slot)?;
+        let offset = table.take(slot, bytes);
+        table.slot(slot).outstanding += 1;
+        Ok(Reservation {
+            file,
+            offset,
+            segments: Arc::clone(self),
+        })
+    }
+
     /// Begins another life of a free segment.
     fn begin(&self, table: &mut Table, slot: u32, purpose: Purpose) -> Result<(), Fault> {
         let row = table.slot(slot).row;
@@ -327,8 +351,9 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         let mut table = self.segments.lock();
         table.slot(self.file.slot).outstanding -= 1;
-        table.seal_if_done(self.file.slot);
-        drop(table);
-        self.segments.wake.notify_all();
+        if table.seal_if_done(self.file.slot) {
+            drop(table);
+            self.segments.wake.notify_all();
+        }
     }
 }

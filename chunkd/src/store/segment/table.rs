@@ -9,7 +9,7 @@ use super::super::fault::Fault;
 use super::aligned;
 use super::file::SegmentFile;
 use super::handles::Handles;
-use super::segments::{Purpose, RESERVE_SEGMENTS, Spot};
+use super::segments::{Purpose, RESERVE_SEGMENTS};
 use super::slot::{Slot, SlotRow, SlotState};
 
 pub(super) struct Table {
@@ -178,14 +178,17 @@ impl Table {
         }
     }
 
-    pub fn seal_if_done(&mut self, slot: u32) {
+    /// Seals a segment to which nothing is appended any more; true if that is so just now.
+    pub fn seal_if_done(&mut self, slot: u32) -> bool {
         let active = self.active.is_some_and(|(active, _)| active == slot);
         let entry = self.slot(slot);
-        if !active && entry.outstanding == 0 && entry.row.state == SlotState::Open {
+        let done = !active && entry.outstanding == 0 && entry.row.state == SlotState::Open;
+        if done {
             entry.row.state = SlotState::Sealed;
             self.changed.insert(slot);
             self.nudged = true;
         }
+        done
     }
 
     pub fn take(&mut self, slot: u32, bytes: u64) -> u32 {
@@ -194,18 +197,5 @@ impl Table {
         row.tail += u32::try_from(aligned(bytes)).expect("it fits the segment");
         self.changed.insert(slot);
         offset
-    }
-
-    pub fn spot(&mut self, slot: u32, bytes: u64) -> Result<Spot, Fault> {
-        let file = self.file(slot)?;
-        let offset = self.take(slot, bytes);
-        let row = &mut self.slot(slot).row;
-        let ordinal = row.ordinal;
-        row.ordinal += 1;
-        Ok(Spot {
-            file,
-            offset,
-            ordinal,
-        })
     }
 }
