@@ -134,6 +134,12 @@ impl Appender {
     }
 
     fn checkpoint(&mut self, changes: Vec<Change>) {
+        // IMPORTANT: a group of the same round may have failed by now. The rows say that its segment is
+        // known up to its end, and it is not: the next start would pass it over, and a later one with a
+        // new index would not.
+        if let Some(failure) = &self.failed {
+            return answer_all(changes, &after_failure(failure));
+        }
         let mut index = self.index.change();
         self.segments.write_rows(&mut index);
         match index.commit() {
@@ -392,5 +398,67 @@ fn after_failure(failure: &str) -> Fault {
 fn answer_all(changes: Vec<Change>, fault: &Fault) {
     for change in changes {
         change.answer(Err(fault.again()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io;
+
+    use chunkproto::{ChunkId, Durability, NodeId};
+    use tempfile::TempDir;
+    use tokio::sync::oneshot;
+
+    use super::super::super::admission::Gate;
+    use super::super::super::directory::Layout;
+    use super::super::super::index::IndexCache;
+    use super::super::record::{RecordHead, SegmentRecord};
+    use super::super::recover::Place;
+    use super::*;
+    use crate::store::Probe;
+
+    fn change(work: Work) -> (Change, oneshot::Receiver<Result<Landed, Fault>>) {
+        let (answer, answered) = oneshot::channel();
+        let hold = None;
+        (Change::new(Request { work, answer, hold }), answered)
+    }
+
+    #[test]
+    fn no_checkpoint_passes_a_group_that_failed_in_the_same_round() {
+        let dir = TempDir::new().unwrap();
+        let segments = dir.path().join("segments");
+        fs::create_dir(&segments).unwrap();
+        let probe = Probe::new(|step| match step {
+            Step::SyncGroup => Err(io::Error::other("made up")),
+            _ => Ok(()),
+        });
+        let durability = Durability::PowerSafe;
+        let place = Place {
+            gate: Gate::new(dir.path().to_owned(), 95, durability, probe),
+            layout: Layout::new(dir.path().to_owned()),
+            dir: segments,
+            node: NodeId::generate(),
+            segment_bytes: 1 << 20,
+            open_files_max: 16,
+        };
+        let index = Index::open(&dir.path().join("index"), &IndexCache::new(1 << 20));
+        let index = Arc::new(index.unwrap());
+        let segments = Segments::new(place, BTreeMap::new(), 0);
+        let mut appender = Appender::new(segments, Arc::clone(&index), 0);
+        let head = RecordHead {
+            id: ChunkId::generate(),
+            length_bytes: 5,
+            owner: Vec::new(),
+        };
+        let record = SegmentRecord::new(head, vec![Bytes::from_static(b"bytes")]);
+        let (put, put_answer) = change(Work::Append { record, from: None });
+        let (checkpoint, checkpoint_answer) = change(Work::Checkpoint);
+
+        appender.append(vec![put, checkpoint]);
+
+        assert!(put_answer.blocking_recv().unwrap().is_err());
+        assert!(checkpoint_answer.blocking_recv().unwrap().is_err());
+        assert!(index.slots().next().is_none());
     }
 }
