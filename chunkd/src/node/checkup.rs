@@ -8,10 +8,10 @@ use std::thread;
 
 use chunkproto::DiskId;
 use rustix::fs::{Advice, StatVfsMountFlags};
-use rustix::io::Errno;
 use tokio::sync::oneshot;
 
 use super::identity::{self, Identity};
+use crate::store::is_of_process;
 
 /// Longest `disk.json` that is read: far above a roster of hundreds of disks.
 const IDENTITY_MAX_BYTES: u64 = 1 << 20;
@@ -106,12 +106,6 @@ fn trial_write(path: &Path) -> io::Result<()> {
     file.write_all(&[0x5a; TRIAL_BYTES])?;
     file.sync_all()?;
     fs::remove_file(path)
-}
-
-/// Whether the error tells of a lack of the process or the machine and not of the disk.
-fn is_of_process(error: &io::Error) -> bool {
-    let lacks = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR];
-    Errno::from_io_error(error).is_some_and(|error| lacks.contains(&error))
 }
 
 fn is_full(error: &io::Error) -> bool {

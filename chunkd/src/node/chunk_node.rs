@@ -41,8 +41,6 @@ pub(crate) struct Parts {
     pub disks: Vec<Arc<NodeDisk>>,
     /// How the disks are looked after.
     pub checks: DiskChecks,
-    /// How full a disk's filesystem may get, in percent.
-    pub full_percent: u8,
     /// Where the chunks being put go.
     pub decisions: Decisions,
     /// How far scrubbing is.

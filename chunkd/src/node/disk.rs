@@ -14,10 +14,6 @@ use super::checkup::{Checkup, Verdict};
 use super::state::DiskState;
 use crate::store::{ChunkStore, StoreState};
 
-/// After so many reads that failed, a disk gets no new chunks: one bad sector costs the chunk that
-/// lies there, many foretell the end.
-const FAILED_READS_MAX: u64 = 16;
-
 /// How a disk is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
@@ -53,7 +49,6 @@ pub(crate) struct NodeDisk {
     condition: RwLock<Condition>,
     /// Set while a look at the disk takes too long; unlike a condition it passes.
     stalled: AtomicBool,
-    failed_reads: AtomicU64,
     /// How often the disk was fenced off.
     fenced_count: AtomicU64,
     /// The look under way. One at a time.
@@ -173,7 +168,7 @@ impl NodeDisk {
             Ok(verdict) => {
                 *look = None;
                 self.answered();
-                self.judge(verdict.unwrap_or(Verdict::Unclear), suspicion);
+                self.judge(verdict.unwrap_or(Verdict::Unclear));
             }
             Err(_) => self.stall(patience),
         }
@@ -188,7 +183,6 @@ impl NodeDisk {
             weight_bytes: 0,
             condition: RwLock::new(condition),
             stalled: AtomicBool::new(false),
-            failed_reads: AtomicU64::new(0),
             fenced_count: AtomicU64::new(0),
             look: Mutex::new(None),
         }
@@ -200,20 +194,13 @@ impl NodeDisk {
         condition.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn judge(&self, verdict: Verdict, suspicion: Suspicion) {
+    fn judge(&self, verdict: Verdict) {
         let worse = match verdict {
             Verdict::Gone(reason) => Condition::Fenced(reason),
             Verdict::NoWrites(reason) => Condition::ReadOnly(reason),
             Verdict::Unclear => return,
-            Verdict::Good if suspicion == Suspicion::Read => {
-                let failed = self.failed_reads.fetch_add(1, Ordering::Relaxed) + 1;
-                if failed < FAILED_READS_MAX {
-                    return;
-                }
-                Condition::ReadOnly(format!("{failed} reads failed"))
-            }
             Verdict::Good => {
-                self.store_state(); // tells of a failed sync
+                self.store_state(); // tells of a failed sync, and of too many chunks that it cannot read
                 return;
             }
         };
@@ -291,19 +278,6 @@ mod tests {
         let (_dir, disk) = fresh();
         fail(&disk, Suspicion::Write).await;
         assert_eq!(disk.condition(), Condition::Serving);
-    }
-
-    #[tokio::test]
-    async fn many_failed_reads_end_writing() {
-        let (_dir, disk) = fresh();
-        for _ in 1..FAILED_READS_MAX {
-            fail(&disk, Suspicion::Read).await;
-            assert_eq!(disk.condition(), Condition::Serving);
-        }
-        fail(&disk, Suspicion::Read).await;
-        assert!(matches!(disk.condition(), Condition::ReadOnly(_)));
-        assert!(disk.readable().is_some() && disk.writable().is_none());
-        assert_eq!(disk.state().fenced_count, 1);
     }
 
     #[tokio::test]

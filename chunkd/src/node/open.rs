@@ -89,7 +89,6 @@ pub(crate) fn open(options: NodeOptions) -> Result<Parts, NodeError> {
         node_id: plan.node_id,
         disks: disks.into_iter().map(Arc::new).collect(),
         checks: options.checks,
-        full_percent: options.store.full_percent,
         decisions: Decisions::default(),
         scrub: ScrubBoard::default(),
     })

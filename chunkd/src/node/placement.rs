@@ -4,10 +4,6 @@ use chunkproto::{ChunkError, ChunkId, ChunkPut, ChunkResult};
 
 use super::chunk_node::Parts;
 use super::disk::Suspicion;
-use crate::store::StoreState;
-
-/// What a record may take beside its data and their checksums.
-const RECORD_EXTRA_BYTES: u64 = 64 << 10;
 
 impl Parts {
     /// The number of the disk for a new chunk. With one disk there is nothing to choose, and its
@@ -23,23 +19,22 @@ impl Parts {
         if let Some(number) = self.holder(put.id, &order).await {
             return Ok(number);
         }
-        // A disk beyond its limit may still have room within what it took before, for small chunks.
-        let mut beyond_limit = None;
         let mut error = no_disk_writes();
         for number in order {
             let disk = &self.disks[number];
-            let Some(state) = disk.store_state().filter(|_| disk.writable().is_some()) else {
+            // Also takes in what the store tells of a failure.
+            if disk.store_state().is_none() {
+                continue;
+            }
+            let Some(store) = disk.writable() else {
                 continue;
             };
-            if has_room(&state, put.length_bytes, self.full_percent) {
+            if store.has_room_for(put.length_bytes) {
                 return Ok(number);
-            }
-            if state.writable {
-                beyond_limit = beyond_limit.or(Some(number));
             }
             error = ChunkError::Full("no data directory has room".into());
         }
-        beyond_limit.ok_or(error)
+        Err(error)
     }
 
     /// The disk that has the chunk already, among those that take writes. New chunks are on none,
@@ -63,17 +58,4 @@ impl Parts {
 /// What a put is told when every disk is fenced off.
 pub(crate) fn no_disk_writes() -> ChunkError {
     ChunkError::Refused("no data directory takes writes".into())
-}
-
-/// Whether a chunk will probably fit. The store has the last word, which also knows the writes under
-/// way; a chunk that it turns away is sent to another node.
-fn has_room(state: &StoreState, length_bytes: u64, full_percent: u8) -> bool {
-    let record_bytes = length_bytes
-        .saturating_add(length_bytes / 1024)
-        .saturating_add(RECORD_EXTRA_BYTES);
-    let used_bytes = state.capacity_bytes.saturating_sub(state.free_bytes);
-    let used_max = state.capacity_bytes / 100 * u64::from(full_percent);
-    state.writable
-        && record_bytes <= state.free_bytes
-        && used_bytes.saturating_add(record_bytes) <= used_max
 }

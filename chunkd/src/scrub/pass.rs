@@ -32,6 +32,9 @@ pub struct Pass {
     marks: Vec<Mark>,
     /// When the pass before it began, and where it was when.
     previous: Option<(u64, Vec<Mark>)>,
+    /// The time when it was last asked for, to notice a clock that goes back.
+    #[serde(default)]
+    latest_at_ms: u64,
 }
 
 /// What a whole pass costs.
@@ -66,6 +69,23 @@ impl Pass {
         }
     }
 
+    /// Takes the clock in. If it went back, everything that is known of the past moves back with it, or
+    /// the walk would stand still until the clock is where it was.
+    pub fn heed(&mut self, now_ms: u64) {
+        let latest_at_ms = self.latest_at_ms.max(self.began_at_ms);
+        let back_ms = latest_at_ms.saturating_sub(now_ms);
+        self.latest_at_ms = now_ms;
+        let shift = |at_ms: &mut u64| *at_ms = at_ms.saturating_sub(back_ms);
+        shift(&mut self.began_at_ms);
+        self.marks
+            .iter_mut()
+            .for_each(|mark| shift(&mut mark.at_ms));
+        if let Some((began_at_ms, marks)) = &mut self.previous {
+            shift(began_at_ms);
+            marks.iter_mut().for_each(|mark| shift(&mut mark.at_ms));
+        }
+    }
+
     /// The last chunk that was verified.
     pub fn cursor(&self) -> Option<ChunkId> {
         self.cursor
@@ -81,19 +101,6 @@ impl Pass {
             let at_ms = now_ms;
             self.marks.push(Mark { chunk, at_ms });
         }
-    }
-
-    /// A clock that went back takes the pass along: what would lie in its future happened now.
-    /// Otherwise the walk would wait for the time that it once was.
-    pub fn heed_clock(&mut self, now_ms: u64) {
-        let marks_before = self.previous.iter_mut().flat_map(|(began_at_ms, marks)| {
-            *began_at_ms = now_ms.min(*began_at_ms);
-            marks
-        });
-        for mark in self.marks.iter_mut().chain(marks_before) {
-            mark.at_ms = now_ms.min(mark.at_ms);
-        }
-        self.began_at_ms = now_ms.min(self.began_at_ms);
     }
 
     /// How long the next chunk can wait; zero once it is due.
@@ -204,18 +211,22 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_went_back_does_not_stop_the_walk() {
+    fn a_clock_that_went_back_stops_no_walk_and_hides_no_age() {
         let (ids, load) = (chunks(10), Load::of(10, 10_000));
-        let ahead = 100 * PERIOD_MS;
-        let mut pass = Pass::first(ahead);
-        walk(&mut pass, &ids, load, ahead);
-        let mut pass = pass.next(ahead + PERIOD_MS);
-        pass.advance(ids[0], 1000, load, ahead + PERIOD_MS);
-
-        pass.heed_clock(7);
-        assert_eq!(pass.oldest_at_ms(), 7);
-        assert!(pass.wait_ms(load, PERIOD_MS, 7) > 0);
-        let ended_at = walk(&mut pass, &ids[1..], load, 7);
-        assert!(ended_at <= 7 + PERIOD_MS, "{ended_at}");
+        let start_ms = 100 * PERIOD_MS;
+        let mut pass = Pass::first(start_ms);
+        let half_ms = walk(&mut pass, &ids[..5], load, start_ms);
+        pass.heed(half_ms);
+        let (wait_ms, age_ms) = (
+            pass.wait_ms(load, PERIOD_MS, half_ms),
+            half_ms - pass.oldest_at_ms(),
+        );
+        for back_ms in [1, PERIOD_MS / 3, 50 * PERIOD_MS] {
+            let mut pass = pass.clone();
+            let now_ms = half_ms - back_ms;
+            pass.heed(now_ms);
+            assert_eq!(pass.wait_ms(load, PERIOD_MS, now_ms), wait_ms);
+            assert_eq!(now_ms - pass.oldest_at_ms(), age_ms);
+        }
     }
 }

@@ -122,8 +122,9 @@ impl<'a> Walk<'a> {
     async fn wait_until_due(&mut self, store: &ChunkStore) {
         let period_ms = u64::try_from(self.settings.period.as_millis()).unwrap_or(u64::MAX);
         loop {
-            self.pass.heed_clock(now_ms());
-            let wait_ms = self.pass.wait_ms(load_of(store), period_ms, now_ms());
+            let now_ms = now_ms();
+            self.pass.heed(now_ms);
+            let wait_ms = self.pass.wait_ms(load_of(store), period_ms, now_ms);
             if wait_ms == 0 {
                 break;
             }
@@ -148,9 +149,11 @@ impl<'a> Walk<'a> {
                 self.verified += 1;
                 self.damaged += 1;
             }
-            // It was deleted meanwhile.
+            // It was deleted meanwhile, or its file is gone, which was said where it was found.
             Err(ChunkError::NotFound(_)) => {}
             Err(error) => {
+                // Listed again only once it could be read, so it is counted once.
+                self.damaged += u64::from(matches!(error, ChunkError::Io(_)));
                 tracing::warn!(chunk = %chunk.id, %error, "a chunk could not be verified");
             }
         }

@@ -103,8 +103,16 @@ pub(super) async fn delete(
     id: ChunkId,
     request: &Request<Incoming>,
 ) -> ChunkResult<Answer> {
-    let _admitted = admit(service, request.headers()).await?;
-    service.node.delete(id).await?;
+    let admitted = admit(service, request.headers()).await?;
+    let node = service.node.clone();
+    // In a task of its own: when the client goes away the delete goes on, and until its end nobody with
+    // a newer token may begin.
+    let deleted = tokio::spawn(async move {
+        let _admitted = admitted;
+        node.delete(id).await
+    });
+    let deleted = deleted.await;
+    deleted.map_err(|error| ChunkError::Io(format!("the delete did not finish: {error}")))??;
     Ok(answer::empty(StatusCode::NO_CONTENT))
 }
 

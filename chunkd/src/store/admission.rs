@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::fault::Fault;
 use super::index_rows::Totals;
 use super::probe::Probe;
+use super::segment::Segments;
 
 /// Most writes at once; each holds up to about 1 MiB of body. Beyond it writes are refused rather
 /// than queued: a queue here could deadlock with senders that write to several nodes in step.
@@ -35,7 +36,7 @@ pub struct StoreState {
     pub disk_errors: u64,
     /// Damaged chunks set aside since the store was opened.
     pub quarantined: u64,
-    /// Whether a new chunk of one byte would be accepted now.
+    /// Whether new chunks would be accepted now, up to the longest that go to segments.
     pub writable: bool,
     /// Why the store takes no more writes until it is opened again; None while it does.
     pub failed: Option<String>,
@@ -129,11 +130,17 @@ impl Gate {
     ///
     /// # Errors
     /// As [`admit`](Self::admit).
-    pub fn admit_to_segments(self: &Arc<Self>, has_room: bool) -> ChunkResult<WritePermit> {
+    pub fn admit_to_segments(
+        self: &Arc<Self>,
+        segments: &Segments,
+        record_bytes: u64,
+    ) -> ChunkResult<WritePermit> {
         self.check_open()?;
-        if !has_room {
-            self.check_room(1)?;
-        }
+        let checked = segments.check_room(record_bytes);
+        checked.map_err(|fault| match fault {
+            Fault::NoRoom { .. } => ChunkError::Full(fault.to_string()),
+            fault => ChunkError::Io(fault.to_string()),
+        })?;
         Ok(self.permit(self.write_permit()?, 0))
     }
 
@@ -237,8 +244,8 @@ impl Gate {
         }
     }
 
-    /// The condition of the store that holds these chunks. `has_room` where segments have room that
-    /// the filesystem does not show.
+    /// The condition of the store that holds these chunks. `has_room` where its segments have room for
+    /// more, or may have.
     pub fn state(&self, held: Totals, has_room: bool) -> StoreState {
         let room = self.room().unwrap_or(Room {
             capacity_bytes: 0,
@@ -252,7 +259,7 @@ impl Gate {
             in_flight: self.in_flight.load(Ordering::Relaxed),
             disk_errors: self.disk_errors.load(Ordering::Relaxed),
             quarantined: self.quarantined.load(Ordering::Relaxed),
-            writable: self.check_open().is_ok() && (has_room || self.check_room(1).is_ok()),
+            writable: self.check_open().is_ok() && has_room,
             failed: self.poisoned.get().cloned(),
         }
     }

@@ -38,7 +38,15 @@ impl BusyIds {
         }
     }
 
-    /// As [`enter`](Self::enter), for a thread that may block.
+    /// Does not wait; None while another change to `id` is under way.
+    pub fn try_enter(self: &Arc<Self>, id: ChunkId) -> Option<Busy> {
+        self.ids().insert(id).then(|| Busy {
+            ids: Arc::clone(self),
+            id,
+        })
+    }
+
+    /// As [`enter`](Self::enter), for a thread that may block and that no change waits for.
     pub fn enter_blocking(self: &Arc<Self>, id: ChunkId) -> Busy {
         executor::block_on(self.enter(id))
     }

@@ -16,7 +16,7 @@ use super::index::Cached;
 use super::open::{self, OpenError, StoreOptions};
 use super::put;
 use super::read::{RecordReader, Wait, first_piece, next_piece};
-use super::record::{BadRecord, Header};
+use super::record::{BadRecord, CHUNK_MAX_BYTES, Header};
 use super::segment::Work;
 
 /// A store of immutable chunks in one data directory. A clone is another handle to the same store.
@@ -104,6 +104,7 @@ impl ChunkStore {
             reader,
             next: next_piece(piece, range.end),
             end: range.end,
+            whole: range.length_bytes() == info.length_bytes,
             ahead: None,
             _mark: mark,
         };
@@ -138,7 +139,8 @@ impl ChunkStore {
     /// Describes a chunk from its record's two ends; its data is not read.
     ///
     /// # Errors
-    /// `NotFound`, `Corrupt`, `Io`.
+    /// `NotFound`, `Corrupt`, `Io`; `Io` also for a chunk that could not be read lately, until
+    /// [`verify`](Self::verify) or a whole [`get`](Self::get) can.
     pub async fn head(&self, id: ChunkId) -> ChunkResult<ChunkInfo> {
         self.head_with_owner(id).await.map(|(info, _)| info)
     }
@@ -153,7 +155,7 @@ impl ChunkStore {
     ) -> ChunkResult<(ChunkInfo, Option<OwnerHint>)> {
         let disk = Arc::clone(&self.disk);
         blocking::run(move || {
-            let reader = disk.open(id)?;
+            let reader = disk.open_to_describe(id)?;
             Ok((reader.info(), reader.owner().ok()))
         })
         .await
@@ -218,7 +220,9 @@ impl ChunkStore {
         if row.is_some_and(|row| row.location.is_some()) {
             let hold = Arc::new((Some(busy), Some(permit)));
             let work = Work::Delete { id, only: None };
-            return self.disk.commit(id, work, hold).await.map(|_| ());
+            self.disk.commit(id, work, hold).await?;
+            self.disk.note_good(id);
+            return Ok(());
         }
         let disk = Arc::clone(&self.disk);
         blocking::run(move || {
@@ -230,13 +234,22 @@ impl ChunkStore {
     }
 
     /// Up to `limit` chunks in id order, those behind `after`. Fewer than `limit` mean the end.
-    /// Shows each chunk whose put or delete ended before the call as it left it.
+    /// Shows each chunk whose put or delete ended before the call as it left it, without those that the
+    /// disk could not read lately.
     ///
     /// # Errors
     /// `Io`.
     pub async fn list(&self, after: Option<ChunkId>, limit: usize) -> ChunkResult<Vec<ChunkInfo>> {
         let disk = Arc::clone(&self.disk);
         blocking::run(move || disk.list(after, limit)).await
+    }
+
+    /// Whether a chunk of this length would probably find room. Costs one statvfs, unless there is room
+    /// within what the segments took before.
+    #[must_use]
+    pub fn has_room_for(&self, length_bytes: u64) -> bool {
+        // A length that is not allowed is refused for that, by whoever is asked to take the chunk.
+        length_bytes > CHUNK_MAX_BYTES || put::admit(&self.disk, length_bytes).is_ok()
     }
 
     /// The store's condition at this moment. Costs one statvfs.
@@ -267,6 +280,8 @@ struct Reading {
     reader: Arc<RecordReader>,
     next: Option<ByteRange>,
     end: u64,
+    /// Whether the chunk is read from its first byte to its last.
+    whole: bool,
     ahead: Option<Blocking<Bytes>>,
     _mark: InFlight,
 }
@@ -284,7 +299,12 @@ impl Reading {
         }
         let piece = match self.ahead.take().or_else(|| self.read_next()) {
             Some(ahead) => ahead.finish().await?,
-            None => return Ok(None),
+            None => {
+                if self.whole {
+                    self.disk.note_good(self.reader.info().id);
+                }
+                return Ok(None);
+            }
         };
         self.ahead = self.read_next();
         Ok(Some((piece, self)))

@@ -1,5 +1,4 @@
 //! The blocking half of the store: what happens to one chunk on disk, one step at a time per id.
-//! Here every fault becomes a `ChunkError`, once.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -19,13 +18,12 @@ use super::fault::Fault;
 use super::index::{Cached, Index};
 use super::index_rows::Row;
 use super::probe::Step;
-use super::quarantine;
 use super::read::{Place, RecordReader, Wait};
 use super::record::Header;
 use super::segment::{
-    Committer, Hold, Keeper, Landed, Location, Purpose, RecordHead, Recovered, Segments, Tools,
-    Work,
+    Committer, Hold, Keeper, Landed, Purpose, RecordHead, Recovered, Segments, Tools, Work,
 };
+use super::unreadable::{UNREADABLE_MAX, Unreadable};
 use super::write::{RecordWriter, SealedRecord, TempFile};
 
 /// Threads that write records to segments at a time. Filesystems let one write to a file at a time;
@@ -53,6 +51,7 @@ pub(crate) struct Disk {
     segment_max_bytes: u64,
     segment_writers: Arc<Semaphore>,
     busy: Arc<BusyIds>,
+    unreadable: Arc<Unreadable>,
     closed: AtomicBool,
     identity: Identity,
 }
@@ -80,12 +79,14 @@ impl Disk {
         let committer = Committer::start(Arc::clone(&segments), Arc::clone(&index), sequence);
         let committer = Arc::new(committer.map_err(failed())?);
         let busy = Arc::new(BusyIds::default());
+        let unreadable = Arc::new(Unreadable::default());
         let keeper = Keeper::start(Tools {
             layout: identity.layout.clone(),
             segments: Arc::clone(&segments),
             index: Arc::clone(&index),
             committer: Arc::clone(&committer),
             busy: Arc::clone(&busy),
+            unreadable: Arc::clone(&unreadable),
         });
         Ok(Self {
             keeper: Mutex::new(Some(keeper.map_err(failed())?)),
@@ -95,6 +96,7 @@ impl Disk {
             segment_max_bytes,
             segment_writers: Arc::new(Semaphore::new(SEGMENT_WRITERS)),
             busy,
+            unreadable,
             closed: AtomicBool::new(false),
             identity,
         })
@@ -127,7 +129,8 @@ impl Disk {
 
     /// The condition at this moment.
     pub fn state(&self) -> StoreState {
-        let has_room = self.segments.has_room();
+        let longest = self.segments.record_bytes_max();
+        let has_room = self.segments.check_room(longest).is_ok();
         self.gate().state(self.index.totals(), has_room)
     }
 
@@ -225,7 +228,7 @@ impl Disk {
                 .set_aside(new.id, &detail, place, None)
                 .map(|()| Present::Nothing),
             Ok(Err((fault, _))) => Err(fault),
-            Err(Fault::Missing) => Ok(Present::Nothing),
+            Err(Fault::Missing) => self.forget_lost(new.id).map(|()| Present::Nothing),
             Err(fault) => Err(fault),
         };
         present.map_err(|fault| self.settle(new.id, fault))
@@ -237,7 +240,22 @@ impl Disk {
             Ok(reader) => Ok(reader),
             Err((fault, place)) => self.quarantine(id, fault, place),
         });
-        opened.map_err(|fault| self.settle(id, fault))
+        opened.map_err(|fault| self.settle_read(id, fault))
+    }
+
+    /// Opens a chunk to describe it. One that could not be read lately is not vouched for.
+    pub fn open_to_describe(&self, id: ChunkId) -> ChunkResult<RecordReader> {
+        if self.unreadable.holds(id) {
+            return Err(ChunkError::Io(format!(
+                "the disk could not read chunk {id} lately"
+            )));
+        }
+        self.open(id)
+    }
+
+    /// Notes that all of a chunk was read and is good.
+    pub fn note_good(&self, id: ChunkId) {
+        self.unreadable.forget(id);
     }
 
     /// Opens a chunk if that needs no disk; None where it would. Never blocks for long.
@@ -256,7 +274,7 @@ impl Disk {
         let bytes = reader
             .read(piece, Wait::ForDisk)
             .or_else(|fault| self.quarantine(id, fault, reader.place()?));
-        bytes.map_err(|fault| self.settle(id, fault))
+        bytes.map_err(|fault| self.settle_read(id, fault))
     }
 
     /// Reads and verifies all of a chunk; a damaged one goes to quarantine.
@@ -266,8 +284,11 @@ impl Disk {
             .verify()
             .or_else(|fault| self.quarantine(id, fault, reader.place()?));
         verified
-            .map(|()| reader.info())
-            .map_err(|fault| self.settle(id, fault))
+            .map(|()| {
+                self.note_good(id);
+                reader.info()
+            })
+            .map_err(|fault| self.settle_read(id, fault))
     }
 
     /// As [`verify`](Self::verify), but what is in memory of the chunk is dropped first, so that it is
@@ -295,22 +316,38 @@ impl Disk {
 
     /// Removes the file of a chunk, durably. Ok if it is not there. The caller has entered its id.
     pub fn delete_file(&self, id: ChunkId) -> ChunkResult<()> {
-        let path = self.identity.layout.record(id);
-        let asked = self.gate().probe().at(Step::RemoveFile);
-        let deleted = asked
-            .map_err(Fault::io("remove", &path))
-            .and_then(|()| durable::remove(&path, self.gate().durability()))
-            .and_then(|()| self.forget(id));
-        deleted.map_err(|fault| self.settle(id, fault))
+        let deleted = self.try_delete_file(id);
+        deleted.map_err(|fault| self.settle(id, fault))?;
+        self.unreadable.forget(id);
+        Ok(())
     }
 
-    /// Up to `limit` chunks in id order behind `after`.
+    fn try_delete_file(&self, id: ChunkId) -> Result<(), Fault> {
+        let path = self.identity.layout.record(id);
+        let asked = self.gate().probe().at(Step::RemoveFile);
+        asked.map_err(Fault::io("remove", &path))?;
+        // A name has a row from before it is durable until its absence is, and a start after an unclean
+        // stop makes both so. Mostly the chunk is on another disk.
+        let known = self.index.get(id)?.is_some();
+        if !known && !path.try_exists().map_err(Fault::io("look at", &path))? {
+            return Ok(());
+        }
+        durable::remove(&path, self.gate().durability())?;
+        self.forget(id)
+    }
+
+    /// Up to `limit` chunks in id order behind `after`, without those that cannot be read.
     pub fn list(&self, after: Option<ChunkId>, limit: usize) -> ChunkResult<Vec<ChunkInfo>> {
-        self.index.page(after, limit).map_err(|fault| {
+        // Fewer than asked for mean the end; so as many more as may have to be left out.
+        let page = self.index.page(after, limit.saturating_add(UNREADABLE_MAX));
+        let mut page = page.map_err(|fault| {
             self.gate().count_disk_error();
-            tracing::error!(%fault, "cannot list chunks; a restart makes the index anew");
+            tracing::error!(%fault, "cannot list chunks");
             ChunkError::Io(fault.to_string())
-        })
+        })?;
+        page.retain(|info| !self.unreadable.holds(info.id));
+        page.truncate(limit);
+        Ok(page)
     }
 
     /// Leaves the mark of a clean stop. To be called when no write is under way and none can begin.
@@ -358,80 +395,15 @@ impl Disk {
 
     fn find_file(&self, id: ChunkId) -> Result<Found, Fault> {
         let path = self.identity.layout.record(id);
-        let file = open_file(&path)?;
+        let file = match open_file(&path) {
+            Err(Fault::Missing) => {
+                self.look_for_lost(id)?;
+                return Err(Fault::Missing);
+            }
+            file => file?,
+        };
         let place = Place::of_file(&file, &path)?;
         Ok(RecordReader::in_own_file(file, &path, id).map_err(|fault| (fault, place)))
-    }
-
-    /// Sets a chunk aside if `fault` says that it is damaged, and passes the fault on.
-    fn quarantine<T>(&self, id: ChunkId, fault: Fault, place: Place) -> Result<T, Fault> {
-        let Fault::Damaged(detail) = &fault else {
-            return Err(fault);
-        };
-        match self.gate().admit_quarantine() {
-            Some(permit) => {
-                let busy = self.busy.enter_blocking(id);
-                let hold = Arc::new((Some(busy), Some(permit)));
-                self.set_aside(id, detail, place, Some(hold))?;
-            }
-            None => tracing::error!(
-                chunk = %id, ?place, detail,
-                "a damaged chunk stays where it is, since the store takes no changes"
-            ),
-        }
-        Err(fault)
-    }
-
-    /// Moves what was found damaged out of the way, unless it is gone or replaced by now. The caller
-    /// has entered `id`, and may leave that to the `hold`.
-    fn set_aside(
-        &self,
-        id: ChunkId,
-        detail: &str,
-        place: Place,
-        hold: Option<Hold>,
-    ) -> Result<(), Fault> {
-        match place {
-            Place::Segment(location) => self.set_record_aside(id, detail, location, hold),
-            Place::OwnFile { .. } => self.set_file_aside(id, detail, place),
-        }
-    }
-
-    fn set_record_aside(
-        &self,
-        id: ChunkId,
-        detail: &str,
-        location: Location,
-        hold: Option<Hold>,
-    ) -> Result<(), Fault> {
-        let row = self
-            .index
-            .get(id)?
-            .filter(|row| row.location == Some(location));
-        let (Some(row), Some(file)) = (row, self.segments.pin(&location, false)?) else {
-            return Ok(());
-        };
-        let raw = RecordReader::raw_in_segment(file, location, &row);
-        quarantine::keep(&self.identity.layout, id, &raw, detail)?;
-        self.gate().count_quarantined();
-        let only = Some(location);
-        self.committer
-            .commit_blocking(Work::Delete { id, only }, hold)?;
-        Ok(())
-    }
-
-    fn set_file_aside(&self, id: ChunkId, detail: &str, place: Place) -> Result<(), Fault> {
-        let path = self.identity.layout.record(id);
-        let now = match open_file(&path) {
-            Err(Fault::Missing) => return Ok(()),
-            file => Place::of_file(&file?, &path)?,
-        };
-        if now != place {
-            return Ok(());
-        }
-        quarantine::set_aside(&self.identity.layout, id, detail)?;
-        self.gate().count_quarantined();
-        self.forget(id)
     }
 
     fn enter(&self, row: &Row) -> Result<(), Fault> {
@@ -449,26 +421,6 @@ impl Disk {
         }
         index.commit()
     }
-
-    /// What a caller is told of a fault with chunk `id`, after its consequences were drawn.
-    fn settle(&self, id: ChunkId, fault: Fault) -> ChunkError {
-        match &fault {
-            Fault::Missing => return ChunkError::NotFound(id),
-            Fault::Conflict => return ChunkError::Conflict(id),
-            Fault::NoRoom { .. } => return ChunkError::Full(fault.to_string()),
-            Fault::Damaged(detail) => {
-                return ChunkError::Corrupt {
-                    chunk: id,
-                    detail: detail.clone(),
-                };
-            }
-            Fault::Sync { .. } => self.gate().poison(fault.to_string()),
-            Fault::Cold | Fault::Io { .. } | Fault::Index(_) => {}
-        }
-        self.gate().count_disk_error();
-        tracing::error!(chunk = %id, %fault, "the disk failed an operation");
-        ChunkError::Io(fault.to_string())
-    }
 }
 
 fn open_file(path: &Path) -> Result<File, Fault> {
@@ -478,5 +430,6 @@ fn open_file(path: &Path) -> Result<File, Fault> {
     })
 }
 
+mod damage;
 #[cfg(test)]
 mod tests;

@@ -53,6 +53,11 @@ pub(crate) fn sync_parent(path: &Path) -> Result<(), Fault> {
     } else {
         parent
     };
-    let directory = File::open(parent).map_err(Fault::io("open", parent))?;
-    directory.sync_all().map_err(Fault::sync(parent))
+    sync_dir(parent)
+}
+
+/// Syncs a directory: the names in it are durable, and so is the absence of others.
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), Fault> {
+    let directory = File::open(dir).map_err(Fault::io("open", dir))?;
+    directory.sync_all().map_err(Fault::sync(dir))
 }

@@ -4,6 +4,8 @@
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::record::BadRecord;
 
 /// A failed step on the data directory.
@@ -50,9 +52,12 @@ pub(crate) enum Fault {
         /// What the system said.
         source: io::Error,
     },
-    /// The index failed; it is derived, so no chunk is lost.
+    /// The index failed the step; it is derived, so no chunk is lost.
     #[error("the index failed: {0}")]
     Index(String),
+    /// The index is damaged, of another version, or does not fit the records: it must be made anew.
+    #[error("the index is unusable: {0}")]
+    BadIndex(String),
 }
 
 impl Fault {
@@ -82,6 +87,7 @@ impl Fault {
             Self::Cold => Self::Cold,
             Self::Damaged(detail) => Self::Damaged(detail.clone()),
             Self::Index(detail) => Self::Index(detail.clone()),
+            Self::BadIndex(detail) => Self::BadIndex(detail.clone()),
             Self::NoRoom {
                 action,
                 path,
@@ -107,11 +113,27 @@ impl Fault {
         }
     }
 
+    /// Whether the disk could not give the bytes that were to be read.
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if !is_of_process(source))
+    }
+
+    /// Whether the process or the machine lacked something, before anything was written.
+    pub fn is_of_process(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_of_process(source))
+    }
+
     /// Says which file or directory could not be synced. To be used with `map_err`.
     pub fn sync(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Sync { path, source }
     }
+}
+
+/// Whether the error tells of a lack of the process or the machine and not of the disk.
+pub(crate) fn is_of_process(error: &io::Error) -> bool {
+    let lacks = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR];
+    Errno::from_io_error(error).is_some_and(|error| lacks.contains(&error))
 }
 
 impl From<BadRecord> for Fault {

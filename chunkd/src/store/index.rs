@@ -16,7 +16,9 @@ use rocksdb::{
 };
 
 use super::fault::Fault;
-use super::index_rows::{self as rows, CLEAN_KEY, Row, STATE_KEY, State, Totals};
+use super::index_rows::{
+    self as rows, CLEAN_KEY, Gone, Row, STATE_KEY, State, Totals, WALK_KEY, Walk,
+};
 
 /// Memory for rows on their way to disk, of which up to two exist. Also bounds what is read again
 /// from the segments after a crash: about 40,000 chunks for each.
@@ -31,6 +33,9 @@ const WAL_MAX_BYTES: u64 = 1 << 20;
 /// An open index.
 pub(crate) struct Index {
     db: DB,
+    /// Held for as long as a change is made and written.
+    changing: Mutex<()>,
+    /// As of the last change; locked for a moment only, since it is asked for on the runtime's threads.
     state: Mutex<State>,
     /// Set by the first failure; then no clean mark is written and the next start checks all rows.
     suspect: AtomicBool,
@@ -56,7 +61,7 @@ pub(crate) enum Cached {
 /// Changes that become visible together, in [`commit`](Self::commit). Others wait meanwhile.
 pub(crate) struct Change<'a> {
     index: &'a Index,
-    state: MutexGuard<'a, State>,
+    _changing: MutexGuard<'a, ()>,
     next: State,
     batch: WriteBatch,
 }
@@ -79,16 +84,18 @@ impl Index {
     /// Opens the index at `dir` or makes an empty one.
     ///
     /// # Errors
-    /// `Index` for one that is damaged or of another version: remove it and make it anew.
+    /// `BadIndex` for one that is damaged or of another version: remove it and make it anew. `Index` if
+    /// it could not be opened for another reason.
     pub fn open(dir: &Path, cache: &IndexCache) -> Result<Self, Fault> {
         let db = DB::open(&options(cache), dir)?;
         let state = match db.get(STATE_KEY)? {
             Some(row) => rows::decode_state(&row)?,
             None if db.iterator(IteratorMode::Start).next().is_none() => State::default(),
-            None => return Err(Fault::Index("it is of an earlier version".into())),
+            None => return Err(Fault::BadIndex("it is of an earlier version".into())),
         };
         Ok(Self {
             db,
+            changing: Mutex::new(()),
             state: Mutex::new(state),
             suspect: AtomicBool::new(false),
         })
@@ -131,6 +138,13 @@ impl Index {
         self.state().applied
     }
 
+    /// How far a walk through the segments came that was cut off; None if none was.
+    pub fn walk(&self) -> Result<Option<Walk>, Fault> {
+        let row = self.watch(self.db.get(WALK_KEY).map_err(Fault::from))?;
+        row.map(|row| self.watch(rows::decode_walk(&row)))
+            .transpose()
+    }
+
     /// The row of chunk `id`.
     pub fn get(&self, id: ChunkId) -> Result<Option<Row>, Fault> {
         let row = self.watch(self.db.get_pinned(rows::chunk_key(id)).map_err(Fault::from))?;
@@ -152,11 +166,11 @@ impl Index {
 
     /// Begins a change.
     pub fn change(&self) -> Change<'_> {
-        let state = self.state();
+        let changing = self.changing.lock();
         Change {
             index: self,
-            next: *state,
-            state,
+            _changing: changing.unwrap_or_else(PoisonError::into_inner),
+            next: *self.state(),
             batch: WriteBatch::default(),
         }
     }
@@ -260,6 +274,35 @@ impl Change<'_> {
         }
     }
 
+    /// The latest delete of chunk `id` that the walk has met, before the change.
+    pub fn gone(&self, id: ChunkId) -> Result<Option<Gone>, Fault> {
+        let row = self.index.db.get_pinned(rows::gone_key(id));
+        let row = self.index.watch(row.map_err(Fault::from))?;
+        row.map(|row| self.index.watch(rows::decode_gone(&row)))
+            .transpose()
+    }
+
+    /// Notes a delete that the walk has met.
+    pub fn put_gone(&mut self, id: ChunkId, gone: Gone) {
+        self.batch.put(rows::gone_key(id), rows::encode_gone(&gone));
+    }
+
+    /// Says how far the walk is.
+    pub fn set_walk(&mut self, walk: Walk) {
+        self.batch.put(WALK_KEY, rows::encode_walk(&walk));
+    }
+
+    /// Ends the walk, and forgets what was noted for it.
+    pub fn end_walk(&mut self) -> Result<(), Fault> {
+        self.batch.delete(WALK_KEY);
+        let mut noted = self.index.range(rows::GONE, &[rows::GONE]);
+        // A range that is removed costs later reads; so only if there is something in it.
+        if noted.next().transpose()?.is_some() {
+            self.batch.delete_range([rows::GONE], [rows::GONE + 1]);
+        }
+        Ok(())
+    }
+
     /// Says that the rows show all groups up to this one.
     pub fn set_applied(&mut self, sequence: u64) {
         self.next.applied = sequence;
@@ -272,7 +315,7 @@ impl Change<'_> {
         options.disable_wal(true);
         let written = self.index.db.write_opt(self.batch, &options);
         self.index.watch(written.map_err(Fault::from))?;
-        *self.state = self.next;
+        *self.index.state() = self.next;
         Ok(())
     }
 
@@ -288,7 +331,19 @@ impl Change<'_> {
 
 impl From<rocksdb::Error> for Fault {
     fn from(error: rocksdb::Error) -> Self {
-        Self::Index(error.into_string())
+        let kind = error.kind();
+        let detail = error.into_string();
+        // An error of the system may come as another kind, which only its words tell.
+        let bad = if detail.contains("IO error:") {
+            detail.contains("No such file or directory")
+        } else {
+            matches!(kind, ErrorKind::Corruption | ErrorKind::InvalidArgument)
+        };
+        if bad {
+            Self::BadIndex(detail)
+        } else {
+            Self::Index(detail)
+        }
     }
 }
 

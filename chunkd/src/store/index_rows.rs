@@ -13,10 +13,16 @@ pub(super) const CHUNK: u8 = b'c';
 pub(super) const OWN_FILE: u8 = b'f';
 /// First byte of a segment's key; its slot follows, most significant byte first.
 pub(super) const SLOT: u8 = b's';
+/// First byte of the key that notes, while the segments are read after an unclean stop, that a chunk
+/// was deleted; its id follows.
+pub(super) const GONE: u8 = b't';
 /// The key that is there only after a clean stop.
 pub(super) const CLEAN_KEY: &[u8] = b"m:clean";
 /// The key of [`State`].
 pub(super) const STATE_KEY: &[u8] = b"m:state";
+
+/// The key of [`Walk`].
+pub(super) const WALK_KEY: &[u8] = b"m:walk";
 
 const INDEX_VERSION: u8 = 2;
 const STATE_BYTES: usize = 25;
@@ -41,6 +47,26 @@ pub(super) struct State {
     pub totals: Totals,
     /// The last group of the segments that is in them.
     pub applied: u64,
+}
+
+/// How far the walk through the segments is, after an unclean stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Walk {
+    /// The last group that was entered.
+    pub sequence: u64,
+    /// How many were entered.
+    pub groups: u64,
+}
+
+/// The latest delete of a chunk that the walk has met. Ordered by when it happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Gone {
+    /// The group in which it happened.
+    pub sequence: u64,
+    /// The segment that held the chunk's record.
+    pub slot: u32,
+    /// The life of that segment.
+    pub generation: u32,
 }
 
 /// A chunk and where it is.
@@ -73,6 +99,10 @@ pub(super) fn own_file_key(id: ChunkId) -> [u8; 17] {
     prefixed(OWN_FILE, id)
 }
 
+pub(super) fn gone_key(id: ChunkId) -> [u8; 17] {
+    prefixed(GONE, id)
+}
+
 pub(super) fn slot_key(slot: u32) -> [u8; 5] {
     let mut key = [SLOT; 5];
     key[1..].copy_from_slice(&slot.to_be_bytes());
@@ -82,14 +112,14 @@ pub(super) fn slot_key(slot: u32) -> [u8; 5] {
 pub(super) fn id_of_key(key: &[u8]) -> Result<ChunkId, Fault> {
     match key.split_first().map(|(_, id)| <[u8; 16]>::try_from(id)) {
         Some(Ok(id)) => Ok(ChunkId::from_bytes(id)),
-        _ => Err(Fault::Index(format!("key {key:02x?} is no chunk's"))),
+        _ => Err(Fault::BadIndex(format!("key {key:02x?} is no chunk's"))),
     }
 }
 
 pub(super) fn slot_of_key(key: &[u8]) -> Result<u32, Fault> {
     match key.split_first().map(|(_, slot)| <[u8; 4]>::try_from(slot)) {
         Some(Ok(slot)) => Ok(u32::from_be_bytes(slot)),
-        _ => Err(Fault::Index(format!("key {key:02x?} is no segment's"))),
+        _ => Err(Fault::BadIndex(format!("key {key:02x?} is no segment's"))),
     }
 }
 
@@ -127,7 +157,7 @@ pub(super) fn decode_row(id: ChunkId, row: &[u8]) -> Result<Row, Fault> {
             }),
             sequence: u64_at(row, 31),
         }),
-        _ => Err(Fault::Index(format!(
+        _ => Err(Fault::BadIndex(format!(
             "row {row:02x?} of chunk {id} is malformed"
         ))),
     }
@@ -143,7 +173,7 @@ pub(super) fn encode_state(state: &State) -> [u8; STATE_BYTES] {
 
 pub(super) fn decode_state(row: &[u8]) -> Result<State, Fault> {
     if row.first() != Some(&INDEX_VERSION) || row.len() != STATE_BYTES {
-        return Err(Fault::Index(format!(
+        return Err(Fault::BadIndex(format!(
             "state {row:02x?} is of another version"
         )));
     }
@@ -153,6 +183,42 @@ pub(super) fn decode_state(row: &[u8]) -> Result<State, Fault> {
             chunk_count: u64_at(row, 9),
             used_bytes: u64_at(row, 17),
         },
+    })
+}
+
+pub(super) fn encode_walk(walk: &Walk) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&walk.sequence.to_le_bytes());
+    bytes[8..].copy_from_slice(&walk.groups.to_le_bytes());
+    bytes
+}
+
+pub(super) fn decode_walk(row: &[u8]) -> Result<Walk, Fault> {
+    if row.len() != 16 {
+        return Err(Fault::BadIndex(format!("walk {row:02x?} is malformed")));
+    }
+    Ok(Walk {
+        sequence: u64_at(row, 0),
+        groups: u64_at(row, 8),
+    })
+}
+
+pub(super) fn encode_gone(gone: &Gone) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&gone.sequence.to_le_bytes());
+    bytes[8..12].copy_from_slice(&gone.slot.to_le_bytes());
+    bytes[12..].copy_from_slice(&gone.generation.to_le_bytes());
+    bytes
+}
+
+pub(super) fn decode_gone(row: &[u8]) -> Result<Gone, Fault> {
+    if row.len() != 16 {
+        return Err(Fault::BadIndex(format!("delete {row:02x?} is malformed")));
+    }
+    Ok(Gone {
+        sequence: u64_at(row, 0),
+        slot: u32_at(row, 8),
+        generation: u32_at(row, 12),
     })
 }
 

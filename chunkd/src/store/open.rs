@@ -13,6 +13,7 @@ use super::disk::{Disk, Identity};
 use super::durable;
 use super::fault::Fault;
 use super::index::{Index, IndexCache};
+use super::open_files;
 use super::probe::Probe;
 use super::rebuild;
 use super::segment::{self, ALIGN_BYTES, Recovered, SegmentPlace};
@@ -189,6 +190,7 @@ pub(crate) fn open(options: StoreOptions) -> Result<Disk, OpenError> {
         layout: layout.clone(),
         node: node_id,
         segment_bytes: segment_bytes(&options, &gate),
+        open_files_max: open_files::raise_limit(),
         gate: Arc::clone(&gate),
     };
     let (index, recovered) = load_index(&layout, place, &options.index_cache).map_err(failed)?;
@@ -218,7 +220,7 @@ fn load_index(
 ) -> Result<(Index, Recovered), Fault> {
     let dir = layout.index();
     match Index::open(&dir, cache).and_then(|index| bring_in_line(layout, &place, index)) {
-        Err(Fault::Index(detail)) => {
+        Err(Fault::BadIndex(detail)) => {
             tracing::warn!(dir = %dir.display(), detail, "the index is unusable and is made anew");
             fs::remove_dir_all(&dir).map_err(Fault::io("remove", &dir))?;
             bring_in_line(layout, &place, Index::open(&dir, cache)?)
@@ -235,7 +237,7 @@ fn bring_in_line(
     let clean = index.take_clean_mark()?;
     let recovered = segment::recover(place.clone(), &index, clean)?;
     if !clean {
-        rebuild::reconcile(layout, &index)?;
+        rebuild::reconcile(layout, &index, place.gate.durability())?;
     }
     Ok((index, recovered))
 }

@@ -27,10 +27,19 @@ pub enum Step {
     NameFile,
     /// Removing the file of a large chunk.
     RemoveFile,
+    /// Making a segment durable that was found after an unclean stop, before it is read.
+    SyncFound,
+    /// Entering a group that was found then.
+    EnterFound,
+    /// Ending the walk through such segments.
+    EndRecovery,
 }
 
 impl Step {
-    /// All of them.
+    /// Those of a start after an unclean stop.
+    pub const OF_RECOVERY: [Self; 3] = [Self::SyncFound, Self::EnterFound, Self::EndRecovery];
+
+    /// Those of a store that is open.
     pub const ALL: [Self; 10] = [
         Self::WriteRecord,
         Self::WriteGroup,

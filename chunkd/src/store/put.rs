@@ -7,6 +7,7 @@ use bytes::Bytes;
 use chunkproto::{ChunkError, ChunkReceipt, ChunkResult, ChunkStream};
 use futures::StreamExt as _;
 
+use super::admission::WritePermit;
 use super::blocking;
 use super::blocking::Turns;
 use super::disk::Disk;
@@ -48,11 +49,12 @@ pub(super) async fn receive(
         declared_bytes,
         received_bytes: 0,
     };
-    let tier = tier(&disk, &header);
-    let permit = match tier {
-        Tier::Group | Tier::Segment => disk.gate().admit_to_segments(disk.segments().has_room())?,
-        Tier::OwnFile => disk.gate().admit(Plan::own_file(declared_bytes).end())?,
-    };
+    let tier = tier(
+        &disk,
+        declared_bytes,
+        RecordHead::of(header.clone()).record_bytes(),
+    );
+    let permit = admit_to(&disk, &tier, declared_bytes)?;
     if matches!(tier, Tier::Group) {
         let data = incoming.gather_all().await?;
         let record = SegmentRecord::new(RecordHead::of(header), data);
@@ -74,11 +76,27 @@ pub(super) async fn receive(
     publish::land(disk, sealed).await
 }
 
-fn tier(disk: &Disk, header: &Header) -> Tier {
+/// Admits a new chunk of this length, whatever its owner hint.
+///
+/// # Errors
+/// `Full` and `Refused`, and `Io` where the filesystem does not tell its size.
+pub(super) fn admit(disk: &Disk, length_bytes: u64) -> ChunkResult<WritePermit> {
+    let tier = tier(disk, length_bytes, Plan::own_file(length_bytes).end());
+    admit_to(disk, &tier, length_bytes)
+}
+
+fn admit_to(disk: &Disk, tier: &Tier, length_bytes: u64) -> ChunkResult<WritePermit> {
+    // At least as long as the record, whichever tier it is in.
+    let record_bytes = Plan::own_file(length_bytes).end();
+    match tier {
+        Tier::Group | Tier::Segment => disk.gate().admit_to_segments(disk.segments(), record_bytes),
+        Tier::OwnFile => disk.gate().admit(record_bytes),
+    }
+}
+
+fn tier(disk: &Disk, length_bytes: u64, record_bytes: u64) -> Tier {
     let segments = disk.segments();
-    let record_bytes = RecordHead::of(header.clone()).record_bytes();
-    if header.length_bytes >= disk.segment_max_bytes() || record_bytes > segments.record_bytes_max()
-    {
+    if length_bytes >= disk.segment_max_bytes() || record_bytes > segments.record_bytes_max() {
         Tier::OwnFile
     } else if record_bytes <= segments.inline_bytes_max() {
         Tier::Group

@@ -5,9 +5,10 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use chunkproto::ChunkId;
+use chunkproto::{ChunkId, Durability};
 
 use super::directory::Layout;
+use super::durable;
 use super::fault::Fault;
 use super::index::Index;
 use super::index_rows::Row;
@@ -22,12 +23,21 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 ///
 /// A row for each name is enough: a record is whole before it gets its name, and every read
 /// verifies it again.
-pub(crate) fn reconcile(layout: &Layout, index: &Index) -> Result<(), Fault> {
+pub(crate) fn reconcile(
+    layout: &Layout,
+    index: &Index,
+    durability: Durability,
+) -> Result<(), Fault> {
     tracing::debug!(dir = %layout.root().display(), "comparing the index with the chunks on disk");
     let (mut on_disk, mut entered) = (0_u64, 0_u64);
     let mut said = Instant::now();
     for last_byte in 0..=u8::MAX {
         let dir = layout.fan_out(last_byte);
+        // IMPORTANT: before its names are believed. What a killed process named or removed may be so in
+        // memory alone.
+        if durability.syncs() {
+            durable::sync_dir(&dir)?;
+        }
         for entry in fs::read_dir(&dir).map_err(Fault::io("list", &dir))? {
             let path = entry.map_err(Fault::io("list", &dir))?.path();
             let Some(id) = id_of(layout, &path) else {

@@ -19,8 +19,9 @@ use super::record::{Header, Plan, Sums};
 use super::segment::{RecordHead, Reservation};
 use super::writeback;
 
-/// How much may be dirty in the page cache before it is synced, so that the last sync is short.
-const SYNC_EVERY_BYTES: u64 = 32 << 20;
+/// A file is written out in windows of this length, from its first byte on: while one is filled, the one
+/// before is on its way. So at most two are dirty in the page cache, and the last sync is short.
+const WINDOW_BYTES: u64 = 16 << 20;
 /// Up to this a record is written in one go, and allocating it beforehand would only cost.
 pub(crate) const SMALL_BYTES: u64 = 1 << 20;
 
@@ -58,7 +59,11 @@ pub(crate) struct TempFile {
     path: PathBuf,
     published: bool,
     durability: Durability,
-    unsynced_bytes: u64,
+    written_bytes: u64,
+    /// How much of it is on its way to the disk.
+    begun_bytes: u64,
+    /// How many whole windows of it are known to be written out.
+    windows: u64,
 }
 
 /// Reserved room, and how much of it is written.
@@ -208,7 +213,9 @@ impl TempFile {
             path,
             published: false,
             durability,
-            unsynced_bytes: 0,
+            written_bytes: 0,
+            begun_bytes: 0,
+            windows: 0,
         })
     }
 
@@ -222,10 +229,17 @@ impl TempFile {
 
     fn append(&mut self, pieces: &[Bytes]) -> Result<(), Fault> {
         write_all_vectored(&mut self.file, pieces).map_err(Fault::io("write", &self.path))?;
-        self.unsynced_bytes += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
-        if self.unsynced_bytes >= SYNC_EVERY_BYTES && self.durability.syncs() {
-            self.file.sync_data().map_err(Fault::sync(&self.path))?;
-            self.unsynced_bytes = 0;
+        self.written_bytes += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        if !self.durability.syncs() || self.written_bytes <= SMALL_BYTES {
+            return Ok(());
+        }
+        let more_bytes = self.written_bytes - self.begun_bytes;
+        writeback::begin(&self.file, self.begun_bytes, more_bytes);
+        self.begun_bytes = self.written_bytes;
+        while self.written_bytes >= (self.windows + 2) * WINDOW_BYTES {
+            writeback::wait(&self.file, self.windows * WINDOW_BYTES, WINDOW_BYTES)
+                .map_err(Fault::sync(&self.path))?;
+            self.windows += 1;
         }
         Ok(())
     }

@@ -58,6 +58,26 @@ async fn a_process_killed_at_any_step_loses_nothing_and_brings_nothing_back() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_killed_while_it_starts_loses_nothing_and_brings_nothing_back() {
+    for after in [0, 3] {
+        let dir = TempDir::new().unwrap();
+        let mut told = Told::default();
+        for (kind, step) in Step::OF_RECOVERY.into_iter().enumerate() {
+            println!("killed at {step:?} after {after} of them");
+            told.hear(&killed_at(dir.path(), 2, 17));
+            let after = if step == Step::EnterFound { after } else { 0 };
+            told.hear(&killed_at(dir.path(), Step::ALL.len() + kind, after));
+            told.check(dir.path()).await;
+        }
+    }
+}
+
+fn step_of(kind: usize) -> Step {
+    let mut steps = Step::ALL.into_iter().chain(Step::OF_RECOVERY);
+    steps.nth(kind).unwrap()
+}
+
 /// What a process said that was killed at this step.
 fn killed_at(dir: &Path, kind: usize, after: usize) -> String {
     let output = Command::new(env::current_exe().unwrap())
@@ -80,7 +100,7 @@ impl Told {
     /// Takes in lines such as `said put <id> <length> <seed>`.
     fn hear(&mut self, words: &str) {
         // The last line may be cut off.
-        let (whole, _) = words.rsplit_once('\n').unwrap();
+        let (whole, _) = words.rsplit_once('\n').unwrap_or_default();
         for line in whole.lines() {
             let Some((_, said)) = line.split_once("said ") else {
                 continue;
@@ -106,8 +126,10 @@ impl Told {
         self.0.get_mut(&id).unwrap().0 = known;
     }
 
-    /// Opens the directory as it was left, then with a lost index.
+    /// Opens the directory as it was left, then with a lost index; each time after starts that were
+    /// cut off.
     async fn check(&mut self, dir: &Path) {
+        cut_starts_off(dir);
         let store = open(dir, Probe::default());
         let listed = self.compare(&store).await;
         for info in &listed {
@@ -120,6 +142,7 @@ impl Told {
         }
         drop(store);
         fs::remove_dir_all(dir.join("index")).unwrap();
+        cut_starts_off(dir);
         let rebuilt = open(dir, Probe::default());
         assert_eq!(self.compare(&rebuilt).await, listed, "live, then rebuilt");
     }
@@ -146,18 +169,40 @@ impl Told {
     }
 }
 
+/// Starts that fail in the middle, each a little later than the one before.
+fn cut_starts_off(dir: &Path) {
+    for most in [0, 1, 4, 9] {
+        let seen = AtomicUsize::new(0);
+        let probe = Probe::new(move |step| {
+            let cut = step == Step::EnterFound && seen.fetch_add(1, Ordering::SeqCst) == most;
+            if cut {
+                Err(io::Error::other("made up"))
+            } else {
+                Ok(())
+            }
+        });
+        if ChunkStore::open(options(dir, probe)).is_ok() {
+            return;
+        }
+    }
+}
+
 fn open(dir: &Path, probe: Probe) -> ChunkStore {
+    ChunkStore::open(options(dir, probe)).unwrap()
+}
+
+fn options(dir: &Path, probe: Probe) -> StoreOptions {
     let mut options = StoreOptions::new(dir);
     options.segment_bytes = SEGMENT_BYTES;
     options.probe = probe;
-    ChunkStore::open(options).unwrap()
+    options
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "is run by another test, which kills it"]
 async fn works_until_it_is_killed() {
     let number = |name| env::var(name).unwrap().parse::<usize>().unwrap();
-    let (step, after) = (Step::ALL[number(STEP)], number(AFTER));
+    let (step, after) = (step_of(number(STEP)), number(AFTER));
     let seen = AtomicUsize::new(0);
     let probe = Probe::new(move |at| {
         if at == step && seen.fetch_add(1, Ordering::SeqCst) == after {

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -50,6 +51,19 @@ impl LoopDisk {
             rustix::ioctl::ioctl(&root, flag)
         };
         cut.unwrap();
+    }
+
+    /// Zeroes `bytes` wherever they lie on the disk. What the system has in memory of the files on it
+    /// stays, as it does when it could not write them.
+    pub fn erase(&self, bytes: &[u8]) {
+        let image = fs::read(self.image()).unwrap();
+        let places = places_of(&image, bytes);
+        assert!(!places.is_empty(), "they are on the disk");
+        let file = File::options().write(true).open(self.image()).unwrap();
+        for at in places {
+            file.write_all_at(&vec![0; bytes.len()], at as u64).unwrap();
+        }
+        file.sync_all().unwrap();
     }
 
     /// Turns read-only, as ext4 does by itself when it finds an error.
@@ -100,6 +114,13 @@ impl Drop for LoopDisk {
         let mount_point = self.mount_point();
         let _ = run("umount", ["-l".as_ref(), mount_point.as_os_str()]);
     }
+}
+
+/// Where `wanted` begins.
+fn places_of(all: &[u8], wanted: &[u8]) -> Vec<usize> {
+    let windows = all.windows(wanted.len()).enumerate();
+    let found = windows.filter(|(_, window)| *window == wanted);
+    found.map(|(at, _)| at).collect()
 }
 
 fn run<'a>(program: &str, arguments: impl IntoIterator<Item = &'a OsStr>) -> Result<(), String> {

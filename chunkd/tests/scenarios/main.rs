@@ -18,6 +18,7 @@
 mod damage;
 mod disks;
 mod failing_disks;
+mod few_files;
 mod format;
 mod hostile;
 mod http;
@@ -27,7 +28,10 @@ mod leftovers;
 mod loop_disk;
 mod model;
 mod process;
+mod recovery;
 mod registration;
 mod scrub;
 mod segments;
 mod store;
+mod unreadable;
+mod upkeep;

@@ -1,5 +1,5 @@
-//! A store against a reference model: random operations, stops of every kind, a lost index, and
-//! injected errors. What was acknowledged holds; what failed is as it was or as it should be.
+//! A store against a reference model: random operations, stops of every kind, starts that are cut off,
+//! a lost index, and injected errors. What was acknowledged holds; what failed is as it was or as it should be.
 //!
 //! `SEXTANT_MODEL_SEED=n` runs seed n alone, `SEXTANT_MODEL_SECONDS` lengthens the run.
 
@@ -140,6 +140,16 @@ impl Run {
                 _ => Ok(()),
             }
         });
+        // A start may be cut off, and the one after it, before one comes to its end.
+        while self.dice.below(2) == 0 {
+            let step = self.dice.one_of(&Step::OF_RECOVERY);
+            *self.armed.lock().unwrap() = Some((step, self.dice.below(8)));
+            let begun = ChunkStore::open(options.clone());
+            self.disarm();
+            if begun.is_ok() {
+                break;
+            }
+        }
         self.store = Some(ChunkStore::open(options).unwrap());
         self.trouble = false;
     }

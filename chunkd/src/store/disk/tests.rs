@@ -63,3 +63,18 @@ fn room_is_reserved_while_a_write_is_under_way() {
     drop(first);
     assert!(disk.gate().admit(most).is_ok());
 }
+
+#[tokio::test]
+async fn a_damaged_chunk_that_is_being_changed_is_not_waited_for() {
+    let (_dir, disk) = fresh();
+    let id = ChunkId::generate();
+    let changing = disk.busy().enter(id).await;
+    let place = Place::OwnFile {
+        device: 0,
+        inode: 0,
+    };
+    let damaged = Fault::Damaged("made up".into());
+    assert!(disk.quarantine::<()>(id, damaged, place).is_err());
+    drop(changing);
+    assert!(disk.busy().try_enter(id).is_some());
+}

@@ -13,7 +13,7 @@ use super::super::index_rows::Row;
 use super::super::probe::Step;
 use super::committer::{Landed, Request, Work};
 use super::group::{Entry, Group};
-use super::table::{Purpose, Segments, Spot};
+use super::segments::{Purpose, Segments, Spot};
 use super::{Location, aligned};
 
 /// Appends groups, one after the other.
@@ -126,7 +126,7 @@ impl Appender {
             }
             placed => (free, placed),
         };
-        let slot = spot.as_ref().ok().map(|spot| spot.file.slot);
+        let slot = spot.as_ref().ok().map(|spot| spot.room.file.slot);
         let (here, elsewhere): (Vec<_>, Vec<_>) =
             landed.into_iter().partition(|change| change.slot() == slot);
         self.group(free.into_iter().chain(here).collect(), spot);
@@ -134,13 +134,14 @@ impl Appender {
     }
 
     fn checkpoint(&mut self, changes: Vec<Change>) {
-        let mut index = self.index.change();
-        for (slot, row) in self.segments.take_changed() {
-            index.set_slot(
-                slot,
-                row.map(|row| row.encode()).as_ref().map(|row| &row[..]),
-            );
+        // IMPORTANT: a group of the same round may have failed by now. The rows say that its segment is
+        // known up to its end, and it is not: the next start would pass it over, and a later one with a
+        // new index would not.
+        if let Some(failure) = &self.failed {
+            return answer_all(changes, &after_failure(failure));
         }
+        let mut index = self.index.change();
+        self.segments.write_rows(&mut index);
         match index.commit() {
             Ok(()) => changes
                 .into_iter()
@@ -188,6 +189,8 @@ impl Appender {
         let spot = match spot {
             Ok(spot) => spot,
             Err(fault @ Fault::NoRoom { .. }) => return answer_all(changes, &fault),
+            // Nothing was written, and nothing is wrong with the disk.
+            Err(fault) if fault.is_of_process() => return answer_all(changes, &fault),
             Err(fault) => return self.fail(changes, fault),
         };
         match self.write(&changes, &spot) {
@@ -210,19 +213,19 @@ impl Appender {
     fn write(&mut self, changes: &[Change], spot: &Spot) -> Result<(), Fault> {
         self.sequence += 1;
         let (group, records) = self.lay_out(changes, spot);
-        let mut pieces = vec![Bytes::from(group.encode(spot.file.nonce))];
+        let mut pieces = vec![Bytes::from(group.encode(spot.room.file.nonce))];
         pieces.extend(records);
-        let path = spot.file.path();
+        let path = spot.room.file.path();
         let probe = self.segments.gate.probe();
         probe
             .at(Step::WriteGroup)
             .map_err(Fault::io("write", path))?;
-        spot.file.write(&pieces, spot.offset.into())?;
+        spot.room.file.write(&pieces, spot.room.offset.into())?;
         probe.at(Step::SyncGroup).map_err(Fault::sync(path))?;
         if self.segments.gate.durability().syncs() {
             // IMPORTANT: before the index and the answers. It also covers the records that were
             // written to this file by others before they sent their changes here.
-            spot.file.sync()?;
+            spot.room.file.sync()?;
         }
         probe
             .at(Step::IndexGroup)
@@ -234,7 +237,7 @@ impl Appender {
     /// The group's head and the bytes that follow it.
     fn lay_out(&self, changes: &[Change], spot: &Spot) -> (Group, Vec<Bytes>) {
         let count = changes.len();
-        let mut at = u64::from(spot.offset) + Group::head_bytes(count) as u64;
+        let mut at = u64::from(spot.room.offset) + Group::head_bytes(count) as u64;
         let mut entries = Vec::with_capacity(count);
         let mut records = Vec::new();
         for change in changes {
@@ -242,7 +245,7 @@ impl Appender {
                 Work::Append { record, .. } => {
                     let offset = u32::try_from(at).expect("a segment is shorter than 4 GiB");
                     entries.push(put(&record.info, offset, record.head.bytes()));
-                    records.extend(record.pieces(spot.file.nonce));
+                    records.extend(record.pieces(spot.room.file.nonce));
                     at += record.head.record_bytes();
                 }
                 Work::Land {
@@ -278,7 +281,7 @@ impl Appender {
         let group = Group {
             sequence: self.sequence,
             ordinal: spot.ordinal,
-            bytes: u32::try_from(at - u64::from(spot.offset)).expect("it fits the segment"),
+            bytes: u32::try_from(at - u64::from(spot.room.offset)).expect("it fits the segment"),
             entries,
         };
         (group, records)
@@ -293,7 +296,8 @@ impl Appender {
                     if let Some(at) = stale {
                         self.segments.note_stale(at.slot, at.generation);
                     }
-                    let row = row_of(entry, &spot.file, group.sequence).expect("a put has a row");
+                    let row =
+                        row_of(entry, &spot.room.file, group.sequence).expect("a put has a row");
                     index.put(&row, had.as_ref());
                     self.count(&row, true);
                     had.iter().for_each(|had| self.count(had, false));
@@ -305,12 +309,7 @@ impl Appender {
                 (Entry::Delete { .. }, None) => {}
             }
         }
-        for (slot, row) in self.segments.take_changed() {
-            index.set_slot(
-                slot,
-                row.map(|row| row.encode()).as_ref().map(|row| &row[..]),
-            );
-        }
+        self.segments.write_rows(&mut index);
         index.set_applied(group.sequence);
         index.commit()
     }
@@ -399,5 +398,67 @@ fn after_failure(failure: &str) -> Fault {
 fn answer_all(changes: Vec<Change>, fault: &Fault) {
     for change in changes {
         change.answer(Err(fault.again()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io;
+
+    use chunkproto::{ChunkId, Durability, NodeId};
+    use tempfile::TempDir;
+    use tokio::sync::oneshot;
+
+    use super::super::super::admission::Gate;
+    use super::super::super::directory::Layout;
+    use super::super::super::index::IndexCache;
+    use super::super::record::{RecordHead, SegmentRecord};
+    use super::super::recover::Place;
+    use super::*;
+    use crate::store::Probe;
+
+    fn change(work: Work) -> (Change, oneshot::Receiver<Result<Landed, Fault>>) {
+        let (answer, answered) = oneshot::channel();
+        let hold = None;
+        (Change::new(Request { work, answer, hold }), answered)
+    }
+
+    #[test]
+    fn no_checkpoint_passes_a_group_that_failed_in_the_same_round() {
+        let dir = TempDir::new().unwrap();
+        let segments = dir.path().join("segments");
+        fs::create_dir(&segments).unwrap();
+        let probe = Probe::new(|step| match step {
+            Step::SyncGroup => Err(io::Error::other("made up")),
+            _ => Ok(()),
+        });
+        let durability = Durability::PowerSafe;
+        let place = Place {
+            gate: Gate::new(dir.path().to_owned(), 95, durability, probe),
+            layout: Layout::new(dir.path().to_owned()),
+            dir: segments,
+            node: NodeId::generate(),
+            segment_bytes: 1 << 20,
+            open_files_max: 16,
+        };
+        let index = Index::open(&dir.path().join("index"), &IndexCache::new(1 << 20));
+        let index = Arc::new(index.unwrap());
+        let segments = Segments::new(place, BTreeMap::new(), 0);
+        let mut appender = Appender::new(segments, Arc::clone(&index), 0);
+        let head = RecordHead {
+            id: ChunkId::generate(),
+            length_bytes: 5,
+            owner: Vec::new(),
+        };
+        let record = SegmentRecord::new(head, vec![Bytes::from_static(b"bytes")]);
+        let (put, put_answer) = change(Work::Append { record, from: None });
+        let (checkpoint, checkpoint_answer) = change(Work::Checkpoint);
+
+        appender.append(vec![put, checkpoint]);
+
+        assert!(put_answer.blocking_recv().unwrap().is_err());
+        assert!(checkpoint_answer.blocking_recv().unwrap().is_err());
+        assert!(index.slots().next().is_none());
     }
 }

@@ -21,7 +21,7 @@ use super::Location;
 use super::append::{Appender, Change};
 use super::group::GROUP_ENTRIES_MAX;
 use super::record::SegmentRecord;
-use super::table::{Reservation, Segments};
+use super::segments::{Reservation, Segments};
 
 /// Changes that wait to be written; more wait before the queue.
 const QUEUE_MAX: usize = 1024;

@@ -23,8 +23,8 @@ use super::group::{Entry, Group};
 use super::keeper::Tools;
 use super::record::{RecordHead, SegmentRecord};
 use super::scan::Scan;
+use super::segments::{Purpose, Segments};
 use super::slot::{SlotRow, SlotState};
-use super::table::{Purpose, Segments};
 use super::{Location, create};
 
 /// How much is moved before it is waited for.
@@ -45,6 +45,16 @@ pub(super) struct Compaction<'a> {
     batch: Vec<(Work, Hold)>,
     batch_bytes: u64,
     began: Instant,
+    /// Whether a record stays because the disk cannot read it.
+    stuck: bool,
+}
+
+/// What became of segments that were to be freed.
+pub(super) struct Freed {
+    /// Those that are free now.
+    pub slots: Vec<u32>,
+    /// Those that could not be freed, and why.
+    pub failed: Vec<(u32, Fault)>,
 }
 
 /// The segments in use beside the one that is emptied, as they were at the beginning. Lives end here
@@ -65,8 +75,7 @@ impl OtherLives {
         let (mut lives, mut any_leftovers) = (HashSet::new(), false);
         for (other, entry) in others {
             lives.insert((*other, entry.row.generation));
-            let state = entry.row.state;
-            any_leftovers |= matches!(state, SlotState::Emptying | SlotState::Retired);
+            any_leftovers |= entry.row.has_leftovers;
         }
         Self {
             lives,
@@ -92,10 +101,12 @@ impl<'a> Compaction<'a> {
             batch: Vec::new(),
             batch_bytes: 0,
             began: Instant::now(),
+            stuck: false,
         }
     }
 
-    /// Moves out what is needed; false if it was stopped or there is nothing to gain.
+    /// Moves out what is needed; false if it was stopped, there is nothing to gain, or something cannot
+    /// be read.
     ///
     /// # Errors
     /// `NoRoom` where nothing is left to move records to; nothing is lost, later is as good.
@@ -105,7 +116,8 @@ impl<'a> Compaction<'a> {
             let row = table.slot(self.slot).row;
             (table.file(self.slot)?, row)
         };
-        if !self.is_worth_it(&file, &row)? {
+        // Leftovers cost more than room: all deletes are kept on their account.
+        if !row.has_leftovers && !self.is_worth_it(&file, &row)? {
             return Ok(false);
         }
         let mut scan = Scan::new(&file, 0, 0, row.bytes);
@@ -119,7 +131,7 @@ impl<'a> Compaction<'a> {
         }
         self.send()?;
         self.carry_hidden(&file)?;
-        Ok(true)
+        Ok(!self.stuck)
     }
 
     /// Whether what has to be told again leaves a gain. Deletes that are still needed count as
@@ -216,6 +228,11 @@ impl<'a> Compaction<'a> {
                 let only = Some(location);
                 self.push(Work::Delete { id, only }, hold, 64)
             }
+            Err(fault) if fault.is_unreadable() => {
+                self.tools.unreadable.note(id, gate);
+                self.stuck = true;
+                Ok(())
+            }
             Err(fault) => Err(fault),
         }
     }
@@ -279,35 +296,52 @@ impl<'a> Compaction<'a> {
     }
 }
 
-/// Ends the lives of segments that were emptied; returns those that are free now. From the others
-/// somebody still reads.
-pub(super) fn free_all(tools: &Tools, emptied: Vec<u32>) -> Result<Vec<u32>, Fault> {
+/// Ends the lives of segments that were emptied. Those are left from which somebody still reads.
+pub(super) fn free_all(tools: &Tools, emptied: Vec<u32>) -> Freed {
     let segments = &tools.segments;
     let retired: Vec<u32> = emptied
         .into_iter()
         .filter(|slot| segments.retire(*slot))
         .collect();
+    let mut freed = Freed {
+        slots: Vec::new(),
+        failed: Vec::new(),
+    };
     if retired.is_empty() {
-        return Ok(retired);
+        return freed;
     }
-    let probe = segments.gate.probe();
-    probe
-        .at(Step::FlushIndex)
-        .map_err(Fault::io("index", &segments.dir))?;
     // IMPORTANT: the index is durable before the groups go that it would be read from, and each
     // segment's end is durable before it begins another life.
-    tools.checkpoint()?;
-    for slot in &retired {
-        let path = create::path(&segments.dir, *slot);
-        probe
-            .at(Step::FreeSegment)
-            .map_err(Fault::io("free", &path))?;
-        let row = segments.lock().slot(*slot).row;
-        let durability = segments.gate.durability();
-        create::end_life(&path, segments.node, *slot, &row, durability)?;
-        segments.set_free(*slot);
+    if let Err(fault) = make_index_durable(tools) {
+        let failed = retired.into_iter().map(|slot| (slot, fault.again()));
+        freed.failed.extend(failed);
+        return freed;
     }
-    Ok(retired)
+    for slot in retired {
+        match free(segments, slot) {
+            Ok(()) => freed.slots.push(slot),
+            Err(fault) => freed.failed.push((slot, fault)),
+        }
+    }
+    freed
+}
+
+fn make_index_durable(tools: &Tools) -> Result<(), Fault> {
+    let segments = &tools.segments;
+    let asked = segments.gate.probe().at(Step::FlushIndex);
+    asked.map_err(Fault::io("index", &segments.dir))?;
+    tools.checkpoint()
+}
+
+fn free(segments: &Segments, slot: u32) -> Result<(), Fault> {
+    let path = create::path(&segments.dir, slot);
+    let asked = segments.gate.probe().at(Step::FreeSegment);
+    asked.map_err(Fault::io("free", &path))?;
+    let row = segments.lock().slot(slot).row;
+    let durability = segments.gate.durability();
+    create::end_life(&path, segments.node, slot, &row, durability)?;
+    segments.set_free(slot);
+    Ok(())
 }
 
 fn read_whole(

@@ -15,8 +15,8 @@ use super::super::durable;
 use super::super::fault::Fault;
 use super::file::SegmentFile;
 use super::header::{HEADER_BYTES, Nonce, SegmentHeader};
+use super::segments::{Purpose, Segments};
 use super::slot::SlotRow;
-use super::table::Segments;
 
 /// How much is zeroed by one system call.
 const ZEROES_BYTES: usize = 1 << 20;
@@ -42,15 +42,23 @@ pub(super) fn slot_of_name(name: &str) -> Option<u32> {
 }
 
 /// Makes the file of a free segment, durably. A crash in the middle leaves a file that the next
-/// start takes for free.
+/// start takes for free, or removes. What makes room may take all that the filesystem has.
 ///
 /// # Errors
-/// `NoRoom` beyond the limit of the filesystem's use; `Io`, `Sync`. Then no file is left.
-pub(super) fn create(segments: &Segments, slot: u32, fill: Fill) -> Result<(), Fault> {
+/// `NoRoom`, for new chunks beyond the limit of the filesystem's use; `Io`, `Sync`. Then no file is
+/// left.
+pub(super) fn create(
+    segments: &Segments,
+    slot: u32,
+    fill: Fill,
+    purpose: Purpose,
+) -> Result<(), Fault> {
     let path = path(&segments.dir, slot);
-    segments
-        .gate
-        .check_segment_room(&path, segments.segment_bytes.into())?;
+    if purpose == Purpose::Put {
+        segments
+            .gate
+            .check_segment_room(&path, segments.segment_bytes.into())?;
+    }
     let made = make(segments, slot, fill, &path);
     if made.is_err() {
         // What cannot be removed now is free at the next start.

@@ -9,21 +9,21 @@ use super::create;
 use super::file::SegmentFile;
 use super::header::Nonce;
 
-/// Most files kept open; reads and writes under way may keep more for their duration.
-const OPEN_MAX: usize = 512;
-
 /// Open segment files by slot.
 pub(super) struct Handles {
     dir: PathBuf,
+    /// Most files kept open; reads and writes under way may keep more for their duration.
+    open_max: usize,
     open: HashMap<u32, (Arc<SegmentFile>, u64)>,
     clock: u64,
 }
 
 impl Handles {
-    /// No open files yet.
-    pub fn new(dir: PathBuf) -> Self {
+    /// No open files yet, and `open_max` at most.
+    pub fn new(dir: PathBuf, open_max: usize) -> Self {
         Self {
             dir,
+            open_max,
             open: HashMap::new(),
             clock: 0,
         }
@@ -55,7 +55,7 @@ impl Handles {
 
     /// Keeps an open file, in place of an earlier life's.
     pub fn insert(&mut self, file: Arc<SegmentFile>) {
-        if self.open.len() >= OPEN_MAX {
+        if self.open.len() >= self.open_max {
             self.close_oldest();
         }
         self.clock += 1;

@@ -12,11 +12,12 @@ use super::super::busy::BusyIds;
 use super::super::directory::Layout;
 use super::super::fault::Fault;
 use super::super::index::Index;
+use super::super::unreadable::Unreadable;
 use super::committer::Committer;
-use super::compact::{self, Compaction};
+use super::compact::{self, Compaction, Freed};
 use super::create::{self, Fill};
+use super::segments::{Purpose, RESERVE_SEGMENTS, Segments};
 use super::slot::SlotState;
-use super::table::{RESERVE_SEGMENTS, Segments};
 
 /// How often the keeper looks when nothing woke it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -62,6 +63,7 @@ pub(crate) struct Tools {
     pub index: Arc<Index>,
     pub committer: Arc<Committer>,
     pub busy: Arc<BusyIds>,
+    pub unreadable: Arc<Unreadable>,
 }
 
 impl Keeper {
@@ -98,17 +100,20 @@ fn run(tools: &Tools, stop: &AtomicBool) {
     let mut put_off = PutOff::new();
     while !stop.load(Ordering::SeqCst) {
         let look_now = again || tools.segments.wait_for_nudge(LOOK_EVERY) || ends(&put_off);
-        if !look_now || tools.segments.gate.is_poisoned() {
-            again = false;
+        again = false;
+        if tools.segments.gate.is_poisoned() {
             continue;
         }
-        again = match look(tools, stop, &mut put_off) {
-            Ok(again) => again,
-            Err(fault) => {
-                tracing::error!(%fault, dir = %tools.segments.dir.display(), "segments cannot be kept in order");
+        match make_spare(tools) {
+            Ok(()) | Err(Fault::NoRoom { .. }) => {}
+            Err(fault) => tools.report(&fault),
+        }
+        if look_now {
+            again = look(tools, stop, &mut put_off).unwrap_or_else(|fault| {
+                tools.report(&fault);
                 false
-            }
-        };
+            });
+        }
     }
 }
 
@@ -119,55 +124,53 @@ fn ends(put_off: &PutOff) -> bool {
 
 /// Does what is to be done now; true if there is more.
 fn look(tools: &Tools, stop: &AtomicBool, put_off: &mut PutOff) -> Result<bool, Fault> {
-    let full = match make_spare(tools) {
+    let segments = &tools.segments;
+    let full = match segments.check_room(segments.record_bytes_max()) {
         Err(Fault::NoRoom { .. }) => true,
-        made => {
-            made?;
-            false
-        }
+        checked => checked.map(|()| false)?,
     };
     put_off.retain(|_, until| Instant::now() < *until);
-    let mut chosen = dead(&tools.segments, put_off);
+    let mut chosen = dead(segments, put_off);
     if chosen.is_empty() {
-        chosen.extend(choose(&tools.segments, full, put_off));
+        chosen.extend(choose(segments, full, put_off));
     }
     if chosen.is_empty() {
         give_back(tools)?;
         return Ok(false);
     }
-    match empty_and_free(tools, &chosen, full, stop) {
-        Ok(freed) => {
-            let left = chosen.into_iter().filter(|slot| !freed.contains(slot));
-            put_off.extend(left.map(|slot| (slot, Instant::now() + PUT_OFF_FOR)));
-            Ok(true)
-        }
-        Err(fault) => {
-            let until = Instant::now() + PUT_OFF_AFTER_ERROR_FOR;
-            put_off.extend(chosen.into_iter().map(|slot| (slot, until)));
-            match fault {
-                // A later look may find more room.
-                Fault::NoRoom { .. } => Ok(false),
-                fault => Err(fault),
-            }
+    let Freed { slots, failed } = empty_and_free(tools, &chosen, full, stop);
+    let left = chosen.iter().filter(|slot| !slots.contains(slot));
+    put_off.extend(left.map(|slot| (*slot, Instant::now() + PUT_OFF_FOR)));
+    let mut again = true;
+    for (slot, fault) in failed {
+        put_off.insert(slot, Instant::now() + PUT_OFF_AFTER_ERROR_FOR);
+        match fault {
+            // A later look may find more room.
+            Fault::NoRoom { .. } => again = false,
+            fault => tools.report(&fault),
         }
     }
+    Ok(again)
 }
 
-/// Empties segments and frees them; returns those that are free now.
-fn empty_and_free(
-    tools: &Tools,
-    chosen: &[u32],
-    full: bool,
-    stop: &AtomicBool,
-) -> Result<Vec<u32>, Fault> {
-    let mut emptied = Vec::new();
+/// Empties segments and frees them. An error costs its own segment's turn alone.
+fn empty_and_free(tools: &Tools, chosen: &[u32], full: bool, stop: &AtomicBool) -> Freed {
+    let (mut emptied, mut failed) = (Vec::new(), Vec::new());
     for &slot in chosen {
         let is_retired = tools.segments.lock().slot(slot).row.state == SlotState::Retired;
-        if is_retired || Compaction::new(tools, slot, full).empty(stop)? {
+        if is_retired {
             emptied.push(slot);
+            continue;
+        }
+        match Compaction::new(tools, slot, full).empty(stop) {
+            Ok(true) => emptied.push(slot),
+            Ok(false) => {}
+            Err(fault) => failed.push((slot, fault)),
         }
     }
-    compact::free_all(tools, emptied)
+    let mut freed = compact::free_all(tools, emptied);
+    freed.failed.extend(failed);
+    freed
 }
 
 /// Makes a spare segment if one is missing.
@@ -178,13 +181,13 @@ fn make_spare(tools: &Tools) -> Result<(), Fault> {
         let Some((used_percent, age)) = table.active_use() else {
             return Ok(());
         };
-        let wanted = RESERVE_SEGMENTS
-            + if used_percent >= SPARE_FROM_PERCENT {
-                SPARES
-            } else {
-                0
-            };
-        if table.free().count() >= wanted {
+        // In a hurry the next one is needed before anybody looks again.
+        let spares = if table.is_hurried(UNHURRIED) || used_percent >= SPARE_FROM_PERCENT {
+            SPARES
+        } else {
+            0
+        };
+        if table.free().len() >= RESERVE_SEGMENTS + spares {
             return Ok(());
         }
         let fill = if age >= UNHURRIED {
@@ -194,7 +197,7 @@ fn make_spare(tools: &Tools) -> Result<(), Fault> {
         };
         (table.new_slot(), fill)
     };
-    create::create(segments, slot, fill)?;
+    create::create(segments, slot, fill, Purpose::Put)?;
     segments.lock().add_free(slot, segments.segment_bytes);
     Ok(())
 }
@@ -211,8 +214,9 @@ fn dead(segments: &Segments, put_off: &PutOff) -> Vec<u32> {
     dead.map(|(slot, _)| *slot).take(FREED_TOGETHER).collect()
 }
 
-/// The segment that gains most from being compacted. One that still loses records is left alone for
-/// now: soon there will be less to move, or nothing.
+/// The segment that gains most from being compacted. First those with leftovers: as long as there are any,
+/// no delete may be dropped, however old. One that still loses records is left alone for now: soon there
+/// will be less to move, or nothing.
 fn choose(segments: &Segments, full: bool, put_off: &PutOff) -> Option<u32> {
     let limit = if full {
         LIVE_PERCENT_WHEN_FULL
@@ -226,14 +230,15 @@ fn choose(segments: &Segments, full: bool, put_off: &PutOff) -> Option<u32> {
         let percent = row.live_bytes * 100 / u64::from(row.bytes);
         row.state.is_sealed()
             && entry.outstanding == 0
-            && percent <= limit
+            && (percent <= limit || row.has_leftovers)
             && !put_off.contains_key(slot)
     });
-    let (due, waning): (Vec<_>, Vec<_>) =
-        sealed.partition(|(_, entry)| impatient || entry.is_settled(SETTLED_AFTER));
+    let (due, waning): (Vec<_>, Vec<_>) = sealed.partition(|(_, entry)| {
+        impatient || entry.row.has_leftovers || entry.is_settled(SETTLED_AFTER)
+    });
     let least = due
         .into_iter()
-        .min_by_key(|(_, entry)| entry.row.live_bytes);
+        .min_by_key(|(_, entry)| (!entry.row.has_leftovers, entry.row.live_bytes));
     let least = least.map(|(slot, _)| *slot);
     // Those that are not due yet are looked at again.
     let wait = !waning.is_empty();
@@ -246,7 +251,7 @@ fn give_back(tools: &Tools) -> Result<(), Fault> {
     let surplus: Vec<u32> = {
         let mut table = tools.segments.lock();
         let kept = FREE_KEPT.max(table.slots.len() * FREE_KEPT_PERCENT / 100);
-        let surplus: Vec<u32> = table.free().skip(kept).collect();
+        let surplus: Vec<u32> = table.free().iter().copied().skip(kept).collect();
         surplus.iter().for_each(|slot| table.forget(*slot));
         surplus
     };
@@ -264,10 +269,73 @@ fn give_back(tools: &Tools) -> Result<(), Fault> {
 }
 
 impl Tools {
+    /// Counts an error and says it. A sync that failed ends writing.
+    fn report(&self, fault: &Fault) {
+        let gate = &self.segments.gate;
+        if let Fault::Sync { .. } = fault {
+            gate.poison(fault.to_string());
+        }
+        gate.count_disk_error();
+        tracing::error!(%fault, dir = %self.segments.dir.display(), "segments cannot be kept in order");
+    }
+
     /// Brings the segments' rows in the index up to date, and makes the index durable.
     pub fn checkpoint(&self) -> Result<(), Fault> {
         let work = super::committer::Work::Checkpoint;
         self.committer.commit_blocking(work, None)?;
         self.index.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use chunkproto::{Durability, NodeId};
+    use tempfile::TempDir;
+
+    use super::super::super::admission::Gate;
+    use super::super::header::Nonce;
+    use super::super::recover::Place;
+    use super::super::slot::SlotRow;
+    use super::*;
+    use crate::store::Probe;
+
+    fn sealed(live_bytes: u64, has_leftovers: bool) -> SlotRow {
+        SlotRow {
+            state: SlotState::Sealed,
+            generation: 1,
+            nonce: Nonce([1; 16]),
+            bytes: 1 << 20,
+            tail: 1 << 19,
+            ordinal: 1,
+            live_bytes,
+            has_leftovers,
+        }
+    }
+
+    #[test]
+    fn leftovers_are_emptied_first_however_much_lives_beside_them() {
+        let dir = TempDir::new().unwrap();
+        let place = Place {
+            dir: dir.path().to_owned(),
+            layout: Layout::new(dir.path().to_owned()),
+            node: NodeId::generate(),
+            segment_bytes: 1 << 20,
+            open_files_max: 16,
+            gate: Gate::new(
+                dir.path().to_owned(),
+                95,
+                Durability::PowerSafe,
+                Probe::default(),
+            ),
+        };
+        let rows = [sealed(1000, false), sealed(1 << 20, true)];
+        let rows: BTreeMap<u32, SlotRow> = (0..).zip(rows).collect();
+        let segments = Segments::new(place, rows, 2);
+        let mut put_off = PutOff::new();
+        assert_eq!(choose(&segments, false, &put_off), Some(1));
+        put_off.insert(1, Instant::now());
+        assert_eq!(choose(&segments, false, &put_off), Some(0));
     }
 }

@@ -19,7 +19,9 @@ mod record;
 mod recover;
 mod salvage;
 mod scan;
+mod segments;
 mod slot;
+mod survey;
 mod table;
 
 pub(crate) use committer::{Committer, Hold, Landed, Work};
@@ -27,7 +29,7 @@ pub(crate) use file::SegmentFile;
 pub(crate) use keeper::{Keeper, Tools};
 pub(crate) use record::{RecordHead, SegmentRecord};
 pub(crate) use recover::{Place as SegmentPlace, Recovered, recover};
-pub(crate) use table::{Purpose, Reservation, Segments};
+pub(crate) use segments::{Purpose, Reservation, Segments};
 
 /// Everything that begins a write in a segment begins at a multiple of this, so that a block with
 /// acknowledged bytes is never written again.

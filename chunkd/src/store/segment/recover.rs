@@ -5,9 +5,11 @@
 //! written. So only the last group in a segment can be torn: its records are verified, and those that
 //! are not whole are cut off, at each start alike. Anything else that is damaged is bit rot, and is
 //! reported.
+//!
+//! Each group is entered together with all that the walk knows from it: how far it is, which chunks are
+//! gone, which segments hold stale records. A walk that is cut off goes on from there at the next start.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,18 +19,20 @@ use chunkproto::{ChunkId, NodeId};
 use super::super::admission::Gate;
 use super::super::directory::Layout;
 use super::super::fault::Fault;
-use super::super::index::Index;
-use super::super::index_rows::Row;
+use super::super::index::{Change, Index};
+use super::super::index_rows::{Gone, Row, Walk};
+use super::super::probe::Step;
 use super::super::read::{RecordReader, Wait};
 use super::append::{record_bytes, row_of};
 use super::create;
-use super::file::{SegmentFile, is_blank, read_header};
+use super::file::SegmentFile;
 use super::group::{Entry, Group};
-use super::header::SegmentHeader;
 use super::salvage::salvage;
 use super::scan::{Scan, Scanned};
-use super::slot::{SlotRow, SlotState};
-use super::table::Segments;
+use super::segments::Segments;
+use super::slot::SlotRow;
+use super::survey::{self, Survey, survey};
+use super::{Location, aligned};
 
 /// How often the walk says how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
@@ -46,132 +50,73 @@ pub(crate) struct Place {
     pub layout: Layout,
     pub node: NodeId,
     pub segment_bytes: u32,
+    /// Segments that are kept open.
+    pub open_files_max: usize,
     pub gate: Arc<Gate>,
 }
 
 /// Opens the segments of a directory and brings the index in line with them.
 ///
 /// # Errors
-/// `Index` when the index knows segments that are not there: it must be made anew. `Io`.
+/// `BadIndex` when the index knows segments that are not there: it must be made anew. `Io` and `Sync`,
+/// also for what cannot be read: it is not known to be torn, and cutting it off would lose chunks.
 pub(crate) fn recover(place: Place, index: &Index, clean: bool) -> Result<Recovered, Fault> {
     let mut rows = BTreeMap::new();
     for entry in index.slots() {
         let (slot, row) = entry?;
-        rows.insert(slot, end_retired(&place, slot, SlotRow::decode(&row)?)?);
+        let row = SlotRow::decode(&row)?;
+        rows.insert(slot, survey::end_retired(&place, slot, row)?);
     }
     if clean {
         // Files that were left alone have no rows, and must not be written over.
-        let slots_end = slots_end(&place)?;
+        let slots_end = survey::slots_end(&place)?;
         return Ok(Recovered {
             segments: Segments::new(place, rows, slots_end),
             sequence: index.applied(),
         });
     }
-    Recovery::new(place, index, rows)?.run()
-}
-
-/// A segment that may hold groups which the index does not show.
-struct Unread {
-    file: Arc<SegmentFile>,
-    from: u32,
-    ordinal: u32,
-    bytes: u32,
+    let survey = survey(&place, rows)?;
+    Recovery::new(place, index, survey)?.run()
 }
 
 struct Recovery<'a> {
     place: Place,
     index: &'a Index,
     segments: Arc<Segments>,
-    unread: Vec<Unread>,
-    /// The index's state when it was opened.
+    unread: Vec<u32>,
+    /// The index's state before the walk began.
     applied: u64,
-    /// Chunks that were deleted, by which group, and in which life of which segment.
-    gone: HashMap<ChunkId, (u64, u32, u32)>,
-    /// Records that a delete elsewhere or a later record makes stale.
-    stale: HashSet<(u32, u32)>,
-    /// The last group so far.
-    sequence: u64,
-    groups: u64,
+    /// How far the walk is.
+    walk: Walk,
 }
 
 impl<'a> Recovery<'a> {
-    fn new(
-        place: Place,
-        index: &'a Index,
-        mut rows: BTreeMap<u32, SlotRow>,
-    ) -> Result<Self, Fault> {
-        let known = rows.len();
-        let mut found = 0;
-        let mut slots_end = 0;
-        let mut unread = Vec::new();
-        for entry in fs::read_dir(&place.dir).map_err(Fault::io("list", &place.dir))? {
-            let entry = entry.map_err(Fault::io("list", &place.dir))?;
-            let name = entry.file_name();
-            let Some(slot) = name.to_str().and_then(create::slot_of_name) else {
-                tracing::warn!(path = %entry.path().display(), "this file is no segment; ignored");
-                continue;
-            };
-            slots_end = slots_end.max(slot.saturating_add(1));
-            found += usize::from(rows.contains_key(&slot));
-            let row = rows.get(&slot).copied();
-            if row.is_some_and(|row| row.state.is_sealed()) {
-                continue;
-            }
-            let header = read_header(&entry.path())?;
-            if header.is_none() && row.is_none() && !is_blank(&entry.path())? {
-                tracing::error!(
-                    path = %entry.path().display(),
-                    "bit rot: both headers of a segment are damaged and the index does not know it; \
-                     left alone. Its chunks must be repaired from other replicas; then the file can \
-                     be removed"
-                );
-                continue;
-            }
-            match judge(&place, slot, row, header) {
-                Verdict::Strange(why) => {
-                    tracing::error!(path = %entry.path().display(), why, "not a segment of ours; left alone");
-                    rows.remove(&slot);
-                }
-                Verdict::Free(row) => {
-                    rows.insert(slot, row);
-                }
-                Verdict::Unread(row) => {
-                    let file = SegmentFile::open(&entry.path(), slot, row.generation, row.nonce)?;
-                    unread.push(Unread {
-                        file: Arc::new(file),
-                        from: row.tail,
-                        ordinal: row.ordinal,
-                        bytes: row.bytes,
-                    });
-                    rows.insert(slot, row);
-                }
-            }
-        }
-        if found < known {
-            let missing = known - found;
-            return Err(Fault::Index(format!(
-                "{missing} of its segments are not there"
-            )));
-        }
-        unread.sort_by_key(|unread| unread.file.slot);
+    fn new(place: Place, index: &'a Index, survey: Survey) -> Result<Self, Fault> {
+        let Survey {
+            rows,
+            unread,
+            slots_end,
+        } = survey;
+        let applied = index.applied();
+        let walk = index.walk()?.unwrap_or(Walk {
+            sequence: applied,
+            groups: 0,
+        });
         Ok(Self {
-            applied: index.applied(),
-            sequence: index.applied(),
             segments: Segments::new(place.clone(), rows, slots_end),
             place,
             index,
             unread,
-            gone: HashMap::new(),
-            stale: HashSet::new(),
-            groups: 0,
+            applied,
+            walk,
         })
     }
 
     fn run(mut self) -> Result<Recovered, Fault> {
         let unread = std::mem::take(&mut self.unread);
         let (count, mut said) = (unread.len(), Instant::now());
-        for (number, segment) in unread.iter().enumerate() {
-            self.read(segment)?;
+        for (number, slot) in unread.iter().enumerate() {
+            self.read(*slot)?;
             if said.elapsed() >= PROGRESS_EVERY {
                 said = Instant::now();
                 let percent = (number + 1) * 100 / count;
@@ -185,26 +130,29 @@ impl<'a> Recovery<'a> {
                 );
             }
         }
-        let sequence = self.sequence;
-        self.report_gaps(sequence);
-        self.seal(&unread, sequence)?;
+        self.report_gaps();
+        self.seal(&unread)?;
         Ok(Recovered {
             segments: self.segments,
-            sequence,
+            sequence: self.walk.sequence,
         })
     }
 
     /// Reads one segment's groups that the index does not show.
-    fn read(&mut self, segment: &Unread) -> Result<(), Fault> {
-        let file = &segment.file;
+    fn read(&mut self, slot: u32) -> Result<(), Fault> {
+        let row = self.segments.lock().slot(slot).row;
+        let path = create::path(&self.place.dir, slot);
+        // Closed again at the end of its turn: there may be more segments than a process may open.
+        let file = Arc::new(SegmentFile::open(&path, slot, row.generation, row.nonce)?);
         // Entered when a later one shows that it is durable.
-        let mut last: Option<Group> = None;
-        let mut scan = Scan::new(file, segment.from, segment.ordinal, segment.bytes);
-        while let Some(Scanned { group, at, lost }) = scan.next()? {
+        let mut last: Option<Scanned> = None;
+        let mut scan = Scan::new(&file, row.tail, row.ordinal, row.bytes);
+        while let Some(scanned) = scan.next()? {
+            let Scanned { group, at, lost } = &scanned;
             if let Some(range) = lost {
-                let rows = salvage(file, &range, group.sequence.saturating_sub(1))?;
+                let rows = salvage(&file, range, group.sequence.saturating_sub(1))?;
                 tracing::error!(
-                    segment = %file.path().display(), from = range.start, to = range.end,
+                    segment = %path.display(), from = range.start, to = range.end,
                     saved = rows.len(), before = at,
                     "bit rot: groups of chunks are damaged; chunks that are lost here must be repaired \
                      from other replicas, and deletes may have come undone"
@@ -214,23 +162,42 @@ impl<'a> Recovery<'a> {
             if group.sequence <= self.applied {
                 continue;
             }
-            self.groups += 1;
-            self.sequence = self.sequence.max(group.sequence);
-            if let Some(durable) = last.replace(group) {
-                self.enter(&durable, file)?;
+            if let Some(durable) = last.replace(scanned) {
+                self.enter(&durable, &file)?;
             }
         }
         match last {
-            Some(group) => self.enter_last(group, file),
+            Some(scanned) => self.enter_last(scanned, &file),
             None => Ok(()),
         }
     }
 
     /// Enters a group that is known to be durable. Deletes first: a delete that was carried over
-    /// from another segment may stand beside a later record of its chunk.
-    fn enter(&mut self, group: &Group, file: &Arc<SegmentFile>) -> Result<(), Fault> {
+    /// from another segment may stand beside a later record of its chunk. Being cut off between the
+    /// two does no harm, since both may be done again.
+    fn enter(&mut self, scanned: &Scanned, file: &Arc<SegmentFile>) -> Result<(), Fault> {
+        let Scanned { group, at, .. } = scanned;
+        let probe = self.place.gate.probe();
+        probe
+            .at(Step::EnterFound)
+            .map_err(Fault::io("recover", file.path()))?;
+        self.enter_deletes(group)?;
+        let end = u32::try_from(at + aligned(group.bytes.into())).expect("within the segment");
+        self.segments
+            .pass(file.slot, end, group.ordinal.wrapping_add(1));
+        self.walk.groups += 1;
+        self.walk.sequence = self.walk.sequence.max(group.sequence);
+        let rows = group.entries.iter();
+        self.enter_rows(
+            rows.filter_map(|entry| row_of(entry, file, group.sequence))
+                .collect(),
+        )
+    }
+
+    fn enter_deletes(&self, group: &Group) -> Result<(), Fault> {
         let mut index = self.index.change();
-        // A delete that was kept twice may be told twice; the chunk leaves the index once.
+        // A chunk may be deleted twice in a group: when a delete that was kept is told again.
+        let mut latest: HashMap<ChunkId, Gone> = HashMap::new();
         let mut removed = HashSet::new();
         for entry in &group.entries {
             let Entry::Delete {
@@ -242,8 +209,14 @@ impl<'a> Recovery<'a> {
             else {
                 continue;
             };
-            let gone = self.gone.entry(id).or_default();
-            *gone = (sequence, slot, generation).max(*gone);
+            let gone = Gone {
+                sequence,
+                slot,
+                generation,
+            };
+            let before = latest.get(&id).copied().map_or(index.gone(id)?, Some);
+            let gone = before.map_or(gone, |before| before.max(gone));
+            latest.insert(id, gone);
             if let Some(had) = index.get(id)?
                 && had.sequence <= sequence
                 && let Some(location) = had.location
@@ -252,19 +225,20 @@ impl<'a> Recovery<'a> {
                 index.remove(&had);
                 self.count(&had, false);
                 if (location.slot, location.generation) != (slot, generation) {
-                    self.stale.insert((location.slot, location.generation));
+                    self.note_stale(location);
                 }
             }
         }
-        index.commit()?;
-        let rows = group.entries.iter();
-        self.enter_rows(
-            rows.filter_map(|entry| row_of(entry, file, group.sequence))
-                .collect(),
-        )
+        if latest.is_empty() {
+            return Ok(());
+        }
+        for (id, gone) in latest {
+            index.put_gone(id, gone);
+        }
+        self.commit(index)
     }
 
-    fn enter_rows(&mut self, rows: Vec<Row>) -> Result<(), Fault> {
+    fn enter_rows(&self, rows: Vec<Row>) -> Result<(), Fault> {
         let mut index = self.index.change();
         // Salvage may find several records of one chunk.
         let mut seen = HashSet::new();
@@ -280,83 +254,92 @@ impl<'a> Recovery<'a> {
                 Some(had) => had.sequence >= row.sequence,
                 None => false,
             };
-            let life = |row: &Row| row.location.map(|at| (at.slot, at.generation));
-            let gone = self.gone.get(&id).filter(|gone| gone.0 >= row.sequence);
+            let life = |at: Location| (at.slot, at.generation);
+            let gone = index.gone(id)?.filter(|gone| gone.sequence >= row.sequence);
             if later || gone.is_some() {
-                let named =
-                    gone.is_some_and(|(_, slot, life_of)| life(&row) == Some((*slot, *life_of)));
+                let named = gone.map(|gone| (gone.slot, gone.generation));
                 let same = had.is_some_and(|had| had.location == row.location);
-                if !named && !same {
-                    self.stale.extend(life(&row));
+                if let Some(at) = row.location
+                    && !same
+                    && named != Some(life(at))
+                {
+                    self.note_stale(at);
                 }
                 continue;
             }
-            self.stale.extend(had.as_ref().and_then(life));
+            had.iter()
+                .filter_map(|had| had.location)
+                .for_each(|at| self.note_stale(at));
             index.put(&row, had.as_ref());
             self.count(&row, true);
             had.iter().for_each(|had| self.count(had, false));
         }
-        index.commit()
+        self.commit(index)
     }
 
     /// Enters what is whole of the last group in a segment.
-    fn enter_last(&mut self, mut group: Group, file: &Arc<SegmentFile>) -> Result<(), Fault> {
-        group.entries.retain(|entry| {
-            let Some(row) = row_of(entry, file, group.sequence) else {
-                return true;
-            };
-            let whole = is_whole(file, &row);
-            if !whole {
-                tracing::warn!(
+    fn enter_last(&mut self, mut last: Scanned, file: &Arc<SegmentFile>) -> Result<(), Fault> {
+        let sequence = last.group.sequence;
+        let mut whole = Vec::with_capacity(last.group.entries.len());
+        for entry in last.group.entries {
+            match row_of(&entry, file, sequence) {
+                Some(row) if !is_whole(file, &row)? => tracing::warn!(
                     chunk = %row.info.id, segment = %file.path().display(),
                     "a record in the last group of a segment is torn and was cut off; a crash leaves \
                      such records, and none of them was acknowledged"
-                );
+                ),
+                _ => whole.push(entry),
             }
-            whole
-        });
-        self.enter(&group, file)
+        }
+        last.group.entries = whole;
+        self.enter(&last, file)
     }
 
     /// Groups follow each other without a gap, unless the index was made anew: then segments that
     /// were freed since are missing.
-    fn report_gaps(&self, sequence: u64) {
+    fn report_gaps(&self) {
+        let Walk { sequence, groups } = self.walk;
         let expected = sequence - self.applied;
-        if self.applied > 0 && self.groups < expected {
+        if self.applied > 0 && groups < expected {
             tracing::error!(
-                dir = %self.place.dir.display(), lost = expected - self.groups,
+                dir = %self.place.dir.display(), lost = expected - groups,
                 "bit rot: groups of chunks are missing; their chunks must be repaired from other replicas"
             );
         }
     }
 
-    /// Makes what was read durable, since it may have been in memory alone, and ends the segments:
-    /// what lies behind their last group is not known.
-    fn seal(&mut self, unread: &[Unread], sequence: u64) -> Result<(), Fault> {
-        for segment in unread {
-            if self.place.gate.durability().syncs() {
-                segment.file.sync()?;
-            }
-            self.segments.seal_found(segment.file.slot);
-        }
-        for (slot, generation) in self.stale.drain() {
-            self.segments.note_stale(slot, generation);
-        }
+    /// Ends the segments, since what lies behind their last group is not known, and the walk.
+    fn seal(&self, unread: &[u32]) -> Result<(), Fault> {
+        let probe = self.place.gate.probe();
+        probe
+            .at(Step::EndRecovery)
+            .map_err(Fault::io("recover", &self.place.dir))?;
+        unread
+            .iter()
+            .for_each(|slot| self.segments.seal_found(*slot));
         let mut index = self.index.change();
-        for (slot, row) in self.segments.take_changed() {
-            index.set_slot(
-                slot,
-                row.map(|row| row.encode()).as_ref().map(|row| &row[..]),
-            );
-        }
-        index.set_applied(sequence);
+        self.segments.write_rows(&mut index);
+        index.end_walk()?;
+        index.set_applied(self.walk.sequence);
         index.commit()?;
         self.index.flush()
+    }
+
+    /// Makes a step of the walk visible, together with how far it is.
+    fn commit(&self, mut index: Change<'_>) -> Result<(), Fault> {
+        self.segments.write_rows(&mut index);
+        index.set_walk(self.walk);
+        index.commit()
     }
 
     fn has_file(&self, id: ChunkId) -> Result<bool, Fault> {
         let path = self.place.layout.record(id);
         path.try_exists().map_err(Fault::io("look at", &path))
+    }
+
+    /// Notes that there is a record that a delete elsewhere or a later record makes stale.
+    fn note_stale(&self, at: Location) {
+        self.segments.note_stale(at.slot, at.generation);
     }
 
     fn count(&self, row: &Row, live: bool) {
@@ -366,78 +349,16 @@ impl<'a> Recovery<'a> {
     }
 }
 
-/// Ends the life of a segment for good that was emptied when the store stopped. Until its file says
-/// so, a new index would find what is in it again, deleted chunks too.
-fn end_retired(place: &Place, slot: u32, row: SlotRow) -> Result<SlotRow, Fault> {
-    if row.state != SlotState::Retired {
-        return Ok(row);
-    }
-    let path = create::path(&place.dir, slot);
-    if !path.try_exists().map_err(Fault::io("look at", &path))? {
-        return Err(Fault::Index(format!("segment {slot:08x} is not there")));
-    }
-    // It may live again already, or have been replaced.
-    let ours = read_header(&path)?.is_none_or(|header| {
-        header.node == place.node && header.slot == slot && header.generation <= row.generation
-    });
-    if !ours {
-        return Ok(row);
-    }
-    create::end_life(&path, place.node, slot, &row, place.gate.durability())?;
-    Ok(SlotRow::free(row.generation, row.bytes))
-}
-
-/// The first number behind all that are taken.
-fn slots_end(place: &Place) -> Result<u32, Fault> {
-    let mut end = 0;
-    for entry in fs::read_dir(&place.dir).map_err(Fault::io("list", &place.dir))? {
-        let name = entry.map_err(Fault::io("list", &place.dir))?.file_name();
-        let slot = name.to_str().and_then(create::slot_of_name);
-        end = end.max(slot.map_or(0, |slot| slot.saturating_add(1)));
-    }
-    Ok(end)
-}
-
-/// What a file turned out to be.
-enum Verdict {
-    Free(SlotRow),
-    Unread(SlotRow),
-    Strange(&'static str),
-}
-
-/// What the file of a slot is, from the index's row and its own header.
-fn judge(place: &Place, slot: u32, row: Option<SlotRow>, header: Option<SegmentHeader>) -> Verdict {
-    let Some(header) = header else {
-        return match row {
-            // Its header is damaged, but the index knows its mark.
-            Some(row) if row.state == SlotState::Open => Verdict::Unread(row),
-            row => Verdict::Free(row.unwrap_or(SlotRow::free(0, place.segment_bytes))),
-        };
-    };
-    if header.node != place.node {
-        return Verdict::Strange("it belongs to another node");
-    }
-    if header.slot != slot {
-        return Verdict::Strange("it has another segment's name");
-    }
-    let known = row.map_or(0, |row| row.generation);
-    match row {
-        Some(row) if row.state == SlotState::Open && header.generation == known => {
-            Verdict::Unread(row)
-        }
-        // A life of which the index knows nothing, or with a new index any life.
-        row if header.in_use && (header.generation > known || row.is_none()) => {
-            Verdict::Unread(SlotRow::begun(&header))
-        }
-        _ => Verdict::Free(SlotRow::free(header.generation.max(known), header.bytes)),
-    }
-}
-
-fn is_whole(file: &Arc<SegmentFile>, row: &Row) -> bool {
+/// Whether a record is whole, or torn.
+fn is_whole(file: &Arc<SegmentFile>, row: &Row) -> Result<bool, Fault> {
     let Some(location) = row.location else {
-        return false;
+        return Ok(false);
     };
-    RecordReader::in_segment(Arc::clone(file), location, row, Wait::ForDisk)
-        .and_then(|reader| reader.verify())
-        .is_ok()
+    let verified = RecordReader::in_segment(Arc::clone(file), location, row, Wait::ForDisk)
+        .and_then(|reader| reader.verify());
+    match verified {
+        Ok(()) => Ok(true),
+        Err(Fault::Damaged(_)) => Ok(false),
+        Err(fault) => Err(fault),
+    }
 }

@@ -23,8 +23,10 @@ pub(super) fn salvage(
     let mut rows = Vec::new();
     let mut at = 0;
     while at < bytes.len() {
-        let found = RecordHead::decode(&bytes[at..], file.nonce)
-            .and_then(|head| whole(file, range.start + at as u64, &head, sequence));
+        let found = match RecordHead::decode(&bytes[at..], file.nonce) {
+            Some(head) => whole(file, range.start + at as u64, &head, sequence)?,
+            None => None,
+        };
         match found {
             Some((row, record_bytes)) => {
                 rows.push(row);
@@ -36,20 +38,32 @@ pub(super) fn salvage(
     Ok(rows)
 }
 
-fn whole(file: &Arc<SegmentFile>, at: u64, head: &RecordHead, sequence: u64) -> Option<(Row, u64)> {
+/// The record that begins at `at`, if it is whole.
+fn whole(
+    file: &Arc<SegmentFile>,
+    at: u64,
+    head: &RecordHead,
+    sequence: u64,
+) -> Result<Option<(Row, u64)>, Fault> {
     let location = Location {
         slot: file.slot,
         generation: file.generation,
-        offset: u32::try_from(at).ok()?,
+        offset: u32::try_from(at).expect("within one segment"),
         head_bytes: head.bytes(),
     };
     let file = Arc::clone(file);
-    let reader = RecordReader::unlisted(file, location, head.clone(), Wait::ForDisk).ok()?;
-    reader.verify().ok()?;
-    let row = Row {
-        info: reader.info(),
-        location: Some(location),
-        sequence,
-    };
-    Some((row, head.record_bytes()))
+    let reader = RecordReader::unlisted(file, location, head.clone(), Wait::ForDisk);
+    let verified = reader.and_then(|reader| reader.verify().map(|()| reader.info()));
+    match verified {
+        Ok(info) => {
+            let row = Row {
+                info,
+                location: Some(location),
+                sequence,
+            };
+            Ok(Some((row, head.record_bytes())))
+        }
+        Err(Fault::Damaged(_)) => Ok(None),
+        Err(fault) => Err(fault),
+    }
 }

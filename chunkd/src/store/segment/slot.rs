@@ -18,9 +18,6 @@ pub(crate) enum SlotState {
     Open,
     /// Nothing is appended any more.
     Sealed,
-    /// Sealed, and records of chunks were moved out that it still holds: a delete that names their
-    /// later place is all that keeps them from coming back.
-    Emptying,
     /// Empty, and soon free; its header may not say so yet.
     Retired,
 }
@@ -42,6 +39,9 @@ pub(crate) struct SlotRow {
     pub ordinal: u32,
     /// Bytes of the records that are chunks.
     pub live_bytes: u64,
+    /// Whether it holds records of chunks whose place is, or was last, elsewhere: a delete that names
+    /// that place is all that keeps them from coming back.
+    pub has_leftovers: bool,
 }
 
 /// A segment in the table.
@@ -80,6 +80,12 @@ impl Slot {
         self.waned.is_none_or(|waned| waned.elapsed() >= quiet)
     }
 
+    /// Whether `bytes` fit into the next life of a free segment, and a group's block beside them.
+    pub fn fits_afresh(&self, bytes: u64) -> bool {
+        let ends = 2 * u64::from(HEADER_BYTES) + u64::from(ALIGN_BYTES);
+        bytes + ends <= u64::from(self.row.bytes)
+    }
+
     /// Whether `bytes` more fit in before the copy of the header, with a block left for the group
     /// of each reservation and one more.
     pub fn fits(&self, bytes: u64) -> bool {
@@ -92,12 +98,12 @@ impl Slot {
 impl SlotState {
     /// Whether records in it may be chunks.
     pub fn holds_chunks(self) -> bool {
-        matches!(self, Self::Open | Self::Sealed | Self::Emptying)
+        matches!(self, Self::Open | Self::Sealed)
     }
 
     /// Whether it may be compacted.
     pub fn is_sealed(self) -> bool {
-        matches!(self, Self::Sealed | Self::Emptying)
+        self == Self::Sealed
     }
 }
 
@@ -112,6 +118,7 @@ impl SlotRow {
             tail: 0,
             ordinal: 0,
             live_bytes: 0,
+            has_leftovers: false,
         }
     }
 
@@ -125,18 +132,20 @@ impl SlotRow {
             tail: HEADER_BYTES,
             ordinal: 0,
             live_bytes: 0,
+            has_leftovers: false,
         }
     }
 
     /// The row's bytes in the index.
     pub fn encode(&self) -> [u8; ROW_BYTES] {
         let mut bytes = [0; ROW_BYTES];
-        bytes[0] = match self.state {
-            SlotState::Free => 0,
-            SlotState::Open => 1,
-            SlotState::Sealed => 2,
-            SlotState::Retired => 3,
-            SlotState::Emptying => 4,
+        bytes[0] = match (self.state, self.has_leftovers) {
+            (SlotState::Free, _) => 0,
+            (SlotState::Open, false) => 1,
+            (SlotState::Sealed, false) => 2,
+            (SlotState::Retired, _) => 3,
+            (SlotState::Sealed, true) => 4,
+            (SlotState::Open, true) => 5,
         };
         bytes[1..5].copy_from_slice(&self.generation.to_le_bytes());
         bytes[5..21].copy_from_slice(&self.nonce.0);
@@ -149,13 +158,14 @@ impl SlotRow {
 
     /// Reads what [`encode`](Self::encode) wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
-        let state = match (bytes.first(), bytes.len()) {
-            (Some(0), ROW_BYTES) => SlotState::Free,
-            (Some(1), ROW_BYTES) => SlotState::Open,
-            (Some(2), ROW_BYTES) => SlotState::Sealed,
-            (Some(3), ROW_BYTES) => SlotState::Retired,
-            (Some(4), ROW_BYTES) => SlotState::Emptying,
-            _ => return Err(Fault::Index(format!("segment row {bytes:02x?}"))),
+        let (state, has_leftovers) = match (bytes.first(), bytes.len()) {
+            (Some(0), ROW_BYTES) => (SlotState::Free, false),
+            (Some(1), ROW_BYTES) => (SlotState::Open, false),
+            (Some(2), ROW_BYTES) => (SlotState::Sealed, false),
+            (Some(3), ROW_BYTES) => (SlotState::Retired, true),
+            (Some(4), ROW_BYTES) => (SlotState::Sealed, true),
+            (Some(5), ROW_BYTES) => (SlotState::Open, true),
+            _ => return Err(Fault::BadIndex(format!("segment row {bytes:02x?}"))),
         };
         Ok(Self {
             state,
@@ -165,6 +175,7 @@ impl SlotRow {
             tail: u32_at(bytes, 25),
             ordinal: u32_at(bytes, 29),
             live_bytes: u64_at(bytes, 33),
+            has_leftovers,
         })
     }
 }
