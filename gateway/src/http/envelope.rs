@@ -4,6 +4,8 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 use quick_xml::escape::escape;
+
+use super::xml_text::xml_text;
 use uuid::Uuid;
 
 const END_OF_ERROR: &str = "</Error>";
@@ -69,7 +71,7 @@ impl Envelope {
     pub fn error(&self, status: StatusCode, code: &str, message: &str) -> Response<Bytes> {
         let open = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{}</Message>{END_OF_ERROR}",
-            escape(message)
+            escape(xml_text(message.to_owned()))
         );
         let mut response = Response::new(self.complete_error_body(open.into()));
         *response.status_mut() = status;

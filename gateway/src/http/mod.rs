@@ -8,6 +8,7 @@ mod listener;
 mod peer;
 mod signature_dates;
 mod tls;
+mod xml_text;
 
 pub use drain::{DrainingBody, RequestBodyError};
 pub use envelope::{Envelope, RequestId};
@@ -16,3 +17,4 @@ pub use listener::{ListenerLimits, serve_connections};
 pub use peer::Peer;
 pub use signature_dates::{DateRefusal, check_dates};
 pub use tls::{TlsError, tls_acceptor};
+pub use xml_text::{is_xml_text, xml_text};

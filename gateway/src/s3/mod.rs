@@ -43,7 +43,6 @@ mod service;
 mod undeclared_length;
 mod versions;
 mod virtual_host;
-mod xml_text;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use access::Verified;
@@ -108,7 +107,7 @@ macro_rules! operations {
                     &self,
                     request: S3Request<$input>,
                 ) -> S3Result<S3Response<$output>> {
-                    self.$operation(request).await
+                    self.$operation(request).await.map_err(errors::in_xml)
                 }
             )+
         }
