@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// Runs every kept input of these targets. A target without a seed is a mistake in its name.
-pub fn replay(targets: &[(&str, fn(&[u8]))]) {
+pub fn replay<F: Fn(&[u8])>(targets: &[(&str, F)]) {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
     for (name, run) in targets {
         let mut count = 0;

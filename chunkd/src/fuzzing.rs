@@ -5,8 +5,11 @@ use crate::node::fuzzing as node;
 use crate::server::fuzzing as server;
 use crate::store::fuzzing as store;
 
-/// Each target's name and what it does with an input.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// A target's name, and what it does with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
     ("chunk-request", server::request),
     ("disk-identity", node::identity),
     ("record", store::record),

@@ -14,8 +14,11 @@ use crate::{
     InventoryDigest, JobName, NodeId, OwnerHint, Registration,
 };
 
-/// Each target's name and what it does with an input.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[("owner-hint", owner_hint), ("wire", wire)];
+/// A target's name, and what it does with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: &[Target] = &[("owner-hint", owner_hint), ("wire", wire)];
 
 /// Owner hints, in records and in headers.
 fn owner_hint(bytes: &[u8]) {

@@ -2,11 +2,16 @@
 //! could never guess them, so that what stands under them is arbitrary.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use chunkproto::{ByteRange, ChunkError, Durability, NodeId, block_crc32c};
-use futures::TryStreamExt as _;
+use bytes::Bytes;
+use chunkproto::{
+    ByteRange, ChunkError, ChunkId, ChunkPut, ChunkStream, Durability, NodeId, OwnerHint,
+    block_crc32c,
+};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use uuid::Uuid;
 
 use super::index_rows::{decode_row, decode_state, encode_row, encode_state, id_of_key};
 use super::record::{FOOTER_BYTES, Footer, HEADER_BYTES, Header, Plan};
@@ -45,7 +50,7 @@ fn footer(bytes: &[u8]) {
 
 fn index_row(bytes: &[u8]) {
     let _ = id_of_key(bytes);
-    let id = chunkproto::ChunkId::from_bytes([1; 16]);
+    let id = ChunkId::from_bytes([1; 16]);
     if let Ok(row) = decode_row(id, bytes) {
         assert_eq!(encode_row(&row), bytes);
     }
@@ -82,8 +87,14 @@ pub(crate) fn open(bytes: &[u8]) {
         .expect("a runtime");
     runtime.block_on(async {
         let found = list(&open_store(dir)).await;
+        let store = open_store(dir);
+        assert_eq!(list(&store).await, found);
+        let id = ChunkId::from_bytes([99; 16]);
+        let put = store.put(new_chunk(id), body()).await;
+        put.expect("there is room");
+        drop(store);
         let again = list(&open_store(dir)).await;
-        assert_eq!(again, found);
+        assert!(again.iter().any(|info| info.id == id));
     });
 }
 
@@ -108,7 +119,7 @@ async fn list(store: &ChunkStore) -> Vec<chunkproto::ChunkInfo> {
     sound
 }
 
-fn open_store(dir: &PathBuf) -> ChunkStore {
+fn open_store(dir: &Path) -> ChunkStore {
     let options = StoreOptions {
         durability: Durability::PageCache,
         segment_bytes: 64 << 10,
@@ -119,8 +130,31 @@ fn open_store(dir: &PathBuf) -> ChunkStore {
     ChunkStore::open(options).expect("segments of any content are left alone at worst")
 }
 
+fn new_chunk(id: ChunkId) -> ChunkPut {
+    let owner = OwnerHint {
+        bucket_id: Uuid::nil(),
+        bucket: "b".into(),
+        key: "k".into(),
+        sequence: Uuid::nil(),
+        part: None,
+        index: 0,
+        offset_bytes: 0,
+        body_bytes: None,
+        details: Vec::new(),
+    };
+    ChunkPut {
+        id,
+        length_bytes: 5,
+        owner,
+    }
+}
+
+fn body() -> ChunkStream {
+    stream::iter([Ok(Bytes::from_static(b"hello"))]).boxed()
+}
+
 /// A directory of this process's own, left behind for the next input.
-fn directory() -> &'static PathBuf {
+fn directory() -> &'static Path {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     DIRECTORY.get_or_init(|| {
         let name = format!("sextant-fuzz-{}", std::process::id());

@@ -4,6 +4,7 @@
 mod files;
 #[path = "../../tests/nodes/mod.rs"]
 #[expect(dead_code, reason = "tests need more of it")]
+#[cfg_attr(test, expect(clippy::unwrap_used, reason = "it is of the tests"))]
 mod nodes;
 mod requests;
 mod sealed;
@@ -11,8 +12,11 @@ mod sealed;
 use crate::recovery::fuzzing as recovery;
 use crate::s3::fuzzing as s3;
 
-/// Each target's name and what it does with an input.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// A target's name, and what it does with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
     ("address", |bytes| text(bytes, s3::address)),
     ("backup", recovery::backup),
     ("bucket-document", s3::bucket_document),

@@ -22,7 +22,7 @@ pub(super) fn body(bytes: &[u8]) {
         return;
     };
     let (numbers, _) = numbers.as_chunks::<8>();
-    let [length, start, end, at] = [0, 1, 2, 3].map(|n| u64::from_le_bytes(numbers[n]));
+    let [length, start, end, place] = [0, 1, 2, 3].map(|n| u64::from_le_bytes(numbers[n]));
     let _ = plain_bytes(length);
     let range = ByteRange { start, end };
     // A body has at most 5 TiB; a row that says more was not written here.
@@ -32,26 +32,26 @@ pub(super) fn body(bytes: &[u8]) {
     let length = length % BODY_MAX_BYTES + 1;
     let start = start % length;
     let end = start + 1 + end % (length - start);
-    let plain: Vec<u8> = (0..251).cycle().take(length as usize).collect();
+    let plain: Vec<u8> = (0..251).cycle().take(index(length)).collect();
     let key = DataKey::generate();
     let source = stream::iter([Ok(Bytes::from(plain.clone()))]);
     let (sealing, _) = seal(source, key.of_body(), length);
     let sealed: Vec<Bytes> = block_on(sealing.try_collect()).ok().expect("it was read");
     let mut sealed = sealed.concat();
     assert_eq!(sealed.len() as u64, sealed_bytes(length));
-    let at = (at % sealed.len() as u64) as usize;
-    for (byte, change) in sealed[at..].iter_mut().zip(change) {
+    let changed = index(place % sealed.len() as u64);
+    for (byte, change) in sealed[changed..].iter_mut().zip(change) {
         *byte ^= change;
     }
     let part = SealedPart::covering(ByteRange { start, end }, length);
-    let cut = sealed[part.sealed.start as usize..part.sealed.end as usize].to_vec();
+    let cut = sealed[index(part.sealed.start)..index(part.sealed.end)].to_vec();
     let runs = OpenRuns::default();
     runs.push(OpenRun {
         key: key.of_body(),
         part,
     });
     let opened = open(stream::iter([Ok::<_, ()>(Bytes::from(cut))]), runs);
-    let mut expected = &plain[start as usize..end as usize];
+    let mut expected = &plain[index(start)..index(end)];
     let mut opened = std::pin::pin!(opened);
     while let Some(piece) = block_on(opened.next()) {
         let Ok(piece) = piece else {
@@ -61,6 +61,10 @@ pub(super) fn body(bytes: &[u8]) {
         expected = expected.strip_prefix(&piece[..]).expect("what was sealed");
     }
     assert!(expected.is_empty());
+}
+
+fn index(bytes: u64) -> usize {
+    usize::try_from(bytes).expect("of a short body")
 }
 
 /// A wrapped key, a sealed secret, a row's text of one.

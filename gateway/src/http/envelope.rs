@@ -4,6 +4,8 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 use quick_xml::escape::escape;
+
+use super::xml_text::xml_text;
 use uuid::Uuid;
 
 const END_OF_ERROR: &str = "</Error>";
@@ -97,7 +99,7 @@ impl Envelope {
         } = refused;
         let open = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{}</Message>{END_OF_ERROR}",
-            escape(message.as_str())
+            escape(xml_text(message.to_owned()))
         );
         let mut response = Response::new(self.complete_error_body(open.into()));
         *response.status_mut() = *status;

@@ -9,6 +9,7 @@ mod peer;
 mod signature_dates;
 mod tls;
 mod unsigned_chunks;
+mod xml_text;
 
 pub use drain::{DrainingBody, RequestBodyError};
 pub use envelope::{Envelope, Refused, RequestId};
@@ -18,3 +19,4 @@ pub use peer::Peer;
 pub use signature_dates::{DateRefusal, check_dates};
 pub use tls::{Certificate, TlsError};
 pub use unsigned_chunks::{UnsignedChunks, UnsignedChunksError, UnsignedTrailer};
+pub use xml_text::{is_xml_text, xml_text};

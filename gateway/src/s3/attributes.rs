@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 
 use super::access::{AclRequest, Caller, grants_public};
 use super::service::S3Gateway;
+use crate::http::is_xml_text;
 
 /// Most tags on one object, and their longest keys and values, in characters. Source: S3 user
 /// guide, "Categorizing your storage using tags".
@@ -151,7 +152,7 @@ pub fn parse_tags(text: &str) -> S3Result<Vec<(String, String)>> {
     Ok(tags)
 }
 
-/// Checks the number, the lengths and the difference of tags.
+/// Checks the number, the lengths and the difference of tags, and that answers can carry them.
 ///
 /// # Errors
 /// `InvalidTag`, also for too many.
@@ -164,7 +165,9 @@ pub fn check_tags(tags: &[(String, String)], most: usize) -> S3Result<()> {
     }
     for (at, (key, value)) in tags.iter().enumerate() {
         let fits = (1..=TAG_KEY_MAX_CHARS).contains(&key.chars().count())
-            && value.chars().count() <= TAG_VALUE_MAX_CHARS;
+            && value.chars().count() <= TAG_VALUE_MAX_CHARS
+            && is_xml_text(key)
+            && is_xml_text(value);
         if !fits {
             return Err(s3_error!(InvalidTag));
         }

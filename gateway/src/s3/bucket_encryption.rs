@@ -12,6 +12,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use super::encryption::{METHOD_KMS, METHOD_S3};
 use super::errors;
 use super::service::S3Gateway;
+use crate::http::is_xml_text;
 
 impl S3Gateway {
     /// `GET /bucket?encryption`.
@@ -92,6 +93,9 @@ pub(super) fn parse(
         .kms_master_key_id
         .clone()
         .filter(|id| !id.is_empty());
+    if key_id.as_deref().is_some_and(|id| !is_xml_text(id)) {
+        return Err(s3_error!(MalformedXML));
+    }
     let kind = match (default.sse_algorithm.as_str(), &key_id) {
         (METHOD_S3, None) => EncryptionKind::S3,
         (METHOD_KMS, _) => EncryptionKind::Kms,

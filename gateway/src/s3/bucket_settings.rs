@@ -15,6 +15,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use super::attributes::{lock_mode, lock_mode_name};
 use super::errors;
 use super::service::S3Gateway;
+use crate::http::is_xml_text;
 
 /// Times that a change looks again after another one got in between.
 const ATTEMPTS_MAX: usize = 32;
@@ -49,7 +50,8 @@ impl S3Gateway {
     /// Writes one of a bucket's documents over what is there.
     ///
     /// # Errors
-    /// `MaxMessageLengthExceeded` for one that is too long; as for any change of the bucket.
+    /// `MaxMessageLengthExceeded` for one that is too long, `MalformedXML` for one that could not be
+    /// returned; as for any change of the bucket.
     pub(super) async fn put_document<D: s3s::xml::Serialize>(
         &self,
         bucket: &str,
@@ -59,6 +61,9 @@ impl S3Gateway {
         let text = to_xml(document)?;
         if text.len() > DOCUMENT_MAX_BYTES {
             return Err(s3_error!(MaxMessageLengthExceeded));
+        }
+        if !is_xml_text(&text) {
+            return Err(s3_error!(MalformedXML));
         }
         self.amend_bucket(bucket, |bucket| {
             bucket.settings.documents.insert(kind, text.clone());

@@ -20,8 +20,8 @@ use super::checksums::{self, kind_name, of_parts, parse_kind, set_checksum};
 use super::encryption::EncryptionRequest;
 use super::put::written_version;
 use super::service::S3Gateway;
-use super::xml_text::xml_text;
 use super::{conditions, errors, headers};
+use crate::http::xml_text;
 
 /// Shortest part but the last.
 const PART_MIN_BYTES: u64 = 5 * 1024 * 1024;

@@ -18,9 +18,8 @@ use super::body_check::BodyCheck;
 use super::digested_body::RawBodyTally;
 use super::object_lock::refuse_locked;
 use super::service::{S3Gateway, parse_version};
-use super::xml_text::xml_text;
 use super::{conditions, errors};
-use crate::http::Peer;
+use crate::http::{Peer, xml_text};
 
 /// Most keys in one DeleteObjects.
 const KEYS_MAX: usize = 1000;
@@ -269,7 +268,7 @@ fn asks_bypass(headers: &HeaderMap) -> bool {
 fn listed_error(key: String, version_id: Option<String>, error: &S3Error) -> Error {
     Error {
         key: Some(xml_text(key)),
-        version_id,
+        version_id: version_id.map(xml_text),
         code: Some(error.code().as_str().to_owned()),
         message: error.message().map(str::to_owned),
     }

@@ -14,7 +14,7 @@ use tracing::{error, warn};
 
 use super::quota;
 use crate::chunks::{ReadError, WriteError};
-use crate::http::{RequestBodyError, UnsignedChunksError};
+use crate::http::{RequestBodyError, UnsignedChunksError, is_xml_text, xml_text};
 use crate::sealing::OpenError;
 
 /// A name that breaks S3's rules.
@@ -30,6 +30,15 @@ pub fn from_name(error: InvalidName) -> S3Error {
         }
     };
     S3Error::new(code)
+}
+
+/// The error with a message that an answer can carry: some repeat what the client sent.
+pub fn in_xml(mut error: S3Error) -> S3Error {
+    let message = error.message().filter(|message| !is_xml_text(message));
+    if let Some(message) = message.map(str::to_owned) {
+        error.set_message(xml_text(message));
+    }
+    error
 }
 
 /// An error of S3 that s3s has no code for.

@@ -23,9 +23,9 @@ use super::virtual_host::VirtualHosts;
 use super::{
     attributes, bucket_documents, bucket_encryption, bucket_settings, conditions, cors, encryption,
     form, form_answer, headers, lifecycle, lifecycle_rule, list, malformed_range, object_settings,
-    server, xml_text,
+    server,
 };
-use crate::http::{check_dates, refuse_unknown_subresource};
+use crate::http::{check_dates, refuse_unknown_subresource, xml_text};
 use crate::lifecycle::{Calendar, Judge, Rule};
 
 /// The document of that kind; none for bytes that are none.
@@ -168,13 +168,11 @@ pub fn request_headers(text: &str) {
     let _ = BodyCheck::declared_in(&given);
     let _ = conditions::range_applies(given.get("if-range"), &object(Timestamp(u64::MAX)));
     let _ = given.get("range").map(malformed_range::is_well_formed);
-    if let Some(tags) = given
-        .get("x-amz-tagging")
-        .and_then(|tags| tags.to_str().ok())
+    let tags = given.get("x-amz-tagging").map(HeaderValue::to_str);
+    if let Some(Ok(tags)) = tags
+        && let Ok(tags) = attributes::parse_tags(tags)
     {
-        if let Ok(tags) = attributes::parse_tags(tags) {
-            assert!(tags.len() <= attributes::object_tags_max());
-        }
+        assert!(tags.len() <= attributes::object_tags_max());
     }
     if let Some(named) = cors::CrossOrigin::of(&Method::PUT, &given) {
         let pattern = given
@@ -252,7 +250,7 @@ pub fn address(text: &str) {
         assert_eq!(list::cursor_of(&list::token_of(&name)).ok(), Some(name));
     }
     let name = percent_decode_str(query).decode_utf8_lossy().into_owned();
-    assert!(document::<Tagging>(tagging_named(xml_text::xml_text(name)).as_bytes()).is_some());
+    assert!(document::<Tagging>(tagging_named(xml_text(name)).as_bytes()).is_some());
 }
 
 /// What `xml_text` lets through can be carried by a document.
@@ -286,6 +284,7 @@ pub fn form(text: &str) {
         ..PostObjectInput::default()
     };
     if let Ok(put) = form::headers_of(&input)
+        && text.trim_start().starts_with('<')
         && let Ok(tags) = object_settings::parse_tagging(text)
     {
         let carried = put.get("x-amz-tagging").map(HeaderValue::to_str);

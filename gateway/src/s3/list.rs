@@ -14,8 +14,8 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::checksums::{kind_name, name};
 use super::service::S3Gateway;
-use super::xml_text::xml_text;
 use super::{errors, headers};
+use crate::http::xml_text;
 
 /// Most entries in one page.
 pub const ENTRIES_MAX: i32 = 1000;

@@ -52,7 +52,6 @@ mod service;
 mod undeclared_length;
 mod versions;
 mod virtual_host;
-mod xml_text;
 
 use access::BucketAddress;
 #[cfg(any(test, fuzzing))]
@@ -133,7 +132,7 @@ macro_rules! operations {
                     // The gate compared an account before the name with the bucket's owner.
                     let name = BucketAddress::of(&request.input.bucket).name;
                     request.input.bucket = name.to_owned();
-                    self.$operation(request).await
+                    self.$operation(request).await.map_err(errors::in_xml)
                 }
             )+
         }

@@ -19,8 +19,8 @@ use super::checksums::{
 };
 use super::list::{ENTRIES_MAX, NameEncoding, common_prefix, given, page_limit};
 use super::service::S3Gateway;
-use super::xml_text::xml_text;
 use super::{errors, headers};
+use crate::http::xml_text;
 
 impl S3Gateway {
     /// `POST /bucket/key?uploads`.

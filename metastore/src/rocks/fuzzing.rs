@@ -11,8 +11,11 @@ use super::tables::{self, Table};
 use super::{keys, rows};
 use crate::{BucketId, BucketName, ObjectKey, UploadId, VersionId, VersionOrder};
 
-/// Each target's name and what it does with an input.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// A target's name, and what it does with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
     ("metadata-row", row),
     ("metadata-key", key),
     ("metadata-log", log),

@@ -9,6 +9,9 @@ use super::header::Nonce;
 /// Most entries in one group: more would not make the sync cheaper, and the first would wait.
 pub(crate) const GROUP_ENTRIES_MAX: usize = 512;
 
+/// No store writes so many groups; whoever counts on from here is far from an overflow.
+const SEQUENCE_MAX: u64 = 1 << 63;
+
 const MAGIC: [u8; 8] = *b"SXTGROUP";
 const ENTRIES_AT: usize = 48;
 const ENTRY_BYTES: usize = 52;
@@ -110,12 +113,15 @@ impl Group {
             return None;
         }
         let entries = content[ENTRIES_AT..].chunks_exact(ENTRY_BYTES);
-        Some(Self {
+        let group = Self {
             sequence: u64_at(head, 24),
             ordinal: u32_at(head, 32),
             bytes: group_bytes,
             entries: entries.map(Entry::decode).collect::<Option<_>>()?,
-        })
+        };
+        let told = |entry: &Entry| entry.told().is_none_or(|told| told <= group.sequence);
+        let sound = group.sequence <= SEQUENCE_MAX && group.entries.iter().all(told);
+        sound.then_some(group)
     }
 }
 
@@ -124,6 +130,14 @@ impl Entry {
     pub fn id(&self) -> ChunkId {
         match self {
             Self::Put { id, .. } | Self::Delete { id, .. } => *id,
+        }
+    }
+
+    /// The group in which a delete happened.
+    fn told(&self) -> Option<u64> {
+        match self {
+            Self::Delete { sequence, .. } => Some(*sequence),
+            Self::Put { .. } => None,
         }
     }
 
@@ -219,6 +233,24 @@ mod tests {
             assert!(Group::decode(&head, NONCE).is_none(), "{length_bytes}");
         }
         assert!(Group::decode(&group_of(put_of(1)).encode(NONCE), NONCE).is_some());
+    }
+
+    #[test]
+    fn a_group_tells_no_delete_of_a_later_one_and_has_a_number_that_can_be_reached() {
+        let delete = |sequence| Entry::Delete {
+            id: ChunkId::from_bytes([1; 16]),
+            slot: 0,
+            generation: 1,
+            sequence,
+        };
+        let is_read = |group: Group| Group::decode(&group.encode(NONCE), NONCE).is_some();
+        assert!(is_read(group_of(delete(5))));
+        assert!(!is_read(group_of(delete(6))));
+        let far = Group {
+            sequence: u64::MAX,
+            ..group_of(put_of(1))
+        };
+        assert!(!is_read(far));
     }
 
     proptest! {

@@ -22,7 +22,7 @@ use super::caller::{Caller, Directory};
 use super::context::{Read, RequestContext};
 use super::decide::{Facts, ObjectFacts, decide};
 use super::policy::Policy;
-use crate::http::Peer;
+use crate::http::{Peer, is_xml_text};
 use crate::s3::form_head::FormFields;
 use crate::s3::parsed::Parsed;
 use crate::s3::{errors, form};
@@ -266,6 +266,10 @@ impl S3Access for Gate {
         let caller = Caller::of(request);
         let bucket = self.bucket(&request.input.bucket, &request.headers).await?;
         let key = ObjectKey::parse(request.input.key.as_str()).map_err(errors::from_name)?;
+        if request.input.success_action_status == Some(201) && !is_xml_text(key.as_str()) {
+            let message = "No answer with status 201 can carry the key.";
+            return Err(s3_error!(InvalidArgument, "{message}"));
+        }
         // From here on, the form is the PUT that it stands for.
         let carried = request.extensions.get::<FormFields>().cloned();
         request.headers = form::headers_of(&request.input, &carried.unwrap_or_default())?;

@@ -1,9 +1,10 @@
-//! Text for S3's XML documents. Keys may hold characters that XML 1.0 has no way to carry.
+//! Text for S3's XML documents. Keys may hold characters that XML 1.0 has no way to carry, and s3s
+//! fails an answer that has them.
 
 /// `text` with every character that XML 1.0 forbids shown as U+FFFD. A client that must have such
 /// keys exactly lists them with `encoding-type=url`.
 pub fn xml_text(text: String) -> String {
-    if text.chars().all(is_allowed) {
+    if is_xml_text(&text) {
         return text;
     }
     text.chars()
@@ -15,6 +16,11 @@ pub fn xml_text(text: String) -> String {
             }
         })
         .collect()
+}
+
+/// Whether XML 1.0 can carry the text as it is.
+pub fn is_xml_text(text: &str) -> bool {
+    text.chars().all(is_allowed)
 }
 
 /// Source: XML 1.0, 2.2 "Characters".
