@@ -36,7 +36,7 @@ pub(super) fn body(bytes: &[u8]) {
     let key = DataKey::generate();
     let source = stream::iter([Ok(Bytes::from(plain.clone()))]);
     let (sealing, _) = seal(source, key.of_body(), length);
-    let sealed: Vec<Bytes> = block_on(sealing.try_collect()).ok().expect("it was read");
+    let sealed: Vec<Bytes> = block_on(sealing.try_collect()).expect("it was read");
     let mut sealed = sealed.concat();
     assert_eq!(sealed.len() as u64, sealed_bytes(length));
     let changed = index(place % sealed.len() as u64);

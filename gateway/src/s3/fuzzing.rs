@@ -18,6 +18,7 @@ use time::OffsetDateTime;
 
 pub use super::access::fuzzing as access;
 use super::body_check::BodyCheck;
+use super::form_head::FormFields;
 use super::range::{Selection, copy_source_range};
 use super::virtual_host::VirtualHosts;
 use super::{
@@ -283,7 +284,7 @@ pub fn form(text: &str) {
         tagging: Some(text.to_owned()),
         ..PostObjectInput::default()
     };
-    if let Ok(put) = form::headers_of(&input)
+    if let Ok(put) = form::headers_of(&input, &FormFields::default())
         && text.trim_start().starts_with('<')
         && let Ok(tags) = object_settings::parse_tagging(text)
     {
