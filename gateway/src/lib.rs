@@ -23,6 +23,7 @@ mod rotation;
 pub mod s3;
 mod sealing;
 pub mod serve;
+mod signals;
 pub mod standalone;
 mod users;
 

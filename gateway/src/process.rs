@@ -8,7 +8,7 @@ use std::time::Duration;
 use chunkproto::ClusterSecret;
 use metastore::{Metastore, RocksBackup};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tracing::{error, info, warn};
@@ -27,6 +27,7 @@ use crate::jobs::{
 use crate::lifecycle::Calendar;
 use crate::s3::{Directory, RootKeys, S3Gateway, S3Server, S3Settings};
 use crate::sealing::KeyRing;
+use crate::signals::Signals;
 use crate::users::{self, Secrets};
 use crate::{keys, s3};
 
@@ -70,6 +71,9 @@ pub enum StartError {
     /// Keys cannot be had.
     #[error(transparent)]
     Keys(#[from] keys::KeyError),
+    /// Signals cannot be watched.
+    #[error("the signals that stop the gateway cannot be watched: {0}")]
+    Signals(std::io::Error),
     /// The users of the settings' file cannot be had.
     #[error(transparent)]
     Users(#[from] users::UsersFileError),
@@ -132,18 +136,15 @@ fn tls_of(config: &GatewayConfig) -> Result<Option<(TlsAcceptor, Certificate)>, 
 }
 
 /// Reads the certificate anew at each SIGHUP, which ends nothing.
-async fn reload_on_hangup(certificate: Option<Certificate>, mut stopped: watch::Receiver<()>) {
-    let mut hangups = match signal(SignalKind::hangup()) {
-        Ok(hangups) => hangups,
-        Err(failure) => {
-            error!(%failure, "SIGHUP cannot be watched; a new certificate needs a restart");
-            return;
-        }
-    };
+async fn reload_on_hangup(
+    mut hangup: Signal,
+    certificate: Option<Certificate>,
+    mut stopped: watch::Receiver<()>,
+) {
     loop {
         tokio::select! {
             _ = stopped.changed() => return,
-            _ = hangups.recv() => {}
+            _ = hangup.recv() => {}
         }
         match certificate.as_ref().map(Certificate::reload) {
             Some(Ok(())) => info!("the certificate was read again; new connections get it"),
@@ -176,7 +177,15 @@ pub async fn load_users(
 }
 
 /// Serves until SIGINT or SIGTERM, then drains.
-pub async fn run(listeners: Listeners, mut parts: Parts, config: &GatewayConfig) {
+pub async fn run(
+    listeners: Listeners,
+    Signals {
+        stop: mut stop_signals,
+        hangup,
+    }: Signals,
+    mut parts: Parts,
+    config: &GatewayConfig,
+) {
     let (board, backup) = (JobBoard::default(), BackupStatus::default());
     let survey = SurveyBoard::default();
     let quorum = parts.writer.write_quorum.unwrap_or(1);
@@ -228,7 +237,7 @@ pub async fn run(listeners: Listeners, mut parts: Parts, config: &GatewayConfig)
     };
     let limits = ListenerLimits::default();
     let (tls, certificate) = listeners.tls.unzip();
-    let reloads = reload_on_hangup(certificate, stopped.clone());
+    let reloads = reload_on_hangup(hangup, certificate, stopped.clone());
     let serve_s3 = serve_connections(
         listeners.s3,
         tls,
@@ -250,13 +259,13 @@ pub async fn run(listeners: Listeners, mut parts: Parts, config: &GatewayConfig)
         stopping(stopped),
     );
     let announce_stop = async move {
-        wait_for_signal().await;
+        stop_signals.next().await;
         info!(
             "stopping: no new requests; waiting for those under way; a second signal ends it now"
         );
         drop(stop);
-        tokio::spawn(async {
-            wait_for_signal().await;
+        tokio::spawn(async move {
+            stop_signals.next().await;
             warn!("stopped by a second signal");
             std::process::exit(1);
         });
@@ -320,25 +329,6 @@ fn s3_server(
         parts.key_ring,
     );
     S3Server::new(gateway, config.domain.clone(), config.sigv2_headers)
-}
-
-async fn wait_for_signal() {
-    let (interrupt, terminate) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    );
-    match (interrupt, terminate) {
-        (Ok(mut interrupt), Ok(mut terminate)) => {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        (Err(failure), _) | (_, Err(failure)) => {
-            error!(%failure, "signals cannot be watched; stop this process with SIGKILL");
-            std::future::pending().await
-        }
-    }
 }
 
 /// The key ring of a gateway whose generated keys are kept in `dir`.

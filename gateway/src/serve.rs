@@ -15,6 +15,7 @@ use crate::keys;
 pub use crate::process::StartError;
 use crate::process::{self, Listeners, Parts};
 use crate::s3::RootKeys;
+use crate::signals::Signals;
 
 /// Directory of the database inside the metadata directory; keys stand beside it.
 pub(crate) const DATABASE_DIR: &str = "metadata";
@@ -42,6 +43,7 @@ pub async fn run(config: ServeConfig) -> Result<(), StartError> {
     remember_nodes(metastore.as_ref(), &membership).await?;
     let transport = HttpTransport::new(Arc::clone(&membership), &secret)
         .map_err(|error| StartError::Unfit(format!("the HTTP client cannot be set up: {error}")))?;
+    let signals = Signals::watch().map_err(StartError::Signals)?;
     announce(&listeners, dir, &keys);
     let parts = Parts {
         database: Some(metastore.backup()),
@@ -59,7 +61,7 @@ pub async fn run(config: ServeConfig) -> Result<(), StartError> {
             finish_within: config.gateway.jobs.write_time_max(),
         },
     };
-    Box::pin(process::run(listeners, parts, &config.gateway)).await;
+    Box::pin(process::run(listeners, signals, parts, &config.gateway)).await;
     Ok(())
 }
 

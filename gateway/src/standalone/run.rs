@@ -16,6 +16,7 @@ use crate::keys;
 use crate::process::{self, Listeners, Parts, StartError};
 use crate::s3::RootKeys;
 use crate::serve::{DATABASE_DIR, open_metastore};
+use crate::signals::Signals;
 
 /// Runs everything until SIGINT or SIGTERM.
 ///
@@ -54,6 +55,7 @@ pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
         info!("the chunk stores are on other disks than the metadata, and keep its backup");
     }
 
+    let signals = Signals::watch().map_err(StartError::Signals)?;
     announce(&listeners, &config.gateway, &keys);
     let parts = Parts {
         database: Some(metastore.backup()),
@@ -71,7 +73,7 @@ pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
             finish_within: config.gateway.jobs.write_time_max(),
         },
     };
-    Box::pin(process::run(listeners, parts, &config.gateway)).await;
+    Box::pin(process::run(listeners, signals, parts, &config.gateway)).await;
     drop(care);
     stores.close().await;
     Ok(())
