@@ -58,8 +58,10 @@ async fn what_a_silent_chunk_server_endangers_is_counted_and_named_until_it_is_b
     cluster.node(1).start_again().await;
     eventually("an end of it", DEADLINE, async || {
         let status = cluster.whole_status().await;
-        let no_finding = status["findings"].as_array()?.is_empty();
-        (status["data"]["awaited"].is_null() && no_finding).then_some(())
+        let mut findings = status["findings"].as_array()?.iter();
+        // What else may be found, a disk of the machine that fills, is of no concern.
+        let in_danger = findings.any(|finding| finding["level"] == "danger");
+        (status["data"]["awaited"].is_null() && !in_danger).then_some(())
     })
     .await;
 }
