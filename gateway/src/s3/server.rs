@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use s3s::config::{S3Config, StaticConfigProvider};
@@ -18,11 +18,12 @@ use super::digested_body::{DigestedBody, RawBodyTally};
 use super::document_limit::DOCUMENT_MAX_BYTES;
 use super::malformed_range::MalformedRange;
 use super::service::S3Gateway;
-use super::undeclared_length::UndeclaredLength;
+use super::undeclared_length::{UndeclaredLength, missing_length};
 use super::virtual_host::VirtualHosts;
 use super::{bucket_path, chunked_upload, document_limit, form_answer, form_head};
 use crate::http::{
-    DrainingBody, Envelope, Refusal, Refused, RequestId, check_dates, refuse_unknown_subresource,
+    DrainingBody, Envelope, Refusal, Refused, RequestId, check_dates, is_signed_by_header,
+    refuse_uncovered, refuse_unknown_subresource,
 };
 
 /// Longest signed aws-chunked chunk: it is held whole until its signature is checked. SDKs send
@@ -155,7 +156,15 @@ impl S3Server {
             };
             Refused::new(status, code, refusal.to_string())
         })?;
-        if !self.sigv2_headers && is_signed_by_sigv2_header(headers) {
+        refuse_uncovered(method, headers, query).map_err(|refusal| {
+            let (status, code) = (StatusCode::BAD_REQUEST, "InvalidArgument");
+            Refused::new(status, code, refusal.to_string())
+        })?;
+        if form_answer::is_form(method, headers) && !headers.contains_key(header::CONTENT_LENGTH) {
+            // s3s would gather the file in memory before anybody is asked whether it may come.
+            return Err(missing_length());
+        }
+        if !self.sigv2_headers && is_signed_by_header(headers) {
             let message = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
             return Err(Refused::new(
                 StatusCode::BAD_REQUEST,
@@ -189,7 +198,7 @@ fn config() -> S3Config {
 
 fn with_body(request: Request<Incoming>) -> Request<Body> {
     let (mut parts, body) = request.into_parts();
-    let expects_continue = parts.headers.contains_key(http::header::EXPECT);
+    let expects_continue = parts.headers.contains_key(header::EXPECT);
     let tally = RawBodyTally::wanted_for(&parts.method, parts.uri.query(), &parts.headers);
     if let Some(tally) = &tally {
         parts.extensions.insert(tally.clone());
@@ -198,19 +207,11 @@ fn with_body(request: Request<Incoming>) -> Request<Body> {
     Request::from_parts(parts, Body::http_body(body))
 }
 
-/// Whether the `Authorization` header is of Signature Version 2. (Presigned URLs of that version
-/// pass: their signature covers what they may do.)
-fn is_signed_by_sigv2_header(headers: &HeaderMap) -> bool {
-    headers
-        .get(http::header::AUTHORIZATION)
-        .is_some_and(|value| value.as_bytes().starts_with(b"AWS "))
-}
-
 /// Whether the request's path names an object, in path style or under a virtual host. Decodes and
 /// splits the path as s3s does, so that both mean the same request.
 pub(super) fn names_object(hosts: &VirtualHosts, uri: &Uri, headers: &HeaderMap) -> bool {
     let host = headers
-        .get(http::header::HOST)
+        .get(header::HOST)
         .and_then(|host| host.to_str().ok())
         .or_else(|| uri.authority().map(http::uri::Authority::as_str));
     let path = percent_decode_str(uri.path()).decode_utf8_lossy();
@@ -224,7 +225,7 @@ pub(super) fn names_object(hosts: &VirtualHosts, uri: &Uri, headers: &HeaderMap)
 /// The bucket that a request names, in its path or by a virtual host.
 pub(super) fn bucket_in(hosts: &VirtualHosts, uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let host = headers
-        .get(http::header::HOST)
+        .get(header::HOST)
         .and_then(|host| host.to_str().ok());
     let host = host.or_else(|| uri.authority().map(http::uri::Authority::as_str));
     if let Some(bucket) = host.and_then(|host| hosts.bucket_in(host)) {
@@ -237,7 +238,7 @@ pub(super) fn bucket_in(hosts: &VirtualHosts, uri: &Uri, headers: &HeaderMap) ->
 
 /// A HEAD for a range is answered as the GET would be; s3s leaves it at 200.
 fn mark_partial(response: &mut HttpResponse) {
-    let names_range = response.headers().contains_key(http::header::CONTENT_RANGE);
+    let names_range = response.headers().contains_key(header::CONTENT_RANGE);
     if names_range && response.status() == StatusCode::OK {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
@@ -252,11 +253,11 @@ fn complete_error(envelope: &Envelope, response: &mut HttpResponse) {
     if let Some(body) = response.body_mut().take_bytes() {
         let body = envelope.complete_error_body(body);
         let headers = response.headers_mut();
-        headers.remove(http::header::CONTENT_LENGTH);
+        headers.remove(header::CONTENT_LENGTH);
         // s3s leaves it out where an error has headers of its own.
-        if !body.is_empty() && !headers.contains_key(http::header::CONTENT_TYPE) {
+        if !body.is_empty() && !headers.contains_key(header::CONTENT_TYPE) {
             let xml = HeaderValue::from_static("application/xml");
-            headers.insert(http::header::CONTENT_TYPE, xml);
+            headers.insert(header::CONTENT_TYPE, xml);
         }
         *response.body_mut() = Body::from(body);
     }
@@ -281,7 +282,7 @@ mod tests {
             ("bucket.localhost", "/key", true),
         ] {
             let mut headers = HeaderMap::new();
-            headers.insert(http::header::HOST, host.parse().unwrap());
+            headers.insert(header::HOST, host.parse().unwrap());
             let named = names_object(&hosts, &path.parse().unwrap(), &headers);
             assert_eq!(named, expected, "{host}{path}");
         }

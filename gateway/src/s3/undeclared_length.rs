@@ -63,7 +63,8 @@ fn lacks_length(request: &Request<Body>) -> bool {
         && !headers.contains_key("x-amz-decoded-content-length")
 }
 
-fn missing_length() -> Refused {
+/// The refusal of a body whose length must be declared.
+pub fn missing_length() -> Refused {
     Refused::new(
         StatusCode::LENGTH_REQUIRED,
         "MissingContentLength",

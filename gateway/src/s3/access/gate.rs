@@ -9,7 +9,6 @@ use metastore::{
     Bucket, BucketName, MetaError, Metastore, ObjectKey, ObjectVersion, StoredVersion, Timestamp,
     VersionId,
 };
-use percent_encoding::percent_decode_str;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::Credentials;
 use s3s::dto::PostObjectInput;
@@ -22,7 +21,7 @@ use super::caller::{Caller, Directory};
 use super::context::{Read, RequestContext};
 use super::decide::{Facts, ObjectFacts, decide};
 use super::policy::Policy;
-use crate::http::{Peer, is_xml_text};
+use crate::http::{Peer, is_xml_text, query_value};
 use crate::s3::form_head::FormFields;
 use crate::s3::parsed::Parsed;
 use crate::s3::{errors, form};
@@ -224,11 +223,8 @@ fn allow_if(allowed: bool) -> S3Result<()> {
 /// The version that the operation will read from the address. Both sides of the pair are decoded, as
 /// s3s does: else `%76ersionId` would be decided on as the current version, and served as another.
 fn version_in(uri: &Uri) -> Option<String> {
-    let decode = |part| percent_decode_str(part).decode_utf8_lossy().into_owned();
-    let query = uri.query().unwrap_or_default();
-    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let (_, version) = pairs.find(|(key, _)| decode(key) == "versionId")?;
-    Some(decode(version)).filter(|version| !version.is_empty())
+    let version = query_value(uri.query(), "versionId")?;
+    (!version.is_empty()).then(|| version.into_owned())
 }
 
 #[async_trait::async_trait]
