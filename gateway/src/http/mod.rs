@@ -20,7 +20,7 @@ pub use listener::{ListenerLimits, serve_connections};
 pub use peer::Peer;
 pub use query::query_value;
 pub use signature_dates::{DateRefusal, check_dates};
-pub use signature_v2::{is_signed_by_header, refuse_uncovered};
+pub use signature_v2::{Uncovered, is_signed_by_header, refuse_uncovered};
 pub use tls::{Certificate, TlsError};
 pub use unsigned_chunks::{UnsignedChunks, UnsignedChunksError, UnsignedTrailer};
 pub use xml_text::{is_xml_text, xml_text};
