@@ -29,6 +29,9 @@ pub enum RequestBodyError {
     /// The client went silent.
     #[error("no byte of the body came for {SILENCE_MAX:?}")]
     Silent,
+    /// It is not what a body of its kind may be; what it is was noted.
+    #[error("the body is refused")]
+    Refused,
 }
 
 /// An incoming body that ends when its client goes silent, and that drains itself in the background

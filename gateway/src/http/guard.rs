@@ -3,7 +3,8 @@
 //! data that way.
 
 use http::Method;
-use percent_encoding::percent_decode_str;
+
+use super::query::query_pairs;
 
 /// Query keys of presigned URLs (SigV4 and SigV2) and of the SDKs; allowed everywhere.
 const ANYWHERE: [&str; 12] = [
@@ -124,13 +125,7 @@ pub fn refuse_unknown_subresource(
         (&Method::POST, true) => POST_OBJECT,
         _ => return Ok(()),
     };
-    let keys: Vec<_> = query
-        .unwrap_or_default()
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once('=').map_or(pair, |(key, _)| key))
-        .map(|key| percent_decode_str(key).decode_utf8_lossy())
-        .collect();
+    let keys: Vec<_> = query_pairs(query).map(|(key, _)| key).collect();
     for key in &keys {
         if !known.contains(&&**key) && !ANYWHERE.contains(&&**key) && !is_amz_parameter(key) {
             return Err(Refusal::Unknown(key.chars().take(100).collect()));
@@ -160,7 +155,7 @@ fn refuse_half_of_a_pair(has: impl Fn(&str) -> bool) -> Result<(), Refusal> {
 }
 
 /// Presigned URLs may carry any `x-amz-*` header as a query parameter; s3s checks that it is signed.
-fn is_amz_parameter(key: &str) -> bool {
+pub(super) fn is_amz_parameter(key: &str) -> bool {
     key.get(..6)
         .is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"))
 }
