@@ -7,21 +7,21 @@ use std::sync::Arc;
 use http::{Extensions, HeaderMap, Uri};
 use metastore::{
     Bucket, BucketName, MetaError, Metastore, ObjectKey, ObjectVersion, StoredVersion, Timestamp,
-    VersionId,
+    UploadId, VersionId,
 };
-use percent_encoding::percent_decode_str;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::Credentials;
 use s3s::dto::PostObjectInput;
 use s3s::path::S3Path;
 use s3s::{S3Request, S3Result, s3_error};
+use tracing::warn;
 
-use super::actions::{Need, Target, is_on_object, need};
+use super::actions::{Need, Target, further, is_on_object, is_on_policy, is_on_upload, need};
 use super::caller::{Caller, Directory};
 use super::context::RequestContext;
-use super::decide::{Facts, ObjectFacts, decide};
-use super::policy::Policy;
-use crate::http::Peer;
+use super::decide::{Facts, ObjectFacts, decide, may_delete_something};
+use super::policy::{Policy, Verdict};
+use crate::http::{Peer, SignatureFacts, query_value};
 use crate::s3::parsed::Parsed;
 use crate::s3::{errors, form};
 
@@ -37,6 +37,20 @@ pub struct Asked<'a> {
     pub uri: &'a Uri,
     /// Where it came from.
     pub peer: Option<Peer>,
+    /// How it was signed.
+    pub signature: Option<SignatureFacts>,
+}
+
+impl<'a> Asked<'a> {
+    /// What decisions look at in a request that passed the gate.
+    pub fn of<T>(request: &'a S3Request<T>) -> Self {
+        Self {
+            headers: &request.headers,
+            uri: &request.uri,
+            peer: Peer::of(&request.extensions),
+            signature: SignatureFacts::noted_in(&request.extensions),
+        }
+    }
 }
 
 /// Credentials that were verified before a request is served anew; stands in its extensions.
@@ -84,17 +98,33 @@ impl Gate {
             (_, S3Path::Root) => allow_if(caller == Caller::Root),
             (_, S3Path::Bucket { bucket }) => {
                 let bucket = self.bucket(bucket, asked.headers).await?;
-                // Keys of a list or a form are decided one by one.
-                if operation == "DeleteObjects" || operation == "PostObject" {
-                    return Ok(());
+                match operation {
+                    // A form names its key in a field, which is not read yet.
+                    "PostObject" => Ok(()),
+                    // Keys of a list are decided one by one. What nobody signed is not even read
+                    // where nobody may delete anything.
+                    "DeleteObjects" if caller != Caller::Anonymous => Ok(()),
+                    "DeleteObjects" => {
+                        allow_if(self.facts(&caller, &bucket, None, may_delete_something)?)
+                    }
+                    _ => {
+                        self.authorize(&caller, &bucket, need.action, None, asked)
+                            .await
+                    }
                 }
-                self.authorize(&caller, &bucket, need.action, None, asked)
-                    .await
             }
             (_, S3Path::Object { bucket, key }) => {
                 let bucket = self.bucket(bucket, asked.headers).await?;
                 let key = ObjectKey::parse(&**key).map_err(errors::from_name)?;
                 let on = Some((&key, version.as_deref()));
+                if is_on_upload(need.action)
+                    && self.began_upload(&caller, &bucket, &key, asked.uri).await?
+                {
+                    return self.refuse_denied(&caller, &bucket, need.action, (&key, None), asked);
+                }
+                for action in further(operation, asked.headers, version.is_some()) {
+                    self.authorize(&caller, &bucket, action, on, asked).await?;
+                }
                 self.authorize(&caller, &bucket, need.action, on, asked)
                     .await
             }
@@ -125,53 +155,117 @@ impl Gate {
             }
             _ => None,
         };
-        let parse = |text| {
+        let key = on.map(|(key, _)| key);
+        self.authorize_seen(caller, bucket, action, (key, object.as_ref()), asked)
+    }
+
+    /// The same for an object whose row was read: what is decided is about this very row, so that a
+    /// change that compares its revision is made to nothing else.
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub fn authorize_seen(
+        &self,
+        caller: &Caller,
+        bucket: &Bucket,
+        action: &str,
+        (key, object): (Option<&ObjectKey>, Option<&ObjectVersion>),
+        asked: Asked<'_>,
+    ) -> S3Result<()> {
+        // Also where the policy that is there cannot be read.
+        let mends_policy = caller.is(&bucket.owner) && is_on_policy(action);
+        if *caller == Caller::Root || mends_policy {
+            return Ok(());
+        }
+        let context = context(caller, object, asked);
+        let name = bucket.name.as_str();
+        let resource = match key {
+            Some(key) => format!("{name}/{key}"),
+            None => name.to_owned(),
+        };
+        allow_if(self.facts(caller, bucket, object, |facts| {
+            if decide(facts, action, &resource, &context) {
+                return true;
+            }
+            // Only who may list a bucket may know that a key is not in it.
+            let is_missing = object.is_none() && is_on_object(action);
+            let context = RequestContext {
+                prefix: key.map(ObjectKey::as_str),
+                ..context
+            };
+            is_missing && decide(facts, "s3:ListBucket", name, &context)
+        })?)
+    }
+
+    /// Refuses only what the bucket's policy denies.
+    fn refuse_denied(
+        &self,
+        caller: &Caller,
+        bucket: &Bucket,
+        action: &str,
+        (key, object): (&ObjectKey, Option<&ObjectVersion>),
+        asked: Asked<'_>,
+    ) -> S3Result<()> {
+        let context = context(caller, object, asked);
+        let resource = format!("{}/{key}", bucket.name.as_str());
+        let denied = self.facts(caller, bucket, object, |facts| {
+            let verdict = |policy: &Policy| policy.verdict(caller, action, &resource, &context);
+            facts.policy.map(verdict) == Some(Verdict::Deny)
+        });
+        allow_if(!denied?)
+    }
+
+    /// What `ask` says to the facts about a bucket and an object in it.
+    fn facts<T>(
+        &self,
+        caller: &Caller,
+        bucket: &Bucket,
+        object: Option<&ObjectVersion>,
+        ask: impl FnOnce(&Facts<'_>) -> T,
+    ) -> S3Result<T> {
+        let policy = bucket.settings.policy.as_deref();
+        let policy = policy.map(|text| {
             let parse = || Policy::parse(text, bucket.name.as_str());
             self.policies.of(bucket, parse)
-        };
-        let parsed = policy
-            .map(parse)
-            .transpose()
+        });
+        let policy = policy.transpose().map_err(|error| {
             // It was read when it was put; if it cannot be now, nobody passes.
-            .map_err(|_| s3_error!(AccessDenied))?;
-        let facts = Facts {
+            warn!(
+                error,
+                bucket = bucket.name.as_str(),
+                "a kept policy cannot be read"
+            );
+            s3_error!(AccessDenied)
+        })?;
+        Ok(ask(&Facts {
             caller,
             bucket_owner: &bucket.owner,
             settings: &bucket.settings,
-            policy: parsed.as_deref(),
-            object: object.as_ref().map(|object| ObjectFacts {
+            policy: policy.as_deref(),
+            object: object.map(|object| ObjectFacts {
                 owner: &object.owner,
                 acl: object.attributes.acl.as_ref(),
             }),
+        }))
+    }
+
+    /// Whether the caller began the upload that the request names.
+    async fn began_upload(
+        &self,
+        caller: &Caller,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        uri: &Uri,
+    ) -> S3Result<bool> {
+        let id = query_value(uri.query(), "uploadId");
+        let Some(id) = id.and_then(|id| UploadId::parse(&id).ok()) else {
+            return Ok(false);
         };
-        let context = RequestContext {
-            headers: asked.headers,
-            uri: asked.uri,
-            caller,
-            source_ip: asked.peer.map(|peer| peer.address),
-            secure: asked.peer.is_some_and(|peer| peer.secure),
-            existing_tags: object
-                .as_ref()
-                .map(|object| object.attributes.tags.as_slice())
-                .unwrap_or_default(),
-            now_ms: Timestamp::now().0,
-            prefix: None,
-        };
-        let name = bucket.name.as_str();
-        let resource = match on {
-            Some((key, _)) => format!("{name}/{key}"),
-            None => name.to_owned(),
-        };
-        if decide(&facts, action, &resource, &context) {
-            return Ok(());
+        match self.metastore.upload(bucket.id, key, id).await {
+            Ok(upload) => Ok(caller.is(upload.initiator())),
+            Err(MetaError::NoSuchUpload(_)) => Ok(false),
+            Err(error) => Err(errors::from_metadata(error)),
         }
-        // Only who may list a bucket may know that a key is not in it.
-        let is_missing = object.is_none() && is_on_object(action);
-        let context = RequestContext {
-            prefix: on.map(|(key, _)| key.as_str()),
-            ..context
-        };
-        allow_if(is_missing && decide(&facts, "s3:ListBucket", name, &context))
     }
 
     async fn bucket(&self, name: &str, headers: &HeaderMap) -> S3Result<Bucket> {
@@ -211,6 +305,26 @@ impl Gate {
     }
 }
 
+fn context<'a>(
+    caller: &'a Caller,
+    object: Option<&'a ObjectVersion>,
+    asked: Asked<'a>,
+) -> RequestContext<'a> {
+    RequestContext {
+        headers: asked.headers,
+        uri: asked.uri,
+        caller,
+        source_ip: asked.peer.map(|peer| peer.address),
+        secure: asked.peer.is_some_and(|peer| peer.secure),
+        signature: asked.signature.filter(|_| *caller != Caller::Anonymous),
+        existing_tags: object
+            .map(|object| object.attributes.tags.as_slice())
+            .unwrap_or_default(),
+        now_ms: Timestamp::now().0,
+        prefix: None,
+    }
+}
+
 fn allow_if(allowed: bool) -> S3Result<()> {
     match allowed {
         true => Ok(()),
@@ -219,11 +333,8 @@ fn allow_if(allowed: bool) -> S3Result<()> {
 }
 
 fn version_in(uri: &Uri) -> Option<String> {
-    let query = uri.query().unwrap_or_default();
-    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let (_, version) = pairs.find(|(key, _)| *key == "versionId")?;
-    let version = percent_decode_str(version).decode_utf8_lossy().into_owned();
-    (!version.is_empty()).then_some(version)
+    let version = query_value(uri.query(), "versionId")?;
+    (!version.is_empty()).then(|| version.into_owned())
 }
 
 #[async_trait::async_trait]
@@ -245,6 +356,7 @@ impl S3Access for Gate {
             headers: &headers,
             uri: &uri,
             peer: Peer::of(context.extensions_mut()),
+            signature: SignatureFacts::noted_in(context.extensions_mut()),
         };
         self.admit(
             &operation,
@@ -263,15 +375,21 @@ impl S3Access for Gate {
         let key = ObjectKey::parse(request.input.key.as_str()).map_err(errors::from_name)?;
         // From here on, the form is the PUT that it stands for.
         request.headers = form::headers_of(&request.input)?;
-        let asked = Asked {
-            headers: &request.headers,
-            uri: &request.uri,
-            peer: Peer::of(&request.extensions),
-        };
+        let mut asked = Asked::of(request);
+        if let Some(signature) = &mut asked.signature {
+            // Only a signature of version 4 names a region.
+            signature.version = Some(if request.region.is_some() {
+                "AWS4-HMAC-SHA256"
+            } else {
+                "AWS"
+            });
+        }
         let need: Option<Need> = need("PostObject", false);
         let action = need.map_or("s3:PutObject", |need| need.action);
-        self.authorize(&caller, &bucket, action, Some((&key, None)), asked)
-            .await?;
-        Ok(())
+        let on = Some((&key, None));
+        for action in further("PostObject", asked.headers, false) {
+            self.authorize(&caller, &bucket, action, on, asked).await?;
+        }
+        self.authorize(&caller, &bucket, action, on, asked).await
     }
 }
