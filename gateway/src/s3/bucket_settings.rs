@@ -15,6 +15,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use super::attributes::{lock_mode, lock_mode_name};
 use super::errors;
 use super::service::S3Gateway;
+use super::whole_body::{CONFIGURATION_MAX_BYTES, LIFECYCLE_MAX_BYTES};
 
 /// Times that a change looks again after another one got in between.
 const ATTEMPTS_MAX: usize = 32;
@@ -50,7 +51,7 @@ impl S3Gateway {
         kind: BucketDocument,
         document: &D,
     ) -> S3Result<()> {
-        let text = to_xml(document)?;
+        let text = to_xml(kind, document)?;
         self.amend_bucket(bucket, |bucket| {
             bucket.settings.documents.insert(kind, text.clone());
             Ok(())
@@ -190,11 +191,23 @@ pub fn document_of<D: for<'x> s3s::xml::Deserialize<'x>>(
     }
 }
 
-fn to_xml<D: s3s::xml::Serialize>(document: &D) -> S3Result<String> {
+/// A document as the bucket's row keeps it.
+///
+/// # Errors
+/// `MaxMessageLengthExceeded`: every request reads the row.
+pub fn to_xml<D: s3s::xml::Serialize>(kind: BucketDocument, document: &D) -> S3Result<String> {
     let mut bytes = Vec::new();
     let written = document.serialize(&mut s3s::xml::Serializer::new(&mut bytes));
     let text = written.ok().and_then(|()| String::from_utf8(bytes).ok());
-    text.ok_or_else(|| s3_error!(InternalError))
+    let text = text.ok_or_else(|| s3_error!(InternalError))?;
+    let max_bytes = match kind {
+        BucketDocument::Lifecycle => LIFECYCLE_MAX_BYTES,
+        _ => CONFIGURATION_MAX_BYTES,
+    };
+    match text.len() > max_bytes {
+        true => Err(s3_error!(MaxMessageLengthExceeded)),
+        false => Ok(text),
+    }
 }
 
 fn lock_settings(configuration: ObjectLockConfiguration) -> S3Result<LockSettings> {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
@@ -15,20 +16,19 @@ use tracing::{debug, error};
 use super::cors::CrossOrigin;
 use super::digested_body::{DigestedBody, RawBodyTally};
 use super::form_answer;
-use super::malformed_range::MalformedRange;
+use super::served_anew::ServedAnew;
 use super::service::S3Gateway;
-use super::undeclared_length::UndeclaredLength;
+use super::undeclared_length::{UndeclaredLength, Unreadable};
 use super::virtual_host::VirtualHosts;
+use super::whole_body::{Bounds, DOCUMENT_MAX_BYTES, FORM_FIELDS_MAX_BYTES, FaultNote, WholeBody};
 use crate::http::{
-    DrainingBody, Envelope, Refusal, RequestId, check_dates, refuse_unknown_subresource,
+    DrainingBody, Envelope, Refusal, RequestId, SignatureFacts, check_dates, is_signed_by_header,
+    query_pairs, refuse_uncovered, refuse_unknown_subresource,
 };
-
-/// Longest XML document that is read: 10,000 parts with checksums take about 3 MiB.
-const XML_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// Longest signed aws-chunked chunk: it is held whole until its signature is checked. SDKs send
 /// 64 KiB to 1 MiB.
-const SIGNED_CHUNK_MAX_BYTES: usize = 16 * 1024 * 1024;
+const SIGNED_CHUNK_MAX_BYTES: usize = 2 * 1024 * 1024;
 
 /// Answers S3 requests. Cheap to clone.
 #[derive(Clone)]
@@ -46,10 +46,11 @@ impl S3Server {
     #[must_use]
     pub fn new(gateway: S3Gateway, domains: Vec<String>, sigv2_headers: bool) -> Self {
         let hosts = VirtualHosts::new(domains);
-        let config = Arc::new(StaticConfigProvider::new(Arc::new(config())));
+        let config = config(gateway.settings.object_max_bytes);
+        let config = Arc::new(StaticConfigProvider::new(Arc::new(config)));
 
         let (directory, gate) = (gateway.directory.clone(), gateway.gate.clone());
-        // Serves requests that were authenticated already, for MalformedRange.
+        // Serves requests that were authenticated already, for ServedAnew.
         let mut inner = S3ServiceBuilder::new(gateway.clone());
         inner.set_config(config.clone());
         inner.set_host(hosts.clone());
@@ -61,7 +62,7 @@ impl S3Server {
         builder.set_host(hosts.clone());
         builder.set_auth(directory);
         builder.set_access(gate);
-        builder.set_route(MalformedRange::new(inner.build()));
+        builder.set_route(ServedAnew::new(inner.build()));
         Self {
             service: builder.build(),
             gateway,
@@ -84,7 +85,8 @@ impl S3Server {
             "request"
         );
         // Wrapped first, so that a refusal drains what the client is sending.
-        let request = with_body(request);
+        let request = with_body(request, &self.hosts);
+        let fault = request.extensions().get::<FaultNote>().cloned();
         if let Err(refusal) = self.admit(&request) {
             let (status, code, message) = refusal;
             return envelope.error(status, code, &message).map(Body::from);
@@ -107,10 +109,12 @@ impl S3Server {
         let cross_origin = CrossOrigin::of(request.method(), request.headers());
         let is_head = request.method() == Method::HEAD;
         let is_form = form_answer::is_form(request.method(), request.headers());
-        let Ok(request) = self.undeclared.declare(request).await else {
-            let (status, code) = (StatusCode::LENGTH_REQUIRED, "MissingContentLength");
-            let message = "You must provide the Content-Length HTTP header.";
-            return envelope.error(status, code, message).map(Body::from);
+        let request = match self.undeclared.declare(request).await {
+            Ok(request) => request,
+            Err(unreadable) => {
+                let (status, code, message) = unreadable.words();
+                return envelope.error(status, code, message).map(Body::from);
+            }
         };
         let mut response = match self.service.call(request).await {
             Ok(response) => response,
@@ -126,6 +130,10 @@ impl S3Server {
                     .map(Body::from)
             }
         };
+        if let Some(fault) = fault.and_then(|note| note.get()) {
+            let (status, code, message) = fault.words();
+            response = envelope.error(status, code, message).map(Body::from);
+        }
         if let Some(named) = cross_origin {
             let allowed = self.gateway.cross_origin_headers(bucket.as_deref(), &named);
             response
@@ -165,7 +173,20 @@ impl S3Server {
                 ));
             }
         }
-        if !self.sigv2_headers && is_signed_by_sigv2_header(headers) {
+        let query = request.uri().query();
+        refuse_uncovered(method, headers, query).map_err(|refusal| {
+            let status = StatusCode::BAD_REQUEST;
+            (status, "InvalidArgument", refusal.to_string())
+        })?;
+        if let Some(refusal) = unsigned_override(method, headers, query) {
+            return Err(refusal);
+        }
+        if form_answer::is_form(method, headers) && !headers.contains_key(CONTENT_LENGTH) {
+            // s3s would gather the file in memory before anybody is asked whether it may come.
+            let (status, code, message) = Unreadable::Long.words();
+            return Err((status, code, message.to_owned()));
+        }
+        if !self.sigv2_headers && is_signed_by_header(headers) {
             let message = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
             return Err((
                 StatusCode::BAD_REQUEST,
@@ -173,7 +194,6 @@ impl S3Server {
                 message.to_owned(),
             ));
         }
-        let query = request.uri().query();
         check_dates(headers, query, OffsetDateTime::now_utc()).map_err(|refusal| {
             let (code, message) = refusal.words();
             (StatusCode::FORBIDDEN, code, message.to_owned())
@@ -181,11 +201,14 @@ impl S3Server {
     }
 }
 
-fn config() -> S3Config {
+fn config(object_max_bytes: u64) -> S3Config {
     let mut config = S3Config::default();
-    config.xml_max_body_size = XML_MAX_BYTES;
+    config.xml_max_body_size = DOCUMENT_MAX_BYTES;
+    config.form_max_fields_size = FORM_FIELDS_MAX_BYTES;
+    config.post_object_max_file_size = object_max_bytes;
     // The operations check sizes against the operator's setting before they read a body.
     config.put_object_max_size = None;
+    config.custom_route_max_body_size = None;
     config.aws_chunked_stream_max_chunk_size = SIGNED_CHUNK_MAX_BYTES;
     // A request is what its method, path and query make it, whatever `x-id` claims.
     config.operation_id_routing = false;
@@ -195,23 +218,43 @@ fn config() -> S3Config {
     config
 }
 
-fn with_body(request: Request<Incoming>) -> Request<Body> {
+fn with_body(request: Request<Incoming>, hosts: &VirtualHosts) -> Request<Body> {
     let (mut parts, body) = request.into_parts();
+    let names_object = names_object(hosts, &parts.uri, &parts.headers);
+    let bounds = Bounds::of(&parts.method, &parts.uri, &parts.headers, names_object);
+    let note = FaultNote::default();
+    parts.extensions.insert(note.clone());
+    let signature = SignatureFacts::of(&parts.method, &parts.headers, parts.uri.query());
+    parts.extensions.insert(signature);
     let expects_continue = parts.headers.contains_key(http::header::EXPECT);
     let tally = RawBodyTally::wanted_for(&parts.method, parts.uri.query(), &parts.headers);
     if let Some(tally) = &tally {
         parts.extensions.insert(tally.clone());
     }
-    let body = DigestedBody::new(DrainingBody::new(body, expects_continue), tally);
+    let body = DrainingBody::new(body, expects_continue);
+    let body = WholeBody::new(body, bounds, &parts.headers, note);
+    let body = DigestedBody::new(body, tally);
     Request::from_parts(parts, Body::http_body(body))
 }
 
-/// Whether the `Authorization` header is of Signature Version 2. (Presigned URLs of that version
-/// pass: their signature covers what they may do.)
-fn is_signed_by_sigv2_header(headers: &HeaderMap) -> bool {
-    headers
-        .get(http::header::AUTHORIZATION)
-        .is_some_and(|value| value.as_bytes().starts_with(b"AWS "))
+/// Headers of the answer that the URL asks for are taken from those alone who signed it.
+fn unsigned_override(
+    method: &Method,
+    headers: &HeaderMap,
+    query: Option<&str>,
+) -> Option<(StatusCode, &'static str, String)> {
+    let is_read = matches!(*method, Method::GET | Method::HEAD);
+    let is_signed = || {
+        SignatureFacts::of(method, headers, query)
+            .auth_type
+            .is_some()
+    };
+    let overrides = || query_pairs(query).any(|(key, _)| key.starts_with("response-"));
+    let message = "Request specific response headers cannot be used for anonymous GET requests.";
+    (is_read && overrides() && !is_signed()).then(|| {
+        let status = StatusCode::BAD_REQUEST;
+        (status, "InvalidRequest", message.to_owned())
+    })
 }
 
 /// Whether the request's path names an object, in path style or under a virtual host. Decodes and
@@ -260,7 +303,7 @@ fn complete_error(envelope: &Envelope, response: &mut HttpResponse) {
     if let Some(body) = response.body_mut().take_bytes() {
         let body = envelope.complete_error_body(body);
         let headers = response.headers_mut();
-        headers.remove(http::header::CONTENT_LENGTH);
+        headers.remove(CONTENT_LENGTH);
         // s3s leaves it out where an error has headers of its own.
         if !body.is_empty() && !headers.contains_key(http::header::CONTENT_TYPE) {
             let xml = HeaderValue::from_static("application/xml");
