@@ -53,6 +53,40 @@ class Presigned(BucketCase):
         caught.exception.close()
         self.assertFalse(self.exists("target"))
 
+    def test_a_url_of_version_2_cannot_be_turned_into_another_operation(self):
+        self.put("k", b"kept", Tagging="a=1")
+        old = client(signature_version="s3")
+        put = old.generate_presigned_url("put_object", **self.arguments("k"))
+        bucket = {"Params": {"Bucket": self.bucket}}
+        create = old.generate_presigned_url("create_bucket", **bucket)
+        public = ('<AccessControlPolicy><AccessControlList><Grant><Grantee xmlns:xsi='
+                  '"http://www.w3.org/2001/XMLSchema-instance" xsi:type="Group"><URI>'
+                  'http://acs.amazonaws.com/groups/global/AllUsers</URI></Grantee>'
+                  '<Permission>READ</Permission></Grant></AccessControlList></AccessControlPolicy>')
+        block = ("<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls>"
+                 "</PublicAccessBlockConfiguration>")
+        for url, more, body in [
+            (put, "&acl&acl", public), (put, "&acl=&%61cl=", public),
+            (put, "&tagging&tagging", "<Tagging><TagSet/></Tagging>"),
+            (put, "&legal-hold", "<LegalHold><Status>ON</Status></LegalHold>"),
+            (put, "&retention", ""), (put, "&legal%2Dhold&legal%2Dhold", ""),
+            (create, "&acl&acl", public), (create, "&publicAccessBlock", block),
+        ]:
+            self.assertIn("Signature=", url)
+            with self.assertRaises(urllib.error.HTTPError, msg=more) as caught:
+                self.fetch(url + more, "PUT", body.encode(), {"Content-Type": ""})
+            self.assertEqual(caught.exception.code, 400, more)
+            caught.exception.close()
+        self.assertEqual(self.read("k"), b"kept")
+        place = {"Bucket": self.bucket, "Key": "k"}
+        self.assertEqual(self.s3.get_object_tagging(**place)["TagSet"], [{"Key": "a", "Value": "1"}])
+        self.assertEqual(len(self.s3.get_object_acl(**place)["Grants"]), 1)
+        self.assertEqual(len(self.s3.get_bucket_acl(Bucket=self.bucket)["Grants"]), 1)
+        self.refused(404, "NoSuchPublicAccessBlockConfiguration", self.s3.get_public_access_block,
+                     Bucket=self.bucket)
+        self.fetch(put, "PUT", b"new", {"Content-Type": ""})
+        self.assertEqual(self.read("k"), b"new", "the URL itself works")
+
     def test_a_bucket_may_stand_in_the_host_name(self):
         address = os.environ["AWS_ENDPOINT_URL"].replace("127.0.0.1", "localhost")
         os.environ["AWS_ENDPOINT_URL"] = address

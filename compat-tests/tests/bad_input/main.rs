@@ -5,3 +5,4 @@ mod kit;
 mod names;
 mod requests;
 mod signatures;
+mod whole_bodies;
