@@ -120,8 +120,7 @@ impl SignedRequest {
         stream.shutdown().await.expect("a connection can be closed");
     }
 
-    /// Sends the head alone, with `Expect: 100-continue`, and returns the first line of what the
-    /// server says to that.
+    /// Sends the head alone, with `Expect: 100-continue`, and returns what the server says to that.
     ///
     /// # Panics
     /// When it says nothing.
@@ -137,8 +136,33 @@ impl SignedRequest {
         let length = read
             .expect("the server answers in time")
             .expect("the server answers");
+        String::from_utf8_lossy(&said[..length]).into_owned()
+    }
+
+    /// Sends the head with `Expect: 100-continue`; when the server asks for the body, calls `before`,
+    /// and only then sends it. Returns the whole answer, head and body.
+    ///
+    /// # Panics
+    /// When the server does not ask for the body, or does not answer.
+    pub async fn send_body_after(self, before: impl AsyncFnOnce()) -> String {
+        let mut stream = TcpStream::connect(self.endpoint.authority())
+            .await
+            .expect("the server accepts connections");
+        let request = self.header("expect", "100-continue").sign();
+        let written = stream.write_all(head_of(&request).as_bytes()).await;
+        written.expect("the server reads what is sent");
+        let mut said = vec![0; 4096];
+        let read = tokio::time::timeout(ANSWER_DEADLINE, stream.read(&mut said)).await;
+        let length = read.expect("it answers in time").expect("it answers");
         let said = String::from_utf8_lossy(&said[..length]).into_owned();
-        said.lines().next().unwrap_or_default().to_owned()
+        assert!(said.starts_with("HTTP/1.1 100"), "{said}");
+        before().await;
+        let written = stream.write_all(request.body()).await;
+        written.expect("the server reads what is sent");
+        let mut answer = Vec::new();
+        let read = tokio::time::timeout(ANSWER_DEADLINE, stream.read_to_end(&mut answer)).await;
+        read.expect("it answers in time").expect("it answers");
+        String::from_utf8_lossy(&answer).into_owned()
     }
 
     /// The request with its signature.

@@ -18,7 +18,7 @@ async fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    let filter = EnvFilter::builder().parse_lossy(cli.log());
+    let filter = EnvFilter::builder().parse_lossy(log_filter(cli.log()));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -43,6 +43,15 @@ async fn main() -> ExitCode {
     }
 }
 
+/// The filter with s3s silent, unless it is named: it logs bodies, fields of forms and strings to sign.
+fn log_filter(asked: &str) -> String {
+    let names_s3s = asked.split(',').any(|one| one.trim().starts_with("s3s"));
+    match names_s3s {
+        true => asked.to_owned(),
+        false => format!("{asked},s3s=off"),
+    }
+}
+
 /// An admin command speaks to a person at a terminal, not to a log.
 #[expect(
     clippy::print_stderr,
@@ -55,5 +64,20 @@ async fn admin(command: AdminCommand) -> ExitCode {
             eprintln!("{error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s3s_is_silent_unless_it_is_named() {
+        assert_eq!(log_filter("info"), "info,s3s=off");
+        assert_eq!(
+            log_filter("debug,gateway::s3=trace"),
+            "debug,gateway::s3=trace,s3s=off"
+        );
+        assert_eq!(log_filter("info, s3s=debug"), "info, s3s=debug");
     }
 }

@@ -131,4 +131,6 @@ pub enum BucketDocument {
     Notification,
     /// Who pays for requests.
     RequestPayment,
+    /// The least size of what lifecycle rules transition, by its name; kept and shown.
+    TransitionMinimum,
 }

@@ -183,7 +183,7 @@ pub struct Upload {
     pub id: UploadId,
     /// When it was begun.
     pub initiated_at: Timestamp,
-    /// Canonical id of the user who began it.
+    /// Canonical id of the owner of the object to come.
     pub owner: String,
     /// Headers for the object to come.
     pub headers: SystemHeaders,
@@ -191,8 +191,22 @@ pub struct Upload {
     pub user_metadata: Vec<(String, String)>,
     /// Checksum that the parts must carry and the object will have.
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
-    /// Attributes of the object to come. Last, because rows of version 1 end before them.
+    /// Attributes of the object to come. Rows of version 1 end before them.
     pub attributes: ObjectAttributes,
+    /// Canonical id of the user who began it, where that is another than the owner; empty for
+    /// nobody and in rows of version 2, which end before it.
+    pub initiator: String,
+}
+
+impl Upload {
+    /// Canonical id of the user who began it.
+    #[must_use]
+    pub fn initiator(&self) -> &str {
+        match self.initiator.as_str() {
+            "" => &self.owner,
+            initiator => initiator,
+        }
+    }
 }
 
 /// A part of an upload, before and after completion.

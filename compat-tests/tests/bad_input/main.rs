@@ -7,3 +7,4 @@ mod kit;
 mod names;
 mod requests;
 mod signatures;
+mod whole_bodies;

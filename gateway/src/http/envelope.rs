@@ -72,13 +72,15 @@ impl Envelope {
         headers.insert(http::header::SERVER, HeaderValue::from_static("Sextant"));
     }
 
-    /// The error body with `Resource`, `RequestId` and `HostId`; anything else as it was.
+    /// The error body with `Resource`, `RequestId` and `HostId`; one that has them, and anything else,
+    /// as it was.
     #[must_use]
     pub fn complete_error_body(&self, body: Bytes) -> Bytes {
         let Ok(text) = std::str::from_utf8(&body) else {
             return body;
         };
-        let Some(open) = text.strip_suffix(END_OF_ERROR) else {
+        let open = text.strip_suffix(END_OF_ERROR);
+        let Some(open) = open.filter(|open| !open.contains("<RequestId>")) else {
             return body;
         };
         let id = self.request_id.as_str();
@@ -129,6 +131,7 @@ mod tests {
         let expected = "<Error><Code>X</Code><Resource>/b/&lt;k&gt;</Resource>\
             <RequestId>0123456789ABCDEF</RequestId><HostId>0123456789ABCDEF</HostId></Error>";
         assert_eq!(body, expected);
+        assert_eq!(envelope().complete_error_body(body), expected);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::job::{Job, JobError, Round};
 use crate::lifecycle::{Calendar, Judge, Rule, Verdict};
 
 /// Buckets read at a time.
-const BUCKETS_PAGE: usize = 100;
+const BUCKETS_PAGE: usize = 50;
 /// Versions or uploads read at a time.
 const ENTRIES_PAGE: usize = 500;
 

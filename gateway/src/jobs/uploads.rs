@@ -16,6 +16,8 @@ use super::job::{Job, JobError, Round};
 
 /// Buckets and uploads read at a time.
 const PAGE: usize = 1000;
+/// Buckets read at a time: their rows come whole, with all their documents.
+const BUCKETS_PAGE: usize = 50;
 /// Rest between two looks at all uploads; shorter where they are to live for less.
 const PERIOD: Duration = Duration::from_secs(600);
 
@@ -122,7 +124,7 @@ impl Job for UploadExpiry {
         while round.goes_on() {
             let page = self
                 .metastore
-                .list_buckets("", after.as_deref(), PAGE)
+                .list_buckets("", after.as_deref(), BUCKETS_PAGE)
                 .await?;
             for bucket in &page.buckets {
                 self.expire(bucket.id, before, round).await?;

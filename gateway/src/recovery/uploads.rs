@@ -210,6 +210,7 @@ impl Rebuild {
             user_metadata: described.user_metadata.clone(),
             checksum: Some((ChecksumAlgorithm::Crc64Nvme, ChecksumKind::FullObject)),
             attributes: described.attributes.clone(),
+            initiator: String::new(),
         };
         self.metastore.create_upload(bucket.id, key, row).await?;
         let mut written = Written {

@@ -13,15 +13,13 @@ use s3s::dto::{
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use super::attributes::{lock_mode, lock_mode_name};
+use super::document_limit::{CONFIGURATION_MAX_BYTES, LIFECYCLE_MAX_BYTES};
 use super::errors;
 use super::service::S3Gateway;
 use crate::http::is_xml_text;
 
 /// Times that a change looks again after another one got in between.
 const ATTEMPTS_MAX: usize = 32;
-/// Longest document: a thousand lifecycle rules fit. All of a bucket's are read with its row, for
-/// every request. (S3 limits CORS configurations to 64 KB.)
-const DOCUMENT_MAX_BYTES: usize = 512 * 1024;
 /// Longest default retention. Source: S3 user guide, "Object Lock considerations".
 const RETENTION_MAX_DAYS: i32 = 36_500;
 const RETENTION_MAX_YEARS: i32 = 100;
@@ -58,13 +56,7 @@ impl S3Gateway {
         kind: BucketDocument,
         document: &D,
     ) -> S3Result<()> {
-        let text = to_xml(document)?;
-        if text.len() > DOCUMENT_MAX_BYTES {
-            return Err(s3_error!(MaxMessageLengthExceeded));
-        }
-        if !is_xml_text(&text) {
-            return Err(s3_error!(MalformedXML));
-        }
+        let text = kept_document(kind, document)?;
         self.amend_bucket(bucket, |bucket| {
             bucket.settings.documents.insert(kind, text.clone());
             Ok(())
@@ -201,6 +193,29 @@ pub fn document_of<D: for<'x> s3s::xml::Deserialize<'x>>(
             tracing::error!(%error, bucket = %bucket.name, ?kind, "a kept document cannot be read");
             Err(s3_error!(InternalError))
         }
+    }
+}
+
+/// A document as the bucket's row keeps it.
+///
+/// # Errors
+/// `MaxMessageLengthExceeded`, because every request reads the row; `MalformedXML` for one that could
+/// not be returned.
+pub fn kept_document<D: s3s::xml::Serialize>(
+    kind: BucketDocument,
+    document: &D,
+) -> S3Result<String> {
+    let text = to_xml(document)?;
+    let max_bytes = match kind {
+        BucketDocument::Lifecycle => LIFECYCLE_MAX_BYTES,
+        _ => CONFIGURATION_MAX_BYTES,
+    };
+    if text.len() > max_bytes {
+        return Err(s3_error!(MaxMessageLengthExceeded));
+    }
+    match is_xml_text(&text) {
+        true => Ok(text),
+        false => Err(s3_error!(MalformedXML)),
     }
 }
 

@@ -19,8 +19,8 @@ use super::{errors, headers};
 
 /// Most buckets in one page of ListBuckets.
 const BUCKETS_MAX: i32 = 10_000;
-/// Buckets looked at in one step of a listing.
-const BUCKETS_BATCH: usize = 1000;
+/// Buckets looked at in one step of a listing: their rows come whole, with all their documents.
+const BUCKETS_BATCH: usize = 50;
 /// The region whose buckets have no location constraint, and where creating one's own bucket again
 /// succeeds. Source: S3 API reference, CreateBucket.
 const CLASSIC_REGION: &str = "us-east-1";
@@ -80,7 +80,7 @@ impl S3Gateway {
                 .buckets
                 .last()
                 .map(|last| last.name.as_str().to_owned());
-            for bucket in page.buckets {
+            for mut bucket in page.buckets {
                 if *caller == Caller::Root || caller.is(&bucket.owner) {
                     if own.len() == limit {
                         return Ok(BucketPage {
@@ -88,6 +88,8 @@ impl S3Gateway {
                             truncated: true,
                         });
                     }
+                    // What is not shown is not kept until the page is full.
+                    bucket.settings = BucketSettings::default();
                     own.push(bucket);
                 }
             }

@@ -21,7 +21,7 @@ use super::encryption::EncryptionRequest;
 use super::put::written_version;
 use super::service::S3Gateway;
 use super::{conditions, errors, headers};
-use crate::http::xml_text;
+use crate::http::{Peer, xml_text};
 
 /// Shortest part but the last.
 const PART_MIN_BYTES: u64 = 5 * 1024 * 1024;
@@ -43,8 +43,9 @@ impl S3Gateway {
             .headers
             .get(http::header::HOST)
             .and_then(|host| host.to_str().ok());
+        let secure = Peer::of(&request.extensions).is_some_and(|peer| peer.secure);
         let input = request.input;
-        let location = location(host, &input.bucket, &input.key);
+        let location = location(secure, host, &input.bucket, &input.key);
         let key = ObjectKey::parse(input.key.as_str()).map_err(errors::from_name)?;
         let id = UploadId::parse(&input.upload_id).map_err(errors::from_name)?;
         let condition =
@@ -329,9 +330,10 @@ fn check_declared(
     ))
 }
 
-fn location(host: Option<&str>, bucket: &str, key: &str) -> String {
+fn location(secure: bool, host: Option<&str>, bucket: &str, key: &str) -> String {
     let key = percent_encoding::utf8_percent_encode(key, percent_encoding::NON_ALPHANUMERIC);
-    format!("http://{}/{bucket}/{key}", host.unwrap_or("localhost"))
+    let scheme = if secure { "https" } else { "http" };
+    format!("{scheme}://{}/{bucket}/{key}", host.unwrap_or("localhost"))
 }
 
 fn answer(
@@ -356,4 +358,16 @@ fn answer(
         output.checksum_type = Some(ChecksumType::from_static(kind_name(checksum.kind)));
     }
     S3Response::with_headers(output, asked.shown(object.attributes.encryption.as_ref()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_location_is_of_the_scheme_that_the_client_speaks() {
+        let at = |secure| location(secure, Some("h:1"), "b", "a/b");
+        assert_eq!(at(true), "https://h:1/b/a%2Fb");
+        assert_eq!(at(false), "http://h:1/b/a%2Fb");
+    }
 }

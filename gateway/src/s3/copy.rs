@@ -23,12 +23,14 @@ use super::put::written_version;
 use super::range::Selection;
 use super::service::{S3Gateway, shown_version};
 use super::{errors, headers};
-use crate::http::Peer;
 use crate::recovery::ObjectDetails;
 use crate::sealing::DataKey;
 
 /// Times that a copy of an object onto itself looks again after another write got in between.
 const SELF_COPY_ATTEMPTS: usize = 8;
+
+/// Permission to read a source whose version is not named.
+const GET_CURRENT: &str = "s3:GetObject";
 
 /// What the new object keeps of the old one.
 struct Description {
@@ -72,11 +74,7 @@ impl S3Gateway {
         headers::refuse_not_built(&request.headers)?;
         let encryption_asked = self.encryption_asked(&request)?;
         let caller = Caller::of(&request);
-        let asked = Asked {
-            headers: &request.headers,
-            uri: &request.uri,
-            peer: Peer::of(&request.extensions),
-        };
+        let asked = Asked::of(&request);
         let input = &request.input;
         let key = ObjectKey::parse(input.key.as_str()).map_err(errors::from_name)?;
         let condition =
@@ -161,16 +159,25 @@ impl S3Gateway {
             ));
         };
         let bucket = self.bucket(bucket).await?;
+        let expected = asked.headers.get("x-amz-source-expected-bucket-owner");
+        let mut expected = expected.into_iter().filter(|owner| !owner.is_empty());
+        if expected.any(|owner| owner.as_bytes() != bucket.owner.as_bytes()) {
+            return Err(s3_error!(AccessDenied));
+        }
         let key = ObjectKey::parse(key.as_ref()).map_err(errors::from_name)?;
         let action = match version_id {
             Some(_) => "s3:GetObjectVersion",
-            None => "s3:GetObject",
+            None => GET_CURRENT,
         };
         let version = version_id.as_deref();
         self.gate
             .authorize(caller, &bucket, action, Some((&key, version)), asked)
             .await?;
         let object = self.object(&bucket, &key, version).await?;
+        // Another one may have come in its place since.
+        let on = (Some(&key), Some(&object));
+        self.gate
+            .authorize_seen(caller, &bucket, action, on, asked)?;
         let encryption = object.attributes.encryption.as_ref();
         Ok(CopiedObject {
             key: self.opening_key(bucket.id, encryption, from.customer)?,
@@ -214,8 +221,13 @@ impl S3Gateway {
         attributes: ObjectAttributes,
     ) -> S3Result<ObjectVersion> {
         let input = &request.input;
+        let (caller, asked) = (Caller::of(request), Asked::of(request));
         for _ in 0..SELF_COPY_ATTEMPTS {
             let source = self.object(bucket, key, None).await?;
+            // It may be another one than the caller was let read.
+            let on = (Some(key), Some(&source));
+            self.gate
+                .authorize_seen(&caller, bucket, GET_CURRENT, on, asked)?;
             let encryption = source.attributes.encryption.clone();
             if !is_sealed_alike(encryption.as_ref(), attributes.encryption.as_ref()) {
                 break;

@@ -3,9 +3,9 @@
 //! and the S3 user guide, "Using cross-origin resource sharing".
 
 use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use metastore::{BucketDocument, BucketName};
@@ -115,6 +115,11 @@ pub(super) fn answer(rule: &CORSRule, named: &CrossOrigin) -> HeaderMap {
     let mut answer = HeaderMap::new();
     for (name, value) in [
         (ACCESS_CONTROL_ALLOW_ORIGIN, Some(origin.to_owned())),
+        // The standard knows no credentials for an origin that is not named.
+        (
+            ACCESS_CONTROL_ALLOW_CREDENTIALS,
+            (!is_open).then(|| "true".to_owned()),
+        ),
         (ACCESS_CONTROL_ALLOW_METHODS, Some(named.method.clone())),
         (
             ACCESS_CONTROL_ALLOW_HEADERS,
@@ -170,5 +175,25 @@ mod tests {
         assert!(allows(&rule, &named("PUT", "x-meta")));
         assert!(!allows(&rule, &named("PUT", "authorization")));
         assert!(!allows(&rule, &named("GET", "x-meta")));
+    }
+
+    #[test]
+    fn credentials_go_only_to_origins_that_are_named() {
+        let credentials = |origin: &str| {
+            let rule = CORSRule {
+                allowed_methods: vec!["GET".into()],
+                allowed_origins: vec![origin.into()],
+                ..CORSRule::default()
+            };
+            let named = CrossOrigin {
+                origin: "https://a".into(),
+                method: "GET".into(),
+                headers: Vec::new(),
+            };
+            let answer = answer(&rule, &named);
+            answer.contains_key(ACCESS_CONTROL_ALLOW_CREDENTIALS)
+        };
+        assert!(credentials("https://a") && credentials("https://*"));
+        assert!(!credentials("*"));
     }
 }

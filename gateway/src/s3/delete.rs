@@ -1,6 +1,9 @@
 //! DeleteObject and DeleteObjects: one commit for each key; the bytes are collected later. A version
 //! that is locked stays; whether it is, and its deletion, are one compare-and-set.
 
+use std::collections::HashMap;
+
+use futures::{StreamExt as _, stream};
 use http::HeaderMap;
 use metastore::{
     Bucket, DeleteOutcome, DeletedVersion, Expected, MetaError, ObjectKey, StoredVersion,
@@ -16,18 +19,18 @@ use time::OffsetDateTime;
 use super::access::{Asked, Caller};
 use super::body_check::BodyCheck;
 use super::digested_body::RawBodyTally;
-use super::object_lock::refuse_locked;
+use super::object_lock::{BYPASS, refuse_locked};
 use super::service::{S3Gateway, parse_version};
 use super::{conditions, errors};
-use crate::http::{Peer, xml_text};
+use crate::http::xml_text;
 
 /// Most keys in one DeleteObjects.
 const KEYS_MAX: usize = 1000;
 /// Times that a delete of a version looks again after its row was changed.
 const ATTEMPTS_MAX: usize = 8;
 
-/// Permission to delete what is under governance.
-const BYPASS: &str = "s3:BypassGovernanceRetention";
+/// Keys of one DeleteObjects that are deleted at a time: their commits share a sync.
+const AT_ONCE: usize = 32;
 
 /// What a delete did, as answers show it.
 #[derive(Default)]
@@ -51,12 +54,8 @@ impl S3Gateway {
         request: S3Request<DeleteObjectInput>,
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
         let caller = Caller::of(&request);
-        let asked = Asked {
-            headers: &request.headers,
-            uri: &request.uri,
-            peer: Peer::of(&request.extensions),
-        };
-        let input = request.input;
+        let asked = Asked::of(&request);
+        let input = request.input.clone();
         let expected = expected(
             input.if_match.as_ref(),
             input.if_match_size,
@@ -89,23 +88,28 @@ impl S3Gateway {
             tally.verify(&check)?;
         }
         let caller = Caller::of(&request);
-        let asked = Asked {
-            headers: &request.headers,
-            uri: &request.uri,
-            peer: Peer::of(&request.extensions),
-        };
-        let input = request.input;
+        let asked = Asked::of(&request);
+        let input = &request.input;
         if input.delete.objects.is_empty() || input.delete.objects.len() > KEYS_MAX {
             return Err(s3_error!(MalformedXML));
         }
         let bucket = self.bucket(&input.bucket).await?;
         let quiet = input.delete.quiet.unwrap_or(false);
+        let groups = by_key(input.delete.objects.clone());
+        let done = stream::iter(groups)
+            .map(|places| self.delete_in_turn(&caller, &bucket, places, asked))
+            .buffer_unordered(AT_ONCE)
+            .concat();
+        let mut done = Box::pin(done).await;
+        done.sort_unstable_by_key(|(place, ..)| *place);
 
         let mut deleted = Vec::new();
         let mut failed = Vec::new();
-        for object in input.delete.objects {
-            let (key, version_id) = (object.key.clone(), object.version_id.clone());
-            match self.delete_listed(&caller, &bucket, object, asked).await {
+        for (_, object, outcome) in done {
+            let ObjectIdentifier {
+                key, version_id, ..
+            } = object;
+            match outcome {
                 Ok(_) if quiet => {}
                 Ok(done) => {
                     let is_marker = done.is_marker.unwrap_or(false);
@@ -124,6 +128,22 @@ impl S3Gateway {
             errors: (!failed.is_empty()).then_some(failed),
             ..DeleteObjectsOutput::default()
         }))
+    }
+
+    /// Deletes what is listed of one key, one after another.
+    async fn delete_in_turn(
+        &self,
+        caller: &Caller,
+        bucket: &Bucket,
+        listed: Vec<(usize, ObjectIdentifier)>,
+        asked: Asked<'_>,
+    ) -> Vec<(usize, ObjectIdentifier, S3Result<Done>)> {
+        let mut done = Vec::with_capacity(listed.len());
+        for (place, object) in listed {
+            let outcome = self.delete_listed(caller, bucket, object.clone(), asked);
+            done.push((place, object, outcome.await));
+        }
+        done
     }
 
     async fn delete_listed(
@@ -159,11 +179,13 @@ impl S3Gateway {
         deletion: Deletion,
         asked: Asked<'_>,
     ) -> S3Result<Done> {
-        if deletion.version.is_some() {
+        if let Some(version) = deletion.version {
+            let version = version.to_string();
+            let on = Some((&deletion.key, Some(version.as_str())));
             let may_bypass = deletion.bypass
                 && self
                     .gate
-                    .authorize(caller, bucket, BYPASS, Some((&deletion.key, None)), asked)
+                    .authorize(caller, bucket, BYPASS, on, asked)
                     .await
                     .is_ok();
             return self.delete_version(bucket, deletion, may_bypass).await;
@@ -225,6 +247,20 @@ impl S3Gateway {
         }
         Err(s3_error!(ConditionalRequestConflict))
     }
+}
+
+/// What is listed, by keys in the order of their first mention, each with its place in the list.
+fn by_key(listed: Vec<ObjectIdentifier>) -> Vec<Vec<(usize, ObjectIdentifier)>> {
+    let mut groups: Vec<Vec<_>> = Vec::new();
+    let mut group_of = HashMap::new();
+    for (place, object) in listed.into_iter().enumerate() {
+        let group = *group_of.entry(object.key.clone()).or_insert(groups.len());
+        if group == groups.len() {
+            groups.push(Vec::new());
+        }
+        groups[group].push((place, object));
+    }
+    groups
 }
 
 fn done(version: VersionId, is_marker: bool) -> Done {

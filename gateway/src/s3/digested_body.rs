@@ -9,10 +9,10 @@ use bytes::Bytes;
 use chunkproto::{Crc64, Crc64Hasher};
 use http::{HeaderMap, Method};
 use http_body::{Body, Frame, SizeHint};
-use percent_encoding::percent_decode_str;
 use s3s::S3Result;
 
 use super::body_check::{BodyCheck, BodyTally};
+use crate::http::has_query_key;
 
 /// The hashes of a request's raw body; stands in the request's extensions.
 #[derive(Clone)]
@@ -24,12 +24,7 @@ pub struct RawBodyTally {
 impl RawBodyTally {
     /// A tally for requests whose body must be compared: DeleteObjects.
     pub fn wanted_for(method: &Method, query: Option<&str>, headers: &HeaderMap) -> Option<Self> {
-        let deletes_objects = query
-            .unwrap_or_default()
-            .split('&')
-            .map(|pair| pair.strip_suffix('=').unwrap_or(pair))
-            .any(|key| percent_decode_str(key).decode_utf8_lossy() == "delete");
-        if *method != Method::POST || !deletes_objects {
+        if *method != Method::POST || !has_query_key(query, "delete") {
             return None;
         }
         // What is malformed is refused by the operation, after the signature check.

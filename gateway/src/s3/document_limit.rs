@@ -1,90 +1,127 @@
-//! Documents are read whole: one that is too long is refused before any of it is read, and where its
-//! length is not declared, as soon as it is longer.
+//! Which bodies are read whole, and how long they may be. (whole_body.rs holds them to it.)
 
-use http::{Method, Request, StatusCode, header};
-use s3s::Body;
+use http::{HeaderMap, Method, Uri, header};
 
-use crate::http::Refused;
+use super::form_answer::is_form;
+use super::whole_body::Fault;
+use crate::http::has_query_key;
 
-/// Longest document that is read: 10,000 parts with checksums take about 3 MiB.
+/// Longest document: the parts of an upload, or keys to delete. 10,000 parts with checksums take
+/// about 3 MiB.
 pub const DOCUMENT_MAX_BYTES: usize = 8 * 1024 * 1024;
+/// Longest lifecycle configuration: 1,000 rules.
+pub const LIFECYCLE_MAX_BYTES: usize = 1024 * 1024;
+/// Longest configuration of another kind. Source: S3 API reference, PutBucketCors.
+pub const CONFIGURATION_MAX_BYTES: usize = 64 * 1024;
 
-/// Sub-resources of an object that are set by a document.
-const DOCUMENTS: [&str; 4] = ["acl", "legal-hold", "retention", "tagging"];
+/// Sub-resources of an object that are written by a document.
+const OBJECT_DOCUMENTS: [&str; 7] = [
+    "acl",
+    "annotation",
+    "encryption",
+    "legal-hold",
+    "renameObject",
+    "retention",
+    "tagging",
+];
 
-/// The request, whose body ends at the limit unless it is an upload. `names_object` tells whether its
-/// path names an object, `is_form` whether it is an HTML form.
-///
-/// # Errors
-/// `MaxMessageLengthExceeded`.
-pub fn limit(
-    mut request: Request<Body>,
-    names_object: bool,
-    is_form: bool,
-) -> Result<Request<Body>, Refused> {
-    if is_form || (names_object && is_upload(&request)) {
-        return Ok(request);
-    }
-    let declared = request.headers().get(header::CONTENT_LENGTH);
-    let declared = declared.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > DOCUMENT_MAX_BYTES as u64) {
-        return Err(Refused::new(
-            StatusCode::BAD_REQUEST,
-            "MaxMessageLengthExceeded",
-            "Your request was too large.",
-        ));
-    }
-    request
-        .body_mut()
-        .set_limit(Some(DOCUMENT_MAX_BYTES as u64));
-    Ok(request)
+/// How a body is bounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bounds {
+    /// A document of at most so many bytes.
+    Document {
+        /// Its greatest length.
+        max_bytes: usize,
+        /// Whether it is XML.
+        is_xml: bool,
+    },
+    /// A form: its fields come in time, its file takes as long as it takes.
+    Form,
 }
 
-/// Whether a request for an object carries bytes of the object.
-fn is_upload(request: &Request<Body>) -> bool {
-    let query = request.uri().query().unwrap_or_default();
-    let mut keys = query
-        .split('&')
-        .map(|pair| pair.split_once('=').map_or(pair, |(key, _)| key));
-    *request.method() == Method::PUT && !keys.any(|key| DOCUMENTS.contains(&key))
+impl Bounds {
+    /// The bounds of a request's body; none for the bytes of an object and for what is not read.
+    pub fn of(method: &Method, uri: &Uri, headers: &HeaderMap, names_object: bool) -> Option<Self> {
+        let has = |key: &str| has_query_key(uri.query(), key);
+        let max_bytes = match *method {
+            Method::POST if is_form(method, headers) => return Some(Self::Form),
+            Method::POST if has("delete") || has("uploadId") => DOCUMENT_MAX_BYTES,
+            Method::POST => CONFIGURATION_MAX_BYTES,
+            Method::PUT if names_object => {
+                OBJECT_DOCUMENTS.into_iter().find(|key| has(key))?;
+                CONFIGURATION_MAX_BYTES
+            }
+            Method::PUT if has("lifecycle") => LIFECYCLE_MAX_BYTES,
+            Method::PUT => CONFIGURATION_MAX_BYTES,
+            _ => return None,
+        };
+        let is_xml = !has("policy");
+        Some(Self::Document { max_bytes, is_xml })
+    }
+
+    /// Refuses a document whose declared length is over its bound, before any of it is read.
+    ///
+    /// # Errors
+    /// [`Fault::Long`].
+    pub fn refuse_declared(self, headers: &HeaderMap) -> Result<(), Fault> {
+        match self {
+            Self::Document { max_bytes, .. }
+                if declared_bytes(headers).is_some_and(|declared| declared > max_bytes) =>
+            {
+                Err(Fault::Long)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The length that a request declares for its body.
+pub fn declared_bytes(headers: &HeaderMap) -> Option<usize> {
+    let length = headers.get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn is_refused(method: Method, path: &str, names_object: bool) -> bool {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::CONTENT_LENGTH, DOCUMENT_MAX_BYTES + 1)
-            .body(Body::empty());
-        limit(request.unwrap(), names_object, false).is_err()
+    #[test]
+    fn only_what_is_read_whole_is_bounded() {
+        let bounds = |method: Method, uri: &'static str, names_object| {
+            let uri = Uri::from_static(uri);
+            match Bounds::of(&method, &uri, &HeaderMap::new(), names_object) {
+                Some(Bounds::Document { max_bytes, .. }) => max_bytes,
+                _ => 0,
+            }
+        };
+        assert_eq!(bounds(Method::PUT, "/b/k", true), 0);
+        let part = "/b/k?partNumber=1&uploadId=x";
+        assert_eq!(bounds(Method::PUT, part, true), 0);
+        assert_eq!(bounds(Method::POST, part, true), DOCUMENT_MAX_BYTES);
+        assert_eq!(
+            bounds(Method::POST, "/b?%64elete", false),
+            DOCUMENT_MAX_BYTES
+        );
+        let small = CONFIGURATION_MAX_BYTES;
+        assert_eq!(bounds(Method::PUT, "/b/k?t%61gging", true), small);
+        assert_eq!(bounds(Method::PUT, "/b?cors", false), small);
+        assert_eq!(
+            bounds(Method::PUT, "/b?lifecycle", false),
+            LIFECYCLE_MAX_BYTES
+        );
+        assert_eq!(bounds(Method::GET, "/b?lifecycle", false), 0);
     }
 
     #[test]
-    fn documents_have_a_limit_and_uploads_do_not() {
-        for (method, path, names_object, expected) in [
-            (Method::PUT, "/b/k", true, false),
-            (Method::PUT, "/b/k?partNumber=1&uploadId=x", true, false),
-            (Method::PUT, "/b/k?tagging", true, true),
-            (Method::PUT, "/b/k?versionId=1&acl=", true, true),
-            (Method::PUT, "/b?policy", false, true),
-            (Method::PUT, "/b", false, true),
-            (Method::POST, "/b?delete", false, true),
-            (Method::POST, "/b/k?uploadId=x", true, true),
-        ] {
-            let refused = is_refused(method.clone(), path, names_object);
-            assert_eq!(refused, expected, "{method} {path}");
-        }
-    }
-
-    #[test]
-    fn a_document_of_unknown_length_ends_at_the_limit() {
-        let body = Body::from(vec![b' '; DOCUMENT_MAX_BYTES + 1]);
-        let request = Request::post("/b?delete").body(body).unwrap();
-        let limited = limit(request, false, false).unwrap().into_body();
-        let read = futures::executor::block_on(http_body_util::BodyExt::collect(limited));
-        assert!(read.unwrap_err().is::<s3s::BodySizeLimitExceeded>());
+    fn a_declared_length_is_held_against_the_bound() {
+        let uri = Uri::from_static("/b?policy");
+        let bounds = Bounds::of(&Method::PUT, &uri, &HeaderMap::new(), false).unwrap();
+        let declare = |length: usize| {
+            let headers = HeaderMap::from_iter([(header::CONTENT_LENGTH, length.into())]);
+            bounds.refuse_declared(&headers)
+        };
+        assert_eq!(declare(CONFIGURATION_MAX_BYTES), Ok(()));
+        assert_eq!(declare(CONFIGURATION_MAX_BYTES + 1), Err(Fault::Long));
+        assert_eq!(bounds.refuse_declared(&HeaderMap::new()), Ok(()));
     }
 }

@@ -12,11 +12,17 @@ const BY_CONDITION: [&str; 2] = [
 const DENIED: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>AccessDenied</Code>\
     <Message>Invalid according to Policy: Policy Condition failed</Message></Error>";
 
-/// Whether a request is an HTML form.
+/// The media type of HTML forms.
+const FORM: &[u8] = b"multipart/form-data";
+
+/// Whether a request may be an HTML form: every one that s3s takes for it is.
 pub fn is_form(method: &Method, headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE);
+    let mut kinds = headers.get_all(header::CONTENT_TYPE).iter();
     *method == Method::POST
-        && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"multipart/form-data"))
+        && kinds.any(|kind| {
+            let start = kind.as_bytes().get(..FORM.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(FORM))
+        })
 }
 
 /// Says it as S3 does.
@@ -57,6 +63,21 @@ fn quote_etag(headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_form_is_one_in_any_spelling() {
+        for (kind, expected) in [
+            ("multipart/form-data; boundary=x", true),
+            ("Multipart/FORM-data;boundary=x", true),
+            ("multipart/mixed; boundary=x", false),
+            ("", false),
+        ] {
+            let kind = HeaderValue::from_static(kind);
+            let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]);
+            assert_eq!(is_form(&Method::POST, &headers), expected);
+            assert!(!is_form(&Method::PUT, &headers));
+        }
+    }
 
     fn answer(status: StatusCode, body: &'static str) -> HttpResponse {
         let mut response =

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use crate::http::Refused;
 
 /// Longest head. Source: S3 API reference, "POST Object": fields and boundaries, without the file.
-const HEAD_MAX_BYTES: usize = 20 * 1024;
+pub const FORM_HEAD_MAX_BYTES: usize = 20 * 1024;
 /// A head that is not whole yet is looked at again after so many more bytes.
 const LOOK_AGAIN_BYTES: usize = 4096;
 /// How checksums of the file begin.
@@ -67,7 +67,7 @@ pub async fn read_head(request: Request<Body>) -> Result<Request<Body>, Refused>
             looked_at = start.len();
             let head = parse(&start, &boundary).await;
             let head_bytes = head.as_ref().map_or(start.len(), |head| head.bytes);
-            if head_bytes > HEAD_MAX_BYTES {
+            if head_bytes > FORM_HEAD_MAX_BYTES {
                 return Err(too_long());
             }
             if ended || head.is_some() {
@@ -105,7 +105,7 @@ fn boundary_of(request: &Request<Body>) -> Option<Boundary> {
 /// The head at the start of a form; none if it is not whole, or not well-formed.
 async fn parse(start: &[u8], boundary: &Boundary) -> Option<Head> {
     let start = stream::iter([Ok(Bytes::copy_from_slice(start))]);
-    let mut form = Multipart::new(start, boundary, HEAD_MAX_BYTES);
+    let mut form = Multipart::new(start, boundary, FORM_HEAD_MAX_BYTES);
     let mut fields = Vec::new();
     loop {
         let mut part = form.next_part().await.ok()??;
@@ -336,7 +336,7 @@ mod tests {
         let spaced = policy("2030-01-01 00:00:00+00:00", "");
         let fields = [("policy", spaced.as_str()), ("x-amz-signature", "x")];
         assert_eq!(code(form(&fields, "")), "InvalidPolicyDocument");
-        let long = "x".repeat(HEAD_MAX_BYTES);
+        let long = "x".repeat(FORM_HEAD_MAX_BYTES);
         let too_long = "MaxPostPreDataLengthExceededError";
         assert_eq!(code(form(&[("x-amz-meta-a", &long)], "")), too_long);
         let parts = vec![("x-amz-meta-a", "x"); 1000];

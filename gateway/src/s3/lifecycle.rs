@@ -9,13 +9,14 @@ use s3s::dto::{
     BucketLifecycleConfiguration, DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput,
     GetBucketLifecycleConfigurationInput, GetBucketLifecycleConfigurationOutput,
     PutBucketLifecycleConfigurationInput, PutBucketLifecycleConfigurationOutput,
+    TransitionDefaultMinimumObjectSize as Minimum,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use uuid::Uuid;
 
-use super::bucket_settings::document_of;
+use super::bucket_settings::{document_of, kept_document};
 use super::errors;
 use super::lifecycle_rule;
 use super::service::S3Gateway;
@@ -31,12 +32,9 @@ impl S3Gateway {
         &self,
         request: S3Request<GetBucketLifecycleConfigurationInput>,
     ) -> S3Result<S3Response<GetBucketLifecycleConfigurationOutput>> {
-        let found = self
-            .document::<BucketLifecycleConfiguration>(
-                &request.input.bucket,
-                BucketDocument::Lifecycle,
-            )
-            .await?;
+        let bucket = self.bucket(&request.input.bucket).await?;
+        let found =
+            document_of::<BucketLifecycleConfiguration>(&bucket, BucketDocument::Lifecycle)?;
         let configuration = found.ok_or_else(|| {
             errors::custom(
                 http::StatusCode::NOT_FOUND,
@@ -46,7 +44,7 @@ impl S3Gateway {
         })?;
         Ok(S3Response::new(GetBucketLifecycleConfigurationOutput {
             rules: Some(configuration.rules),
-            ..GetBucketLifecycleConfigurationOutput::default()
+            transition_default_minimum_object_size: Some(minimum_of(&bucket)),
         }))
     }
 
@@ -60,11 +58,32 @@ impl S3Gateway {
             .lifecycle_configuration
             .ok_or_else(|| s3_error!(MalformedXML))?;
         check(&mut configuration)?;
-        self.put_document(&input.bucket, BucketDocument::Lifecycle, &configuration)
-            .await?;
-        Ok(S3Response::new(
-            PutBucketLifecycleConfigurationOutput::default(),
-        ))
+        let minimum = input
+            .transition_default_minimum_object_size
+            .unwrap_or_else(|| Minimum::from_static(Minimum::ALL_STORAGE_CLASSES_128K));
+        if ![
+            Minimum::ALL_STORAGE_CLASSES_128K,
+            Minimum::VARIES_BY_STORAGE_CLASS,
+        ]
+        .contains(&minimum.as_str())
+        {
+            return Err(s3_error!(
+                InvalidRequest,
+                "Invalid value of x-amz-transition-default-minimum-object-size."
+            ));
+        }
+        let text = kept_document(BucketDocument::Lifecycle, &configuration)?;
+        self.amend_bucket(&input.bucket, |bucket| {
+            let documents = &mut bucket.settings.documents;
+            documents.insert(BucketDocument::Lifecycle, text.clone());
+            let minimum = minimum.as_str().to_owned();
+            documents.insert(BucketDocument::TransitionMinimum, minimum);
+            Ok(())
+        })
+        .await?;
+        Ok(S3Response::new(PutBucketLifecycleConfigurationOutput {
+            transition_default_minimum_object_size: Some(minimum),
+        }))
     }
 
     /// `DELETE /bucket?lifecycle`.
@@ -72,8 +91,13 @@ impl S3Gateway {
         &self,
         request: S3Request<DeleteBucketLifecycleInput>,
     ) -> S3Result<S3Response<DeleteBucketLifecycleOutput>> {
-        self.delete_document(&request.input.bucket, BucketDocument::Lifecycle)
-            .await?;
+        self.amend_bucket(&request.input.bucket, |bucket| {
+            let documents = &mut bucket.settings.documents;
+            documents.remove(&BucketDocument::Lifecycle);
+            documents.remove(&BucketDocument::TransitionMinimum);
+            Ok(())
+        })
+        .await?;
         Ok(S3Response::with_status(
             DeleteBucketLifecycleOutput::default(),
             http::StatusCode::NO_CONTENT,
@@ -102,6 +126,16 @@ impl S3Gateway {
         let date = date.format(&Rfc2822).ok()?.replace("+0000", "GMT");
         let id = percent_encoding::utf8_percent_encode(id, percent_encoding::CONTROLS);
         Some(format!("expiry-date=\"{date}\", rule-id=\"{id}\""))
+    }
+}
+
+/// The least size of what is transitioned, as the client set it. Here everything is, whatever its
+/// size: a class is only a label. Tools wait until they read what they wrote.
+fn minimum_of(bucket: &Bucket) -> Minimum {
+    let kept = &bucket.settings.documents;
+    match kept.get(&BucketDocument::TransitionMinimum) {
+        Some(minimum) => Minimum::from(minimum.clone()),
+        None => Minimum::from_static(Minimum::ALL_STORAGE_CLASSES_128K),
     }
 }
 

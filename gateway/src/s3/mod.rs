@@ -35,7 +35,6 @@ mod headers;
 mod lifecycle;
 mod lifecycle_rule;
 mod list;
-mod malformed_range;
 mod multipart;
 mod object_attributes;
 mod object_lock;
@@ -47,11 +46,13 @@ mod quota;
 mod range;
 mod rename;
 mod sealed_bodies;
+mod served_anew;
 mod server;
 mod service;
 mod undeclared_length;
 mod versions;
 mod virtual_host;
+mod whole_body;
 
 use access::BucketAddress;
 #[cfg(any(test, fuzzing))]

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use metastore::{
-    ListEntry, ObjectKey, Part, PartNumber, Timestamp, Upload, UploadId, UploadPage, UploadQuery,
+    ListEntry, ListedUpload, ObjectKey, Part, PartNumber, Timestamp, Upload, UploadId, UploadPage,
+    UploadQuery,
 };
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, ChecksumAlgorithm, ChecksumType,
@@ -62,6 +63,10 @@ impl S3Gateway {
         let upload = Upload {
             id: UploadId::generate(),
             initiated_at: Timestamp::now(),
+            initiator: match caller.id() {
+                Some(id) if id != owner => id.to_owned(),
+                _ => String::new(),
+            },
             owner,
             headers: headers::system_headers(&request.headers)?,
             user_metadata: headers::user_metadata(input.metadata)?,
@@ -132,6 +137,7 @@ impl S3Gateway {
             _ => None,
         };
         let owner = self.directory.owner(&upload.owner).await?;
+        let began = self.directory.owner(upload.initiator()).await?;
         Ok(S3Response::new(ListPartsOutput {
             bucket: Some(input.bucket),
             key: Some(xml_text(input.key)),
@@ -141,7 +147,7 @@ impl S3Gateway {
             max_parts: Some(limit),
             is_truncated: Some(page.truncated),
             parts: Some(page.parts.iter().map(listed_part).collect()),
-            initiator: Some(initiator(&owner)),
+            initiator: Some(initiator(&began)),
             owner: Some(owner),
             storage_class: Some(storage_class(&upload)),
             checksum_algorithm: upload
@@ -184,9 +190,11 @@ impl S3Gateway {
             .map_err(errors::from_metadata)?;
 
         let (next_key, next_upload) = next_markers(&page, encoding);
-        let ids = page.entries.iter().filter_map(|entry| match entry {
-            ListEntry::Item(listed) => Some(listed.upload.owner.as_str()),
-            ListEntry::CommonPrefix(_) => None,
+        let ids = page.entries.iter().flat_map(|entry| match entry {
+            ListEntry::Item(ListedUpload { upload, .. }) => {
+                vec![upload.owner.as_str(), upload.initiator()]
+            }
+            ListEntry::CommonPrefix(_) => Vec::new(),
         });
         let owners = self.directory.owners(ids).await?;
         let mut uploads = Vec::new();
@@ -256,11 +264,12 @@ fn listed_upload(
     encoding: NameEncoding,
 ) -> MultipartUpload {
     let owner = owners.get(&upload.owner).cloned();
+    let began = owners.get(upload.initiator());
     MultipartUpload {
         key: Some(encoding.encode(key.as_str())),
         upload_id: Some(upload.id.to_string()),
         initiated: Some(headers::to_precise_timestamp(upload.initiated_at)),
-        initiator: owner.as_ref().map(initiator),
+        initiator: began.map(initiator),
         owner,
         storage_class: Some(storage_class(upload)),
         checksum_algorithm: upload

@@ -4,6 +4,9 @@
 use metastore::{LockMode, ObjectVersion, Retention, Timestamp};
 use s3s::{S3Result, s3_error};
 
+/// Permission to change or delete what is under governance.
+pub const BYPASS: &str = "s3:BypassGovernanceRetention";
+
 /// Refuses the deletion of a version that is held or retained.
 ///
 /// # Errors

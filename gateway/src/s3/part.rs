@@ -22,7 +22,6 @@ use super::range::{Selection, copy_source_range};
 use super::service::S3Gateway;
 use super::{errors, headers};
 use crate::chunks::{BodyKind, BodyOwner};
-use crate::http::Peer;
 use crate::recovery::ObjectDetails;
 
 /// Where a part goes.
@@ -107,7 +106,8 @@ impl S3Gateway {
     ) -> S3Result<S3Response<UploadPartCopyOutput>> {
         let encryption_asked = self.encryption_asked(&request)?;
         let caller = Caller::of(&request);
-        let input = request.input;
+        let asked = Asked::of(&request);
+        let input = request.input.clone();
         let target = self
             .target(
                 &input.bucket,
@@ -117,11 +117,6 @@ impl S3Gateway {
                 &encryption_asked,
             )
             .await?;
-        let asked = Asked {
-            headers: &request.headers,
-            uri: &request.uri,
-            peer: Peer::of(&request.extensions),
-        };
         let source = CopyFrom {
             source: &input.copy_source,
             customer: encryption_asked.source_customer.as_ref(),

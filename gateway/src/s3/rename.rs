@@ -18,7 +18,6 @@ use super::errors;
 use super::object_lock::refuse_locked;
 use super::put::written_version;
 use super::service::S3Gateway;
-use crate::http::Peer;
 
 /// Times that a rename looks again after another write got in between.
 const ATTEMPTS_MAX: usize = 8;
@@ -64,11 +63,7 @@ impl S3Gateway {
         request: S3Request<RenameObjectInput>,
     ) -> S3Result<S3Response<RenameObjectOutput>> {
         let caller = Caller::of(&request);
-        let asked = Asked {
-            headers: &request.headers,
-            uri: &request.uri,
-            peer: Peer::of(&request.extensions),
-        };
+        let asked = Asked::of(&request);
         let wanted = Wanted::of(&request)?;
         let bucket = self.bucket(&request.input.bucket).await?;
         self.expect_may_leave(&caller, &bucket, &wanted.source, asked)

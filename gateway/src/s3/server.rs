@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use s3s::config::{S3Config, StaticConfigProvider};
@@ -15,20 +15,21 @@ use tracing::{debug, error};
 use super::access::BucketAddresses;
 use super::cors::CrossOrigin;
 use super::digested_body::{DigestedBody, RawBodyTally};
-use super::document_limit::DOCUMENT_MAX_BYTES;
-use super::malformed_range::MalformedRange;
+use super::document_limit::{Bounds, DOCUMENT_MAX_BYTES};
+use super::served_anew::ServedAnew;
 use super::service::S3Gateway;
 use super::undeclared_length::{UndeclaredLength, missing_length};
 use super::virtual_host::VirtualHosts;
-use super::{bucket_path, chunked_upload, document_limit, form_answer, form_head};
+use super::whole_body::{FaultNote, WholeBody};
+use super::{bucket_path, chunked_upload, form_answer, form_head};
 use crate::http::{
-    DrainingBody, Envelope, Refusal, Refused, RequestId, check_dates, is_signed_by_header,
-    refuse_uncovered, refuse_unknown_subresource,
+    DrainingBody, Envelope, Refusal, Refused, RequestId, SignatureFacts, Withheld, check_dates,
+    is_signed_by_header, query_pairs, refuse_uncovered, refuse_unknown_subresource,
 };
 
 /// Longest signed aws-chunked chunk: it is held whole until its signature is checked. SDKs send
 /// 64 KiB to 1 MiB.
-const SIGNED_CHUNK_MAX_BYTES: usize = 16 * 1024 * 1024;
+const SIGNED_CHUNK_MAX_BYTES: usize = 2 * 1024 * 1024;
 
 /// Longest time between the signature of a form and its use: signing keys are good for a week.
 const FORM_AGE_MAX_S: u32 = 7 * 24 * 60 * 60;
@@ -49,10 +50,11 @@ impl S3Server {
     #[must_use]
     pub fn new(gateway: S3Gateway, domains: Vec<String>, sigv2_headers: bool) -> Self {
         let hosts = VirtualHosts::new(domains);
-        let config = Arc::new(StaticConfigProvider::new(Arc::new(config())));
+        let config = config(gateway.settings.object_max_bytes);
+        let config = Arc::new(StaticConfigProvider::new(Arc::new(config)));
 
         let (directory, gate) = (gateway.directory.clone(), gateway.gate.clone());
-        // Serves requests that were authenticated already, for MalformedRange.
+        // Serves requests that were authenticated already, for ServedAnew.
         let mut inner = S3ServiceBuilder::new(gateway.clone());
         inner.set_config(config.clone());
         inner.set_host(hosts.clone());
@@ -66,7 +68,7 @@ impl S3Server {
         builder.set_validation(BucketAddresses);
         builder.set_auth(directory);
         builder.set_access(gate);
-        builder.set_route(MalformedRange::new(inner.build()));
+        builder.set_route(ServedAnew::new(inner.build()));
         Self {
             service: builder.build(),
             gateway,
@@ -88,18 +90,25 @@ impl S3Server {
             path = request.uri().path(),
             "request"
         );
-        let is_head = request.method() == Method::HEAD;
+        let (is_head, version) = (request.method() == Method::HEAD, request.version());
         // Wrapped first, so that a refusal drains what the client is sending.
-        let request = with_body(request);
-        let mut response = match self.respond(request, &envelope).await {
-            Ok(response) => response,
-            Err(refused) => return envelope.error(&refused).map(Body::from),
+        let (request, watch) = self.watch_body(request);
+        let mut response = match self.respond(request, &watch, &envelope).await {
+            Ok(mut response) => {
+                envelope.put_headers(&mut response);
+                if is_head {
+                    mark_partial(&mut response);
+                } else {
+                    complete_error(&envelope, &mut response);
+                }
+                response
+            }
+            Err(refused) => envelope.error(&refused).map(Body::from),
         };
-        envelope.put_headers(&mut response);
-        if is_head {
-            mark_partial(&mut response);
-        } else {
-            complete_error(&envelope, &mut response);
+        if watch.withheld.holds() && version <= Version::HTTP_11 {
+            // hyper closes the connection without saying so, and the next request on it would fail.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
         }
         response
     }
@@ -107,9 +116,13 @@ impl S3Server {
     async fn respond(
         &self,
         request: Request<Body>,
+        watch: &BodyWatch,
         envelope: &Envelope,
     ) -> Result<Response<Body>, Refused> {
         self.admit(&request)?;
+        if let Some(bounds) = watch.bounds {
+            bounds.refuse_declared(request.headers())?;
+        }
         let bucket = bucket_in(&self.hosts, request.uri(), request.headers());
         if request.method() == Method::OPTIONS {
             let preflight = self.gateway.preflight(bucket.as_deref(), request.headers());
@@ -119,19 +132,11 @@ impl S3Server {
         }
         let cross_origin = CrossOrigin::of(request.method(), request.headers());
         let is_form = form_answer::is_form(request.method(), request.headers());
-        let names_object = names_object(&self.hosts, request.uri(), request.headers());
-        let request = document_limit::limit(request, names_object, is_form)?;
-        let mut request = chunked_upload::take_apart(self.undeclared.declare(request).await?)?;
-        if is_form {
-            request = form_head::read_head(request).await?;
+        let served = self.serve(request, is_form, envelope).await;
+        if let Some(fault) = watch.fault.get() {
+            return Err(fault.into());
         }
-        let request = bucket_path::end_with_slash(request);
-        let mut response = self.service.call(request).await.map_err(|failure| {
-            let id = envelope.request_id.as_str();
-            error!(id, ?failure, "a request failed");
-            let message = "We encountered an internal error. Please try again.";
-            Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
-        })?;
+        let mut response = served?;
         if let Some(named) = cross_origin {
             let allowed = self.gateway.cross_origin_headers(bucket.as_deref(), &named);
             response
@@ -142,6 +147,51 @@ impl S3Server {
             form_answer::correct(&mut response);
         }
         Ok(response)
+    }
+
+    /// Hands the request to s3s, in the shape in which s3s understands it.
+    async fn serve(
+        &self,
+        request: Request<Body>,
+        is_form: bool,
+        envelope: &Envelope,
+    ) -> Result<Response<Body>, Refused> {
+        let mut request = chunked_upload::take_apart(self.undeclared.declare(request).await?)?;
+        if is_form {
+            request = form_head::read_head(request).await?;
+        }
+        let request = bucket_path::end_with_slash(request);
+        self.service.call(request).await.map_err(|failure| {
+            let id = envelope.request_id.as_str();
+            error!(id, ?failure, "a request failed");
+            let message = "We encountered an internal error. Please try again.";
+            Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
+        })
+    }
+
+    /// The request with its body watched, and what will be known of the body.
+    fn watch_body(&self, request: Request<Incoming>) -> (Request<Body>, BodyWatch) {
+        let (mut parts, body) = request.into_parts();
+        let (method, headers, query) = (&parts.method, &parts.headers, parts.uri.query());
+        let names_object = names_object(&self.hosts, &parts.uri, headers);
+        let expects_continue = headers.contains_key(header::EXPECT);
+        let signature = SignatureFacts::of(method, headers, query);
+        let tally = RawBodyTally::wanted_for(method, query, headers);
+
+        let body = DrainingBody::new(body, expects_continue);
+        let watch = BodyWatch {
+            bounds: Bounds::of(method, &parts.uri, headers, names_object),
+            fault: FaultNote::default(),
+            withheld: body.withheld(),
+        };
+        let body = WholeBody::new(body, watch.bounds, headers, watch.fault.clone());
+        let body = Body::http_body(DigestedBody::new(body, tally.clone()));
+
+        parts.extensions.insert(signature);
+        if let Some(tally) = tally {
+            parts.extensions.insert(tally);
+        }
+        (Request::from_parts(parts, body), watch)
     }
 
     /// Refuses what s3s would take for something else, or would read before it knows the caller.
@@ -160,6 +210,7 @@ impl S3Server {
             let (status, code) = (StatusCode::BAD_REQUEST, "InvalidArgument");
             Refused::new(status, code, refusal.to_string())
         })?;
+        refuse_unsigned_override(method, headers, query)?;
         if form_answer::is_form(method, headers) && !headers.contains_key(header::CONTENT_LENGTH) {
             // s3s would gather the file in memory before anybody is asked whether it may come.
             return Err(missing_length());
@@ -179,11 +230,13 @@ impl S3Server {
     }
 }
 
-fn config() -> S3Config {
+fn config(object_max_bytes: u64) -> S3Config {
     let mut config = S3Config::default();
     config.xml_max_body_size = DOCUMENT_MAX_BYTES;
+    config.post_object_max_file_size = object_max_bytes;
     // The operations check sizes against the operator's setting before they read a body.
     config.put_object_max_size = None;
+    config.custom_route_max_body_size = None;
     config.aws_chunked_stream_max_chunk_size = SIGNED_CHUNK_MAX_BYTES;
     // A request is what its method, path and query make it, whatever `x-id` claims.
     config.operation_id_routing = false;
@@ -196,15 +249,34 @@ fn config() -> S3Config {
     config
 }
 
-fn with_body(request: Request<Incoming>) -> Request<Body> {
-    let (mut parts, body) = request.into_parts();
-    let expects_continue = parts.headers.contains_key(header::EXPECT);
-    let tally = RawBodyTally::wanted_for(&parts.method, parts.uri.query(), &parts.headers);
-    if let Some(tally) = &tally {
-        parts.extensions.insert(tally.clone());
+/// What is known of a request's body, while it is read and after.
+struct BodyWatch {
+    bounds: Option<Bounds>,
+    fault: FaultNote,
+    withheld: Withheld,
+}
+
+/// Headers of the answer that the URL asks for are taken from those alone who signed it.
+fn refuse_unsigned_override(
+    method: &Method,
+    headers: &HeaderMap,
+    query: Option<&str>,
+) -> Result<(), Refused> {
+    let is_read = matches!(*method, Method::GET | Method::HEAD);
+    let overrides = || query_pairs(query).any(|(key, _)| key.starts_with("response-"));
+    let is_signed = || {
+        let signature = SignatureFacts::of(method, headers, query);
+        signature.auth_type.is_some()
+    };
+    if !is_read || !overrides() || is_signed() {
+        return Ok(());
     }
-    let body = DigestedBody::new(DrainingBody::new(body, expects_continue), tally);
-    Request::from_parts(parts, Body::http_body(body))
+    let message = "Request specific response headers cannot be used for anonymous GET requests.";
+    Err(Refused::new(
+        StatusCode::BAD_REQUEST,
+        "InvalidRequest",
+        message,
+    ))
 }
 
 /// Whether the request's path names an object, in path style or under a virtual host. Decodes and

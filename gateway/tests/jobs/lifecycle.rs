@@ -219,6 +219,7 @@ async fn uploads_that_were_given_up_are_aborted() {
         user_metadata: Vec::new(),
         checksum: None,
         attributes: metastore::ObjectAttributes::default(),
+        initiator: String::new(),
     };
     let id = upload.id;
     let created = world.metastore.create_upload(world.bucket, &key, upload);

@@ -24,6 +24,7 @@ impl World {
             user_metadata: Vec::new(),
             checksum: None,
             attributes: ObjectAttributes::default(),
+            initiator: String::new(),
         };
         let key = ObjectKey::parse(key).unwrap();
         let created = self.metastore.create_upload(self.bucket, &key, upload);

@@ -143,6 +143,7 @@ mod tests {
                 user_metadata: Vec::new(),
                 checksum: None,
                 attributes: crate::ObjectAttributes::default(),
+                initiator: String::new(),
             };
             batch.put(UPLOADS, keys::upload(bucket, &key, upload.id), &upload);
         }

@@ -1,6 +1,6 @@
 //! A row as bytes: a version byte, then the fields in postcard's encoding
-//! (`docs/adr/0002-row-encoding.md`). Rows of version 1 end before the fields that version 2 added
-//! at the end of some types; they are read with those fields' defaults.
+//! (`docs/adr/0002-row-encoding.md`). Rows of earlier versions end before the fields that later ones
+//! added at the end of some types; they are read with those fields' defaults.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,8 +9,10 @@ use super::tables::Table;
 use crate::{MetaError, MetaResult};
 
 /// Version of every row's encoding; stands in its first byte.
-const ROW_VERSION: u8 = 2;
-/// The version before, without the fields that a table's [`added`](Table::added) stands for.
+const ROW_VERSION: u8 = 3;
+/// The version before, without the fields that a table's [`added_in_3`](Table::added_in_3) stands for.
+const SECOND_ROW_VERSION: u8 = 2;
+/// The first version, without those that [`added_in_2`](Table::added_in_2) stands for either.
 const FIRST_ROW_VERSION: u8 = 1;
 
 /// The bytes of a row.
@@ -30,8 +32,12 @@ pub(super) fn decode<R: DeserializeOwned>(table: Table<R>, bytes: &[u8]) -> Meta
     };
     match bytes.split_first() {
         Some((&ROW_VERSION, fields)) => fields_of(fields).map_err(corrupt),
+        Some((&SECOND_ROW_VERSION, fields)) => {
+            fields_of(&[fields, &(table.added_in_3)()].concat()).map_err(corrupt)
+        }
         Some((&FIRST_ROW_VERSION, fields)) => {
-            fields_of(&[fields, &(table.added)()].concat()).map_err(corrupt)
+            let added = [(table.added_in_2)(), (table.added_in_3)()].concat();
+            fields_of(&[fields, &added].concat()).map_err(corrupt)
         }
         Some((version, _)) => Err(corrupt(format!("row version {version} is not known"))),
         None => Err(corrupt("the row is empty".into())),
@@ -46,7 +52,7 @@ fn fields_of<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, String> {
     }
 }
 
-/// The bytes of fields that a row of version 1 lacks.
+/// The bytes of fields that a row of an earlier version lacks.
 pub(super) fn defaults<F: Serialize + Default>() -> Vec<u8> {
     postcard::to_stdvec(&F::default())
         .expect("rows are made of strings, numbers and lists, which postcard can always write")
@@ -55,8 +61,11 @@ pub(super) fn defaults<F: Serialize + Default>() -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rocks::tables::{BUCKET_IDS, BUCKETS, NODE_CHUNKS};
-    use crate::{Bucket, BucketId, BucketName, BucketSettings, MetaError, Timestamp};
+    use crate::rocks::tables::{BUCKET_IDS, BUCKETS, NODE_CHUNKS, UPLOADS};
+    use crate::{
+        Bucket, BucketId, BucketName, BucketSettings, MetaError, ObjectAttributes, SystemHeaders,
+        Timestamp, Upload, UploadId,
+    };
 
     #[test]
     fn a_row_survives_its_bytes() {
@@ -80,6 +89,27 @@ mod tests {
                     ..
                 })
             ));
+        }
+    }
+
+    #[test]
+    fn an_upload_of_each_version_is_read_with_defaults() {
+        let upload = Upload {
+            id: UploadId::generate(),
+            initiated_at: Timestamp(1),
+            owner: "alice".into(),
+            headers: SystemHeaders::default(),
+            user_metadata: Vec::new(),
+            checksum: None,
+            attributes: ObjectAttributes::default(),
+            initiator: String::new(),
+        };
+        let row = encode(&upload);
+        let second = row.len() - defaults::<String>().len();
+        let first = second - defaults::<ObjectAttributes>().len();
+        for (version, length) in [(1, first), (2, second), (3, row.len())] {
+            let row = [&[version], &row[1..length]].concat();
+            assert_eq!(decode(UPLOADS, &row).unwrap(), upload, "{version}");
         }
     }
 

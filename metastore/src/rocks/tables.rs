@@ -18,20 +18,27 @@ pub(super) struct Table<R> {
     /// Name of the column family.
     pub(super) name: &'static str,
     /// The bytes of the fields that rows of version 1 lack.
-    pub(super) added: fn() -> Vec<u8>,
+    pub(super) added_in_2: fn() -> Vec<u8>,
+    /// The bytes of the fields that rows of versions 1 and 2 lack.
+    pub(super) added_in_3: fn() -> Vec<u8>,
     row: PhantomData<fn() -> R>,
 }
 
 impl<R> Table<R> {
     const fn named(name: &'static str) -> Self {
-        Self::grown(name, Vec::new)
+        Self::grown(name, Vec::new, Vec::new)
     }
 
     /// A table whose rows got further fields at their end.
-    const fn grown(name: &'static str, added: fn() -> Vec<u8>) -> Self {
+    const fn grown(
+        name: &'static str,
+        added_in_2: fn() -> Vec<u8>,
+        added_in_3: fn() -> Vec<u8>,
+    ) -> Self {
         Self {
             name,
-            added,
+            added_in_2,
+            added_in_3,
             row: PhantomData,
         }
     }
@@ -46,14 +53,19 @@ impl<R> Clone for Table<R> {
 impl<R> Copy for Table<R> {}
 
 /// Bucket name → bucket.
-pub(super) const BUCKETS: Table<Bucket> = Table::grown("buckets", defaults::<BucketSettings>);
+pub(super) const BUCKETS: Table<Bucket> =
+    Table::grown("buckets", defaults::<BucketSettings>, Vec::new);
 /// Bucket id → name. Written and removed with the bucket: a commit asks here whether it lives.
 pub(super) const BUCKET_IDS: Table<BucketName> = Table::named("bucket_ids");
 /// Bucket id ‖ key → current version. Exactly what a listing shows.
-pub(super) const CURRENT: Table<ObjectVersion> =
-    Table::grown("current", defaults::<(VersionOrder, ObjectAttributes)>);
+pub(super) const CURRENT: Table<ObjectVersion> = Table::grown(
+    "current",
+    defaults::<(VersionOrder, ObjectAttributes)>,
+    Vec::new,
+);
 /// Bucket id ‖ escaped key ‖ end of key ‖ upload id → upload under way.
-pub(super) const UPLOADS: Table<Upload> = Table::grown("uploads", defaults::<ObjectAttributes>);
+pub(super) const UPLOADS: Table<Upload> =
+    Table::grown("uploads", defaults::<ObjectAttributes>, defaults::<String>);
 /// Upload id ‖ part number → part, before and after completion.
 pub(super) const PARTS: Table<Part> = Table::named("parts");
 /// Upload id → the part set of a completed upload, for as long as its object is current.

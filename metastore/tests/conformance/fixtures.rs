@@ -132,6 +132,7 @@ pub fn upload_row() -> Upload {
         user_metadata: Vec::new(),
         checksum: None,
         attributes: ObjectAttributes::default(),
+        initiator: String::new(),
     }
 }
 

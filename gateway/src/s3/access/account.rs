@@ -13,6 +13,12 @@ pub fn account_of(id: &str) -> &str {
     id.split_once('$').map_or("", |(account, _)| account)
 }
 
+/// The name of the user with this canonical id as IAM writes it.
+pub fn arn_of(id: &str) -> String {
+    let (account, name) = id.split_once('$').unwrap_or(("", id));
+    format!("arn:aws:iam::{account}:user/{name}")
+}
+
 /// A bucket as a request addresses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BucketAddress<'a> {

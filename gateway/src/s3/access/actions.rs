@@ -1,6 +1,7 @@
 //! Which permission an operation needs, and on what. Source: S3 user guide, "Required permissions
 //! for Amazon S3 API operations".
 
+use http::HeaderMap;
 use metastore::Permission;
 
 /// What an operation is done to.
@@ -106,6 +107,40 @@ pub fn need(operation: &str, versioned: bool) -> Option<Need> {
     })
 }
 
+/// What an operation asks for beside its [`need`], by its headers.
+pub fn further(
+    operation: &str,
+    headers: &HeaderMap,
+    versioned: bool,
+) -> impl Iterator<Item = &'static str> {
+    let given = |name: &str| headers.get(name).is_some_and(|value| !value.is_empty());
+    let makes_object = matches!(
+        operation,
+        "PutObject" | "PostObject" | "CopyObject" | "CreateMultipartUpload"
+    );
+    let retains = given("x-amz-object-lock-mode") || given("x-amz-object-lock-retain-until-date");
+    let holds = given("x-amz-object-lock-legal-hold");
+    let attributes = match versioned {
+        true => "s3:GetObjectVersionAttributes",
+        false => "s3:GetObjectAttributes",
+    };
+    [
+        (makes_object && retains).then_some("s3:PutObjectRetention"),
+        (makes_object && holds).then_some("s3:PutObjectLegalHold"),
+        (operation == "GetObjectAttributes").then_some(attributes),
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// Whether this is about an upload, which whoever began it may list and abort.
+pub fn is_on_upload(action: &str) -> bool {
+    matches!(
+        action,
+        "s3:AbortMultipartUpload" | "s3:ListMultipartUploadParts"
+    )
+}
+
 const fn need_on(action: &'static str, target: Target) -> Need {
     Need { action, target }
 }
@@ -116,11 +151,8 @@ pub fn acl_need(action: &str) -> Option<(Target, Permission)> {
         "s3:ListBucket" | "s3:ListBucketVersions" | "s3:ListBucketMultipartUploads" => {
             (Target::Bucket, Permission::Read)
         }
-        "s3:PutObject"
-        | "s3:DeleteObject"
-        | "s3:DeleteObjectVersion"
-        | "s3:AbortMultipartUpload"
-        | "s3:ListMultipartUploadParts" => (Target::Bucket, Permission::Write),
+        // Versions and others' uploads are the bucket's owner's, whoever may write beside them.
+        "s3:PutObject" | "s3:DeleteObject" => (Target::Bucket, Permission::Write),
         "s3:GetBucketAcl" => (Target::Bucket, Permission::ReadAcp),
         "s3:PutBucketAcl" => (Target::Bucket, Permission::WriteAcp),
         "s3:GetObject" | "s3:GetObjectVersion" => (Target::Object, Permission::Read),
@@ -137,6 +169,8 @@ pub fn is_on_object(action: &str) -> bool {
         action,
         "s3:GetObject"
             | "s3:GetObjectVersion"
+            | "s3:GetObjectAttributes"
+            | "s3:GetObjectVersionAttributes"
             | "s3:GetObjectAcl"
             | "s3:GetObjectVersionAcl"
             | "s3:PutObjectAcl"

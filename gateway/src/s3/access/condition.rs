@@ -8,8 +8,8 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::context::RequestContext;
-use super::pattern::fits;
+use super::context::{RequestContext, is_known};
+use super::pattern::{PATTERN_MAX_BYTES, fits};
 
 /// One operator on one key.
 #[derive(Debug, Clone)]
@@ -85,16 +85,36 @@ impl Condition {
                     key: key.clone(),
                     values: texts(values)?,
                 };
-                match condition
-                    .values
-                    .iter()
-                    .all(|value| condition.is_readable(value))
-                {
-                    true => Ok(condition),
-                    false => Err(format!("invalid value for the condition key {key}")),
-                }
+                condition.check().map(|()| condition)
             })
             .collect()
+    }
+
+    /// A key that nobody here knows would never match, and a statement that denies by it would deny
+    /// nothing.
+    fn check(&self) -> Result<(), String> {
+        if !is_known(&self.key) {
+            return Err(format!("the condition key {} is not known here", self.key));
+        }
+        let is_good = |value: &String| value.len() <= PATTERN_MAX_BYTES && self.is_readable(value);
+        match self.values.iter().all(is_good) {
+            true => Ok(()),
+            false => Err(format!("invalid value for the condition key {}", self.key)),
+        }
+    }
+
+    /// Whether the key must have one of certain values, or an address in certain networks that are
+    /// not too wide. Source: S3 user guide, "The meaning of 'public'".
+    pub fn is_fixed(&self) -> bool {
+        let is_fixed = |value: &String| match self.operator {
+            Operator::Equals | Operator::EqualsIgnoreCase | Operator::Like => {
+                !value.contains(['*', '?'])
+            }
+            Operator::IpAddress => network(value).is_some_and(|network| !network.is_wide()),
+            _ => false,
+        };
+        let must_hold = !self.negated && !self.if_exists && self.set != Set::All;
+        must_hold && self.values.iter().all(is_fixed)
     }
 
     /// Whether the request meets the condition.
@@ -104,11 +124,15 @@ impl Condition {
             return self
                 .values
                 .iter()
-                .any(|value| (value == "true") == given.is_empty());
+                .any(|value| value.eq_ignore_ascii_case("true") == given.is_empty());
         }
         if given.is_empty() {
-            // A negated operator holds for a key that is not there.
-            return self.if_exists || self.negated || self.set == Set::All;
+            return match self.set {
+                // A negated operator holds for a key that is not there.
+                Set::One => self.if_exists || self.negated,
+                Set::All => true,
+                Set::Any => self.if_exists,
+            };
         }
         let holds_for = |value: &String| self.matches_any(value) != self.negated;
         match self.set {
@@ -234,6 +258,12 @@ struct Network {
 }
 
 impl Network {
+    /// Whether so many addresses are in it that it ties to nobody.
+    fn is_wide(&self) -> bool {
+        let narrow_bits = if self.address.is_ipv4() { 8 } else { 32 };
+        self.prefix_bits < narrow_bits
+    }
+
     fn contains(&self, address: IpAddr) -> bool {
         let (bits, given, own) = match (address, self.address) {
             (IpAddr::V4(given), IpAddr::V4(own)) => {
@@ -262,4 +292,161 @@ fn network(text: &str) -> Option<Network> {
         address,
         prefix_bits,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, Uri};
+
+    use super::super::context::Read;
+    use super::*;
+    use crate::http::SignatureFacts;
+    use crate::s3::access::Caller;
+
+    /// Headers of a request.
+    type Given = &'static [(&'static str, &'static str)];
+
+    /// Whether a condition holds for a request of bob's with these headers.
+    fn holds(condition: &str, headers: Given) -> bool {
+        let operators: Value = serde_json::from_str(condition).unwrap();
+        let (operator, keys) = operators.as_object().unwrap().iter().next().unwrap();
+        let conditions = Condition::parse(operator, keys).unwrap();
+        let named = |(name, value): &(&'static str, &'static str)| {
+            let name = http::HeaderName::from_static(name);
+            (name, http::HeaderValue::from_static(value))
+        };
+        let headers: HeaderMap = headers.iter().map(named).collect();
+        let uri = Uri::from_static("/b/k?X-Amz-Signature=0&X-Amz-Date=20200101T000000Z");
+        let caller = Caller::User("bob".into());
+        let context = RequestContext {
+            headers: &headers,
+            uri: &uri,
+            caller: &caller,
+            source_ip: None,
+            secure: false,
+            signature: Some(SignatureFacts::of(
+                &http::Method::GET,
+                &headers,
+                uri.query(),
+            )),
+            existing_tags: &[],
+            // Ten minutes later.
+            now_ms: 1_577_836_800_000 + 600_000,
+            prefix: None,
+            read: Read::default(),
+        };
+        conditions.iter().all(|condition| condition.holds(&context))
+    }
+
+    #[test]
+    fn conditions_hold_as_iam_says() {
+        let acl: Given = &[("x-amz-acl", "private")];
+        let empty: Given = &[("x-amz-acl", "")];
+        let rows: [(&str, Given, bool); 20] = [
+            (
+                r#"{"StringEquals": {"s3:x-amz-acl": "private"}}"#,
+                acl,
+                true,
+            ),
+            (
+                r#"{"StringEquals": {"s3:x-amz-acl": "private"}}"#,
+                &[],
+                false,
+            ),
+            (
+                r#"{"StringNotEquals": {"s3:x-amz-acl": "private"}}"#,
+                &[],
+                true,
+            ),
+            (
+                r#"{"StringNotEquals": {"s3:x-amz-acl": "private"}}"#,
+                empty,
+                true,
+            ),
+            (
+                r#"{"ForAnyValue:StringNotEquals": {"s3:x-amz-acl": "x"}}"#,
+                &[],
+                false,
+            ),
+            (
+                r#"{"ForAnyValue:StringNotEquals": {"s3:x-amz-acl": "x"}}"#,
+                acl,
+                true,
+            ),
+            (
+                r#"{"ForAnyValue:StringEqualsIfExists": {"s3:x-amz-acl": "x"}}"#,
+                &[],
+                true,
+            ),
+            (
+                r#"{"ForAllValues:StringEquals": {"s3:x-amz-acl": "x"}}"#,
+                &[],
+                true,
+            ),
+            (
+                r#"{"StringEqualsIfExists": {"s3:x-amz-acl": "x"}}"#,
+                acl,
+                false,
+            ),
+            (r#"{"Null": {"s3:x-amz-acl": "True"}}"#, &[], true),
+            (r#"{"Null": {"s3:x-amz-acl": "True"}}"#, empty, true),
+            (r#"{"Null": {"s3:x-amz-acl": "True"}}"#, acl, false),
+            (r#"{"Null": {"s3:x-amz-acl": "FALSE"}}"#, acl, true),
+            (
+                r#"{"StringEquals": {"s3:authType": "REST-QUERY-STRING"}}"#,
+                &[],
+                true,
+            ),
+            (
+                r#"{"StringEquals": {"s3:signatureversion": "AWS4-HMAC-SHA256"}}"#,
+                &[],
+                true,
+            ),
+            (
+                r#"{"NumericGreaterThan": {"s3:signatureAge": "599999"}}"#,
+                &[],
+                true,
+            ),
+            (
+                r#"{"NumericGreaterThan": {"s3:signatureAge": "600000"}}"#,
+                &[],
+                false,
+            ),
+            (
+                r#"{"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:user/bob"}}"#,
+                &[],
+                true,
+            ),
+            (r#"{"Bool": {"aws:ViaAWSService": "false"}}"#, &[], true),
+            (
+                r#"{"StringNotEquals": {"aws:SourceVpce": "vpce-1"}}"#,
+                &[],
+                true,
+            ),
+        ];
+        for (condition, headers, expected) in rows {
+            assert_eq!(
+                holds(condition, headers),
+                expected,
+                "{condition} {headers:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn keys_and_values_that_could_never_match_are_refused() {
+        let refused = |operator: &str, keys: Value| Condition::parse(operator, &keys).unwrap_err();
+        for key in [
+            "aws:NoSuchKey",
+            "s3:nothing",
+            "ec2:Region",
+            "SourceIp",
+            "s3:TlsVersion",
+        ] {
+            let error = refused("StringEquals", serde_json::json!({ key: "x" }));
+            assert!(error.contains("not known"), "{error}");
+        }
+        let long = "x".repeat(PATTERN_MAX_BYTES + 1);
+        refused("StringEquals", serde_json::json!({ "aws:Referer": long }));
+    }
 }

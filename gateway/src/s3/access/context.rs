@@ -3,9 +3,81 @@
 use std::cell::OnceCell;
 
 use http::{HeaderMap, Uri};
-use percent_encoding::percent_decode_str;
 
+use super::account::arn_of;
 use super::caller::Caller;
+use crate::http::{SignatureFacts, query_pairs};
+
+/// Keys in the family `s3:` that requests here have.
+const S3_KEYS: [&str; 13] = [
+    "authtype",
+    "delimiter",
+    "if-match",
+    "if-none-match",
+    "max-keys",
+    "object-lock-legal-hold",
+    "object-lock-mode",
+    "object-lock-retain-until-date",
+    "prefix",
+    "requestobjecttagkeys",
+    "signatureage",
+    "signatureversion",
+    "versionid",
+];
+/// The same in the family `aws:`.
+const GLOBAL_KEYS: [&str; 11] = [
+    "currenttime",
+    "epochtime",
+    "principalarn",
+    "principalisawsservice",
+    "referer",
+    "securetransport",
+    "sourceip",
+    "useragent",
+    "userid",
+    "username",
+    "viaawsservice",
+];
+/// Keys that no request here has, because there are no organizations, no private clouds, no
+/// temporary credentials and no services that call for others.
+const ABSENT_KEYS: [&str; 15] = [
+    "calledvia",
+    "calledviafirst",
+    "calledvialast",
+    "multifactorauthage",
+    "multifactorauthpresent",
+    "principalorgid",
+    "principalorgpaths",
+    "sourceaccount",
+    "sourcearn",
+    "sourceorgid",
+    "sourceowner",
+    "sourcevpc",
+    "sourcevpce",
+    "tokenissuetime",
+    "vpcsourceip",
+];
+
+/// Whether conditions may name this key: it has values here, or never has any.
+pub fn is_known(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    match key.split_once(':') {
+        Some(("s3", name)) => match name.split_once('/') {
+            Some((kind, _)) => ["existingobjecttag", "requestobjecttag"].contains(&kind),
+            None => {
+                S3_KEYS.contains(&name)
+                    || name.starts_with("x-amz-")
+                    || name.starts_with("dataaccesspoint")
+            }
+        },
+        Some(("aws", name)) => {
+            GLOBAL_KEYS.contains(&name)
+                || ABSENT_KEYS.contains(&name)
+                || name.starts_with("principaltag/")
+        }
+        _ => false,
+    }
+}
 
 /// The values that conditions are held against.
 pub struct RequestContext<'a> {
@@ -19,6 +91,8 @@ pub struct RequestContext<'a> {
     pub source_ip: Option<std::net::IpAddr>,
     /// Whether it came over TLS.
     pub secure: bool,
+    /// How it was signed, where that is known.
+    pub signature: Option<SignatureFacts>,
     /// Tags of the object that is there, if they were looked up.
     pub existing_tags: &'a [(String, String)],
     /// The present moment, in milliseconds since 1970.
@@ -71,6 +145,13 @@ impl RequestContext<'_> {
             }
             "prefix" | "delimiter" | "max-keys" => self.query(&name),
             "versionid" => self.query("versionId"),
+            "if-match" | "if-none-match" => self.header(&name),
+            "authtype" => self.signed(|signature| signature.auth_type.map(str::to_owned)),
+            "signatureversion" => self.signed(|signature| signature.version.map(str::to_owned)),
+            "signatureage" => self.signed(|signature| {
+                let age_ms = self.now_ms.checked_sub(signature.signed_at_ms?);
+                age_ms.map(|age_ms| age_ms.to_string())
+            }),
             _ if name.starts_with("x-amz-") => self.header(&name),
             _ if name.starts_with("object-lock-") => self.header(&format!("x-amz-{name}")),
             _ => Vec::new(),
@@ -84,27 +165,37 @@ impl RequestContext<'_> {
             "currenttime" | "epochtime" => vec![(self.now_ms / 1000).to_string()],
             "useragent" => self.header("user-agent"),
             "referer" => self.header("referer"),
+            "principalarn" => self.caller.id().map(arn_of).into_iter().collect(),
+            "principalisawsservice" | "viaawsservice" => vec!["false".to_owned()],
             "userid" | "username" => self.caller.id().map(str::to_owned).into_iter().collect(),
             _ => Vec::new(),
         }
     }
 
+    /// The values of a header. Empty ones count as absent.
     fn header(&self, name: &str) -> Vec<String> {
         let all = self.headers.get_all(name).iter();
         // What is no text is not absent, or a denial could be got round by a byte.
-        all.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        all.filter(|value| !value.is_empty())
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
             .collect()
     }
 
+    fn signed(&self, fact: impl Fn(&SignatureFacts) -> Option<String>) -> Vec<String> {
+        let signature = self.signature.as_ref();
+        signature.and_then(fact).into_iter().collect()
+    }
+
     fn query(&self, name: &str) -> Vec<String> {
-        let query = self.uri.query().unwrap_or_default();
-        values_of(self.read.query.get_or_init(|| pairs(query).collect()), name)
+        let query = || pairs(self.uri.query()).collect();
+        values_of(self.read.query.get_or_init(query), name)
     }
 
     fn request_tags(&self) -> &[(String, String)] {
         self.read.tags.get_or_init(|| {
             let header = self.header("x-amz-tagging");
-            let tags = header.iter().flat_map(|tags| pairs(tags));
+            // The header is written like a query.
+            let tags = header.iter().flat_map(|tags| pairs(Some(tags)));
             tags.take(TAGS_READ_MAX).collect()
         })
     }
@@ -116,17 +207,8 @@ pub fn is_existing_tag(key: &str) -> bool {
     kind.eq_ignore_ascii_case("s3:ExistingObjectTag")
 }
 
-fn pairs(text: &str) -> impl Iterator<Item = (String, String)> {
-    let decode = |part: &str| {
-        let spaced = part.replace('+', " ");
-        percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
-    };
-    text.split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(move |pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(key), decode(value))
-        })
+fn pairs(query: Option<&str>) -> impl Iterator<Item = (String, String)> {
+    query_pairs(query).map(|(key, value)| (key.into_owned(), value.into_owned()))
 }
 
 fn values_of(tags: &[(String, String)], wanted: &str) -> Vec<String> {

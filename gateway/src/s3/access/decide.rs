@@ -65,6 +65,17 @@ pub fn decide(
     }
 }
 
+/// Whether a policy or the bucket's list may let the caller delete something in the bucket. What is
+/// to be deleted is not known yet.
+pub fn may_delete_something(facts: &Facts<'_>) -> bool {
+    let actions = ["s3:DeleteObject", "s3:DeleteObjectVersion"];
+    let may_allow = |policy: &Policy| policy.may_allow(facts.caller, &actions);
+    *facts.caller == Caller::Root
+        || facts.caller.is(facts.bucket_owner)
+        || facts.policy.is_some_and(may_allow)
+        || (!facts.lists_are_off() && facts.is_granted(acl_need(actions[0]), None))
+}
+
 impl Facts<'_> {
     /// Whether the public access block takes an allowing policy back from all but the owner.
     fn restricts(&self, policy: &Policy) -> bool {
@@ -179,6 +190,7 @@ mod tests {
                 caller: &caller,
                 source_ip: None,
                 secure: false,
+                signature: None,
                 existing_tags: &[],
                 now_ms: 0,
                 prefix: None,
@@ -213,7 +225,56 @@ mod tests {
             case.settings.ownership = Some(Ownership::BucketOwnerEnforced);
             case.object_acl = everyone(Permission::FullControl);
         });
-        let rows: [(&str, Case, &str, [bool; 5]); 10] = [
+        let writable = || with(|case| case.settings.acl = everyone(Permission::Write));
+        let rows: [(&str, Case, &str, [bool; 5]); 18] = [
+            (
+                "a bucket that all may write to takes new objects",
+                writable(),
+                PUT,
+                [YES; 5],
+            ),
+            (
+                "and gives the current ones up",
+                writable(),
+                "s3:DeleteObject",
+                [YES; 5],
+            ),
+            (
+                "but its versions are its owner's",
+                writable(),
+                "s3:DeleteObjectVersion",
+                [YES, YES, NO, NO, NO],
+            ),
+            (
+                "and so are others' uploads",
+                writable(),
+                "s3:AbortMultipartUpload",
+                [YES, YES, NO, NO, NO],
+            ),
+            (
+                "and what stands in them",
+                writable(),
+                "s3:ListMultipartUploadParts",
+                [YES, YES, NO, NO, NO],
+            ),
+            (
+                "and locks",
+                writable(),
+                "s3:PutObjectRetention",
+                [YES, YES, NO, NO, NO],
+            ),
+            (
+                "who may read an object may not ask for its attributes",
+                with(|case| case.object_acl = everyone(Permission::Read)),
+                "s3:GetObjectAttributes",
+                [YES, NO, YES, NO, NO],
+            ),
+            (
+                "a policy opens attributes by their own name",
+                with(|case| case.policy = Some(OPEN)),
+                "s3:GetObjectAttributes",
+                [YES; 5],
+            ),
             (
                 "an object is its writer's",
                 case(),
@@ -281,6 +342,37 @@ mod tests {
         for (what, case, action, expected) in rows {
             assert_eq!(allowed(&case, action), expected, "{what}");
         }
+    }
+
+    #[test]
+    fn a_list_of_keys_is_read_only_from_those_who_might_delete_something() {
+        let may = |case: &Case, caller: &Caller| {
+            let policy = case.policy.map(|text| Policy::parse(text, "b").unwrap());
+            may_delete_something(&Facts {
+                caller,
+                bucket_owner: "owner",
+                settings: &case.settings,
+                policy: policy.as_ref(),
+                object: None,
+            })
+        };
+        let nobody = Caller::Anonymous;
+        let mut writable = case();
+        writable.settings.acl = everyone(Permission::Write);
+        let mut enforced = case();
+        enforced.settings.acl = everyone(Permission::Write);
+        enforced.settings.ownership = Some(Ownership::BucketOwnerEnforced);
+        let with = |policy| Case {
+            policy: Some(policy),
+            ..case()
+        };
+        assert!(!may(&case(), &nobody));
+        assert!(!may(&enforced, &nobody));
+        assert!(!may(&with(FOR_BOB), &nobody), "it lets bob read");
+        assert!(!may(&with(SHUT), &nobody));
+        assert!(may(&writable, &nobody));
+        assert!(may(&with(OPEN), &nobody));
+        assert!(may(&case(), &Caller::User("owner".into())));
     }
 
     #[test]

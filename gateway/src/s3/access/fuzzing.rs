@@ -100,6 +100,7 @@ fn is_allowed(
         caller,
         source_ip: Some([10, 0, 0, 1].into()),
         secure: true,
+        signature: None,
         existing_tags: &[("colour".into(), "blue".into())],
         now_ms: 1_800_000_000_000,
         prefix: None,

@@ -7,21 +7,22 @@ use std::sync::Arc;
 use http::{Extensions, HeaderMap, Uri};
 use metastore::{
     Bucket, BucketName, MetaError, Metastore, ObjectKey, ObjectVersion, StoredVersion, Timestamp,
-    VersionId,
+    UploadId, VersionId,
 };
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::Credentials;
 use s3s::dto::PostObjectInput;
 use s3s::path::S3Path;
 use s3s::{S3Request, S3Result, s3_error};
+use tracing::warn;
 
 use super::account::BucketAddress;
-use super::actions::{Need, Target, is_on_object, need};
+use super::actions::{Need, Target, further, is_on_object, is_on_policy, is_on_upload, need};
 use super::caller::{Caller, Directory};
 use super::context::{Read, RequestContext};
-use super::decide::{Facts, ObjectFacts, decide};
-use super::policy::Policy;
-use crate::http::{Peer, is_xml_text, query_value};
+use super::decide::{Facts, ObjectFacts, decide, may_delete_something};
+use super::policy::{Policy, Verdict};
+use crate::http::{Peer, SignatureFacts, is_xml_text, query_value};
 use crate::s3::form_head::FormFields;
 use crate::s3::parsed::Parsed;
 use crate::s3::{errors, form};
@@ -35,6 +36,20 @@ pub struct Asked<'a> {
     pub uri: &'a Uri,
     /// Where it came from.
     pub peer: Option<Peer>,
+    /// How it was signed.
+    pub signature: Option<SignatureFacts>,
+}
+
+impl<'a> Asked<'a> {
+    /// What decisions look at in a request that passed the gate.
+    pub fn of<T>(request: &'a S3Request<T>) -> Self {
+        Self {
+            headers: &request.headers,
+            uri: &request.uri,
+            peer: Peer::of(&request.extensions),
+            signature: SignatureFacts::noted_in(&request.extensions),
+        }
+    }
 }
 
 /// Credentials that were verified before a request is served anew; stands in its extensions.
@@ -82,17 +97,33 @@ impl Gate {
             (_, S3Path::Root) => allow_if(caller == Caller::Root),
             (_, S3Path::Bucket { bucket }) => {
                 let bucket = self.bucket(bucket, asked.headers).await?;
-                // Keys of a list or a form are decided one by one.
-                if operation == "DeleteObjects" || operation == "PostObject" {
-                    return Ok(());
+                match operation {
+                    // A form names its key in a field, which is not read yet.
+                    "PostObject" => Ok(()),
+                    // Keys of a list are decided one by one. What nobody signed is not even read
+                    // where nobody may delete anything.
+                    "DeleteObjects" if caller != Caller::Anonymous => Ok(()),
+                    "DeleteObjects" => {
+                        allow_if(self.facts(&caller, &bucket, None, may_delete_something)?)
+                    }
+                    _ => {
+                        self.authorize(&caller, &bucket, need.action, None, asked)
+                            .await
+                    }
                 }
-                self.authorize(&caller, &bucket, need.action, None, asked)
-                    .await
             }
             (_, S3Path::Object { bucket, key }) => {
                 let bucket = self.bucket(bucket, asked.headers).await?;
                 let key = ObjectKey::parse(&**key).map_err(errors::from_name)?;
                 let on = Some((&key, version.as_deref()));
+                if is_on_upload(need.action)
+                    && self.began_upload(&caller, &bucket, &key, asked.uri).await?
+                {
+                    return self.refuse_denied(&caller, &bucket, need.action, (&key, None), asked);
+                }
+                for action in further(operation, asked.headers, version.is_some()) {
+                    self.authorize(&caller, &bucket, action, on, asked).await?;
+                }
                 self.authorize(&caller, &bucket, need.action, on, asked)
                     .await
             }
@@ -114,62 +145,132 @@ impl Gate {
         if *caller == Caller::Root {
             return Ok(());
         }
-        let policy = bucket.settings.policy.as_deref();
-        let parse = |text| {
-            let parse = || Policy::parse(text, bucket.name.as_str());
-            self.policies.of(bucket, parse)
-        };
-        let parsed = policy
-            .map(parse)
-            .transpose()
-            // It was read when it was put; if it cannot be now, nobody passes.
-            .map_err(|_| s3_error!(AccessDenied))?;
-        let needs_tags = parsed.as_deref().is_some_and(Policy::looks_at_tags);
         let object = match on {
-            Some((key, version)) if is_on_object(action) || needs_tags => {
+            Some((key, version)) if is_on_object(action) || self.needs_tags(bucket)? => {
                 self.object(bucket, key, version).await?
             }
             _ => None,
         };
-        let facts = Facts {
+        let key = on.map(|(key, _)| key);
+        self.authorize_seen(caller, bucket, action, (key, object.as_ref()), asked)
+    }
+
+    /// The same for an object whose row was read: what is decided is about this very row, so that a
+    /// change that compares its revision is made to nothing else.
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub fn authorize_seen(
+        &self,
+        caller: &Caller,
+        bucket: &Bucket,
+        action: &str,
+        (key, object): (Option<&ObjectKey>, Option<&ObjectVersion>),
+        asked: Asked<'_>,
+    ) -> S3Result<()> {
+        // Also where the policy that is there cannot be read.
+        let mends_policy = caller.is(&bucket.owner) && is_on_policy(action);
+        if *caller == Caller::Root || mends_policy {
+            return Ok(());
+        }
+        let context = context(caller, object, asked);
+        let name = bucket.name.as_str();
+        let resource = match key {
+            Some(key) => format!("{name}/{key}"),
+            None => name.to_owned(),
+        };
+        allow_if(self.facts(caller, bucket, object, |facts| {
+            if decide(facts, action, &resource, &context) {
+                return true;
+            }
+            // Only who may list a bucket may know that a key is not in it.
+            let is_missing = object.is_none() && is_on_object(action);
+            let context = RequestContext {
+                prefix: key.map(ObjectKey::as_str),
+                ..context
+            };
+            is_missing && decide(facts, "s3:ListBucket", name, &context)
+        })?)
+    }
+
+    /// Refuses only what the bucket's policy denies.
+    fn refuse_denied(
+        &self,
+        caller: &Caller,
+        bucket: &Bucket,
+        action: &str,
+        (key, object): (&ObjectKey, Option<&ObjectVersion>),
+        asked: Asked<'_>,
+    ) -> S3Result<()> {
+        let context = context(caller, object, asked);
+        let resource = format!("{}/{key}", bucket.name.as_str());
+        let denied = self.facts(caller, bucket, object, |facts| {
+            let verdict = |policy: &Policy| policy.verdict(caller, action, &resource, &context);
+            facts.policy.map(verdict) == Some(Verdict::Deny)
+        });
+        allow_if(!denied?)
+    }
+
+    /// What `ask` says to the facts about a bucket and an object in it.
+    fn facts<T>(
+        &self,
+        caller: &Caller,
+        bucket: &Bucket,
+        object: Option<&ObjectVersion>,
+        ask: impl FnOnce(&Facts<'_>) -> T,
+    ) -> S3Result<T> {
+        let policy = self.policy(bucket)?;
+        Ok(ask(&Facts {
             caller,
             bucket_owner: &bucket.owner,
             settings: &bucket.settings,
-            policy: parsed.as_deref(),
-            object: object.as_ref().map(|object| ObjectFacts {
+            policy: policy.as_deref(),
+            object: object.map(|object| ObjectFacts {
                 owner: &object.owner,
                 acl: object.attributes.acl.as_ref(),
             }),
+        }))
+    }
+
+    fn policy(&self, bucket: &Bucket) -> S3Result<Option<Arc<Policy>>> {
+        let Some(text) = bucket.settings.policy.as_deref() else {
+            return Ok(None);
         };
-        let context = RequestContext {
-            headers: asked.headers,
-            uri: asked.uri,
-            caller,
-            source_ip: asked.peer.map(|peer| peer.address),
-            secure: asked.peer.is_some_and(|peer| peer.secure),
-            existing_tags: object
-                .as_ref()
-                .map(|object| object.attributes.tags.as_slice())
-                .unwrap_or_default(),
-            now_ms: Timestamp::now().0,
-            prefix: None,
-            read: Read::default(),
+        let parse = || Policy::parse(text, bucket.name.as_str());
+        let policy = self.policies.of(bucket, parse).map_err(|error| {
+            // It was read when it was put; if it cannot be now, nobody passes.
+            warn!(
+                error,
+                bucket = bucket.name.as_str(),
+                "a kept policy cannot be read"
+            );
+            s3_error!(AccessDenied)
+        })?;
+        Ok(Some(policy))
+    }
+
+    fn needs_tags(&self, bucket: &Bucket) -> S3Result<bool> {
+        let policy = self.policy(bucket)?;
+        Ok(policy.is_some_and(|policy| policy.looks_at_tags()))
+    }
+
+    /// Whether the caller began the upload that the request names.
+    async fn began_upload(
+        &self,
+        caller: &Caller,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        uri: &Uri,
+    ) -> S3Result<bool> {
+        let id = query_value(uri.query(), "uploadId");
+        let Some(id) = id.and_then(|id| UploadId::parse(&id).ok()) else {
+            return Ok(false);
         };
-        let name = bucket.name.as_str();
-        let resource = match on {
-            Some((key, _)) => format!("{name}/{key}"),
-            None => name.to_owned(),
-        };
-        if decide(&facts, action, &resource, &context) {
-            return Ok(());
+        match self.metastore.upload(bucket.id, key, id).await {
+            Ok(upload) => Ok(caller.is(upload.initiator())),
+            Err(MetaError::NoSuchUpload(_)) => Ok(false),
+            Err(error) => Err(errors::from_metadata(error)),
         }
-        // Only who may list a bucket may know that a key is not in it.
-        let is_missing = object.is_none() && is_on_object(action);
-        let context = RequestContext {
-            prefix: on.map(|(key, _)| key.as_str()),
-            ..context
-        };
-        allow_if(is_missing && decide(&facts, "s3:ListBucket", name, &context))
     }
 
     async fn bucket(&self, address: &str, headers: &HeaderMap) -> S3Result<Bucket> {
@@ -213,6 +314,27 @@ impl Gate {
     }
 }
 
+fn context<'a>(
+    caller: &'a Caller,
+    object: Option<&'a ObjectVersion>,
+    asked: Asked<'a>,
+) -> RequestContext<'a> {
+    RequestContext {
+        headers: asked.headers,
+        uri: asked.uri,
+        caller,
+        source_ip: asked.peer.map(|peer| peer.address),
+        secure: asked.peer.is_some_and(|peer| peer.secure),
+        signature: asked.signature.filter(|_| *caller != Caller::Anonymous),
+        existing_tags: object
+            .map(|object| object.attributes.tags.as_slice())
+            .unwrap_or_default(),
+        now_ms: Timestamp::now().0,
+        prefix: None,
+        read: Read::default(),
+    }
+}
+
 fn allow_if(allowed: bool) -> S3Result<()> {
     match allowed {
         true => Ok(()),
@@ -246,6 +368,7 @@ impl S3Access for Gate {
             headers: &headers,
             uri: &uri,
             peer: Peer::of(context.extensions_mut()),
+            signature: SignatureFacts::noted_in(context.extensions_mut()),
         };
         self.admit(
             &operation,
@@ -269,16 +392,22 @@ impl S3Access for Gate {
         // From here on, the form is the PUT that it stands for.
         let carried = request.extensions.get::<FormFields>().cloned();
         request.headers = form::headers_of(&request.input, &carried.unwrap_or_default())?;
-        let asked = Asked {
-            headers: &request.headers,
-            uri: &request.uri,
-            peer: Peer::of(&request.extensions),
-        };
+        let mut asked = Asked::of(request);
+        if let Some(signature) = &mut asked.signature {
+            // Only a signature of version 4 names a region.
+            signature.version = Some(if request.region.is_some() {
+                "AWS4-HMAC-SHA256"
+            } else {
+                "AWS"
+            });
+        }
         let need: Option<Need> = need("PostObject", false);
         let action = need.map_or("s3:PutObject", |need| need.action);
-        self.authorize(&caller, &bucket, action, Some((&key, None)), asked)
-            .await?;
-        Ok(())
+        let on = Some((&key, None));
+        for action in further("PostObject", asked.headers, false) {
+            self.authorize(&caller, &bucket, action, on, asked).await?;
+        }
+        self.authorize(&caller, &bucket, action, on, asked).await
     }
 }
 

@@ -1,5 +1,8 @@
 //! Patterns of policies: `*` stands for any text, `?` for one character.
 
+/// Longest pattern, and longest value of a condition. Source: an ARN of the longest key has 1,101 bytes.
+pub const PATTERN_MAX_BYTES: usize = 2048;
+
 /// A set of places in a pattern, as bits.
 type Places = Vec<u64>;
 

@@ -60,6 +60,14 @@ impl Policy {
             Some(statement @ Value::Object(_)) => vec![statement],
             _ => return Err("a policy needs a statement".into()),
         };
+        // In older policies such a text stands for itself.
+        let has_variables = fields.get("Version").and_then(Value::as_str) == Some(VERSIONS[0])
+            && statements
+                .iter()
+                .any(|statement| Statement::has_variables(statement));
+        if has_variables {
+            return Err("policy variables are not implemented".into());
+        }
         let statements = statements
             .into_iter()
             .map(|statement| Statement::parse(statement, bucket))
@@ -75,6 +83,14 @@ impl Policy {
         let statements = self.statements.iter();
         let mut conditions = statements.flat_map(|statement| &statement.conditions);
         conditions.any(|condition| is_existing_tag(&condition.key))
+    }
+
+    /// Whether a statement may allow one of `actions` to the caller on something.
+    pub fn may_allow(&self, caller: &Caller, actions: &[&str]) -> bool {
+        self.statements.iter().any(|statement| {
+            let concerns = |action: &&str| statement.concerns(caller, action);
+            statement.effect == Effect::Allow && actions.iter().any(concerns)
+        })
     }
 
     /// What the policy says of a request. `resource` is `bucket` or `bucket/key`.

@@ -4,7 +4,7 @@ use super::condition::Condition;
 use super::policy::Policy;
 use super::statement::{Effect, Named, Principal};
 
-/// Condition keys that tie a statement to somebody, if their values are fixed.
+/// Condition keys that tie a statement to somebody, if they must have fixed values.
 const TYING_KEYS: [&str; 12] = [
     "aws:sourcearn",
     "aws:sourcevpc",
@@ -37,9 +37,55 @@ impl Policy {
 
 fn ties(condition: &Condition) -> bool {
     let key = condition.key.to_ascii_lowercase();
-    let is_fixed = |value: &String| {
-        let everything = ["0.0.0.0/0", "::/0"].contains(&value.as_str());
-        !everything && !value.contains(['*', '?'])
-    };
-    TYING_KEYS.contains(&key.as_str()) && condition.values.iter().all(is_fixed)
+    TYING_KEYS.contains(&key.as_str()) && condition.is_fixed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_public(principal: &str, condition: &str) -> bool {
+        let policy = format!(
+            r#"{{"Statement": {{"Effect": "Allow", "Principal": {principal}, "Action": "s3:GetObject",
+            "Resource": "arn:aws:s3:::b/*", "Condition": {condition}}}}}"#
+        );
+        Policy::parse(&policy, "b").unwrap().is_public()
+    }
+
+    #[test]
+    fn only_what_is_tied_to_fixed_values_is_not_public() {
+        for (condition, public) in [
+            ("{}", true),
+            (r#"{"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}"#, false),
+            (r#"{"IpAddress": {"aws:SourceIp": "10.0.0.0/7"}}"#, true),
+            (
+                r#"{"IpAddress": {"aws:SourceIp": ["10.0.0.0/8", "0.0.0.0/1"]}}"#,
+                true,
+            ),
+            (r#"{"IpAddress": {"aws:SourceIp": "2001:db8::/32"}}"#, false),
+            (r#"{"IpAddress": {"aws:SourceIp": "2001::/16"}}"#, true),
+            (r#"{"NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}}"#, true),
+            (
+                r#"{"IpAddressIfExists": {"aws:SourceIp": "10.0.0.0/8"}}"#,
+                true,
+            ),
+            (r#"{"StringEquals": {"aws:username": "bob"}}"#, false),
+            (r#"{"StringLike": {"aws:username": "bob"}}"#, false),
+            (r#"{"StringLike": {"aws:username": "b*"}}"#, true),
+            (r#"{"StringNotEquals": {"aws:username": "bob"}}"#, true),
+            (
+                r#"{"ForAllValues:StringEquals": {"aws:username": "bob"}}"#,
+                true,
+            ),
+            (
+                r#"{"ForAnyValue:StringEquals": {"aws:username": "bob"}}"#,
+                false,
+            ),
+            (r#"{"Null": {"aws:username": "false"}}"#, true),
+            (r#"{"StringEquals": {"aws:Referer": "https://a"}}"#, true),
+        ] {
+            assert_eq!(is_public("\"*\"", condition), public, "{condition}");
+        }
+        assert!(!is_public(r#"{"AWS": "arn:aws:iam:::user/bob"}"#, "{}"));
+    }
 }

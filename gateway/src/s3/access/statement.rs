@@ -6,7 +6,7 @@ use super::account::account_of;
 use super::caller::Caller;
 use super::condition::{Condition, texts};
 use super::context::RequestContext;
-use super::pattern::fits;
+use super::pattern::{PATTERN_MAX_BYTES, fits};
 
 /// What every resource begins with.
 pub const RESOURCE_PREFIX: &str = "arn:aws:s3:::";
@@ -114,6 +114,23 @@ impl Statement {
         })
     }
 
+    /// Whether the statement has policy variables (`${…}`) where they count.
+    pub fn has_variables(statement: &Value) -> bool {
+        ["Resource", "NotResource", "Condition"]
+            .into_iter()
+            .filter_map(|field| statement.get(field))
+            .any(|field| field.to_string().contains("${"))
+    }
+
+    /// Whether the statement is for this caller and about this action, on whatever.
+    pub fn concerns(&self, caller: &Caller, action: &str) -> bool {
+        let action = action.to_ascii_lowercase();
+        self.principals.names(|principal| principal.is(caller))
+            && self
+                .actions
+                .names(|pattern| fits(&pattern.to_ascii_lowercase(), &action))
+    }
+
     /// Whether the statement is about this request. `resource` has no ARN prefix.
     pub fn applies(
         &self,
@@ -122,10 +139,7 @@ impl Statement {
         resource: &str,
         context: &RequestContext<'_>,
     ) -> bool {
-        self.principals.names(|principal| principal.is(caller))
-            && self
-                .actions
-                .names(|pattern| fits(&pattern.to_ascii_lowercase(), &action.to_ascii_lowercase()))
+        self.concerns(caller, action)
             && self.resources.names(|pattern| fits(pattern, resource))
             && self
                 .conditions
@@ -211,8 +225,9 @@ fn principals(value: &Value) -> Result<Vec<Principal>, String> {
 fn actions(value: &Value) -> Result<Vec<String>, String> {
     let actions = texts(value)?;
     let is_known = |action: &String| {
+        let is_bounded = action.len() <= PATTERN_MAX_BYTES;
         let action = action.to_ascii_lowercase();
-        action == "*" || action.starts_with("s3:")
+        is_bounded && (action == "*" || action.starts_with("s3:"))
     };
     match actions.iter().find(|action| !is_known(action)) {
         Some(action) => Err(format!("invalid action {action}")),
@@ -231,6 +246,9 @@ fn resources(value: &Value, bucket: &str) -> Result<Vec<String>, String> {
                 .ok_or_else(|| format!("invalid resource {resource}"))?,
         };
         let named = pattern.split('/').next().unwrap_or_default();
+        if pattern.len() > PATTERN_MAX_BYTES {
+            return Err("a resource is too long".into());
+        }
         if !fits(named, bucket) {
             return Err(format!("the resource {resource} is not of this bucket"));
         }

@@ -1,0 +1,7 @@
+//! Who may do what, with several users, where the answer hangs on more than a table can show.
+
+mod kit;
+mod objects;
+mod presigned;
+mod unsigned;
+mod uploads;

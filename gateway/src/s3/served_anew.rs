@@ -1,0 +1,224 @@
+//! Requests that s3s reads otherwise than S3 does, and that can be set right only after their
+//! signature was verified, because it stands over what must change. This route catches them there and
+//! serves them anew.
+//!
+//! - A `Range` that is malformed or names several ranges counts as absent (RFC 9110, 14.2); s3s
+//!   refuses it.
+//! - Some SDKs move headers into the query of a presigned URL, under its signature, where s3s does not
+//!   look: the object would silently lose its metadata, its grants or its encryption.
+
+use std::borrow::Cow;
+
+use http::header::{AUTHORIZATION, RANGE};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use s3s::dto::Range;
+use s3s::route::S3Route;
+use s3s::service::S3Service;
+use s3s::{Body, S3Request, S3Response, S3Result, s3_error};
+
+use super::access::Verified;
+use super::form_answer::is_form;
+use crate::http::{has_query_key, query_pairs};
+
+/// Query keys that belong to a signature.
+const SIGNATURE_KEYS: [&str; 11] = [
+    "X-Amz-Algorithm",
+    "X-Amz-Content-Sha256",
+    "X-Amz-Credential",
+    "X-Amz-Date",
+    "X-Amz-Expires",
+    "X-Amz-Security-Token",
+    "X-Amz-Signature",
+    "X-Amz-SignedHeaders",
+    "AWSAccessKeyId",
+    "Signature",
+    "Expires",
+];
+
+/// Headers that count when they stand in the query of a presigned URL of version 4. Checksums are not
+/// among them: some SDKs put that of an empty body there, when they do not have the body yet.
+const MOVED_HEADERS: [&str; 5] = [
+    "x-amz-acl",
+    "x-amz-expected-bucket-owner",
+    "x-amz-storage-class",
+    "x-amz-tagging",
+    "x-amz-website-redirect-location",
+];
+/// How further such headers begin.
+const MOVED_FAMILIES: [&str; 4] = [
+    "x-amz-grant-",
+    "x-amz-meta-",
+    "x-amz-object-lock-",
+    "x-amz-server-side-encryption",
+];
+
+/// Serves authenticated requests anew, set right.
+pub struct ServedAnew {
+    authenticated: S3Service,
+}
+
+impl ServedAnew {
+    /// A route into `authenticated`, a service whose gate takes [`Verified`] for the signature.
+    pub fn new(authenticated: S3Service) -> Self {
+        Self { authenticated }
+    }
+}
+
+#[async_trait::async_trait]
+impl S3Route for ServedAnew {
+    fn is_match(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        _extensions: &mut Extensions,
+    ) -> bool {
+        has_malformed_range(method, headers)
+            || (has_moved_headers(uri) && !is_form(method, headers))
+    }
+
+    async fn check_access(&self, request: &mut S3Request<Body>) -> S3Result<()> {
+        // The operation that it turns out to be is decided on when it is served anew.
+        let credentials = request.credentials.take();
+        request.extensions.insert(Verified(credentials));
+        Ok(())
+    }
+
+    async fn call(&self, request: S3Request<Body>) -> S3Result<S3Response<Body>> {
+        let mut headers = request.headers;
+        if has_malformed_range(&request.method, &headers) {
+            headers.remove(RANGE);
+        }
+        headers.remove(AUTHORIZATION);
+        move_headers(&request.uri, &mut headers)?;
+        let mut again = Request::new(request.input);
+        *again.uri_mut() = without_signature(&request.uri)?;
+        *again.method_mut() = request.method;
+        *again.headers_mut() = headers;
+        *again.extensions_mut() = request.extensions;
+        let response = self
+            .authenticated
+            .call(again)
+            .await
+            .map_err(|_| s3_error!(InternalError))?;
+        let (parts, body) = response.into_parts();
+        let mut answer = S3Response::with_headers(body, parts.headers);
+        answer.status = Some(parts.status);
+        Ok(answer)
+    }
+}
+
+fn has_malformed_range(method: &Method, headers: &HeaderMap) -> bool {
+    let is_read = matches!(*method, Method::GET | Method::HEAD);
+    is_read
+        && headers
+            .get(RANGE)
+            .is_some_and(|range| !is_well_formed(range))
+}
+
+pub(super) fn is_well_formed(range: &HeaderValue) -> bool {
+    range.is_empty()
+        || range
+            .to_str()
+            .is_ok_and(|range| Range::parse(range).is_ok())
+}
+
+fn has_moved_headers(uri: &Uri) -> bool {
+    has_query_key(uri.query(), "X-Amz-Signature")
+        && query_pairs(uri.query()).any(|(key, _)| moved_header(&key).is_some())
+}
+
+/// The header that stands under this key of a presigned URL.
+fn moved_header(key: &str) -> Option<String> {
+    let name = key.to_ascii_lowercase();
+    let is_moved = MOVED_HEADERS.contains(&name.as_str())
+        || MOVED_FAMILIES.iter().any(|family| name.starts_with(family));
+    is_moved.then_some(name)
+}
+
+/// Puts headers that stand in a signed query beside the others. One that the request has beside the
+/// query is under the signature too, and counts.
+fn move_headers(uri: &Uri, headers: &mut HeaderMap) -> S3Result<()> {
+    if !has_moved_headers(uri) {
+        return Ok(());
+    }
+    let mut moved = HeaderMap::new();
+    for (key, value) in query_pairs(uri.query()) {
+        let Some(name) = moved_header(&key) else {
+            continue;
+        };
+        let invalid = || s3_error!(InvalidArgument, "The query parameter {key} is invalid.");
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
+        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| invalid())?;
+        if moved.insert(name, value).is_some() {
+            return Err(invalid());
+        }
+    }
+    for (name, value) in moved {
+        if let Some(name) = name.filter(|name| !headers.contains_key(name)) {
+            headers.insert(name, value);
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn without_signature(uri: &Uri) -> S3Result<Uri> {
+    let is_kept =
+        |key: Cow<'_, str>| !SIGNATURE_KEYS.contains(&&*key) && moved_header(&key).is_none();
+    let query: Vec<_> = uri
+        .query()
+        .unwrap_or_default()
+        .split('&')
+        .filter(|pair| {
+            let mut named = query_pairs(Some(pair));
+            named.next().is_some_and(|(key, _)| is_kept(key))
+        })
+        .collect();
+    let path = uri.path();
+    let path_and_query = if query.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{}", query.join("&"))
+    };
+    path_and_query.parse().map_err(|_| s3_error!(InvalidURI))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_in_a_signed_query_are_put_beside_the_others() {
+        let uri = Uri::from_static(
+            "/b/k?X-Amz-Meta-Color=light%20blue&x-amz-acl=private&x-amz-checksum-crc32=AAAAAA%3D%3D\
+             &x-id=PutObject&x-amz-storage-class=GLACIER&X-Amz-Signature=0",
+        );
+        assert!(has_moved_headers(&uri));
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            "x-amz-storage-class",
+            HeaderValue::from_static("STANDARD_IA"),
+        );
+        move_headers(&uri, &mut headers).unwrap();
+        assert_eq!(headers["x-amz-meta-color"], "light blue");
+        assert_eq!(headers["x-amz-acl"], "private");
+        assert_eq!(headers["x-amz-storage-class"], "STANDARD_IA");
+        assert_eq!(headers.len(), 3);
+        let served = without_signature(&uri).unwrap();
+        let kept = "/b/k?x-amz-checksum-crc32=AAAAAA%3D%3D&x-id=PutObject";
+        assert_eq!(served.to_string(), kept);
+    }
+
+    #[test]
+    fn what_is_not_signed_or_is_given_twice_is_not_taken() {
+        let mut headers = HeaderMap::new();
+        for query in ["x-amz-acl=public-read", "Signature=0&x-amz-acl=public-read"] {
+            let uri: Uri = format!("/b/k?{query}").parse().unwrap();
+            assert!(!has_moved_headers(&uri));
+            move_headers(&uri, &mut headers).unwrap();
+        }
+        assert!(headers.is_empty());
+        let twice = "/b/k?X-Amz-Signature=0&x-amz-acl=private&X-Amz-ACL=public-read";
+        assert!(move_headers(&Uri::from_static(twice), &mut headers).is_err());
+    }
+}
