@@ -120,8 +120,7 @@ impl SignedRequest {
         stream.shutdown().await.expect("a connection can be closed");
     }
 
-    /// Sends the head alone, with `Expect: 100-continue`, and returns the first line of what the
-    /// server says to that.
+    /// Sends the head alone, with `Expect: 100-continue`, and returns what the server says to that.
     ///
     /// # Panics
     /// When it says nothing.
@@ -137,8 +136,7 @@ impl SignedRequest {
         let length = read
             .expect("the server answers in time")
             .expect("the server answers");
-        let said = String::from_utf8_lossy(&said[..length]).into_owned();
-        said.lines().next().unwrap_or_default().to_owned()
+        String::from_utf8_lossy(&said[..length]).into_owned()
     }
 
     /// The request with its signature.

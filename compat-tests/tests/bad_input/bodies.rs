@@ -155,6 +155,14 @@ async fn an_upload_that_may_not_be_is_refused_before_its_body_is_read() {
 }
 
 #[tokio::test]
+async fn a_refusal_of_a_withheld_body_says_that_the_connection_closes() {
+    let server = server().await;
+    let nowhere = put(server.endpoint(), "/nowhere/k").body(vec![7; MIB]);
+    let said = nowhere.ask_to_continue().await;
+    assert!(said.contains("connection: close"), "{said}");
+}
+
+#[tokio::test]
 async fn an_early_refusal_does_not_break_the_connection_of_a_large_upload() {
     let server = server().await;
     let answer: Answer = put(server.endpoint(), "/nowhere/k")

@@ -1,7 +1,10 @@
-//! A request body that ends when its client goes silent, and that is read on for a little when the server answers before its end. Closing a
-//! connection with unread bytes resets it, and the client would never see the answer.
+//! A request body that ends when its client goes silent, and that is read on for a little when the
+//! server answers before its end. Closing a connection with unread bytes resets it, and the client
+//! would never see the answer.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -37,19 +40,46 @@ pub struct DrainingBody {
     body: Option<Incoming>,
     /// Runs while the next bytes are waited for.
     silence: Option<Pin<Box<Sleep>>>,
-    /// A client that waits for `100 Continue` has sent nothing; reading would invite the body.
-    may_drain: bool,
+    withheld: Withheld,
+}
+
+/// Whether a client still waits for `100 Continue` and so has sent nothing of its body.
+#[derive(Clone)]
+pub struct Withheld(Arc<AtomicBool>);
+
+impl Withheld {
+    fn new(holds: bool) -> Self {
+        Self(Arc::new(AtomicBool::new(holds)))
+    }
+
+    fn end(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the body was never asked for. HTTP/1.1 has to close the connection then, because the
+    /// client may send the body or not.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl DrainingBody {
     /// Wraps the body of a request; `expects_continue` tells whether it waits for `100 Continue`.
     #[must_use]
     pub fn new(body: Incoming, expects_continue: bool) -> Self {
+        let withheld = Withheld::new(expects_continue && !body.is_end_stream());
         Self {
             body: Some(body),
             silence: None,
-            may_drain: !expects_continue,
+            withheld,
         }
+    }
+
+    /// Tells, also when the body is gone, whether it was ever asked for.
+    #[must_use]
+    pub fn withheld(&self) -> Withheld {
+        self.withheld.clone()
     }
 }
 
@@ -61,7 +91,7 @@ impl Body for DrainingBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
-        self.may_drain = true;
+        self.withheld.end();
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
@@ -96,7 +126,8 @@ impl Body for DrainingBody {
 impl Drop for DrainingBody {
     fn drop(&mut self) {
         let Some(body) = self.body.take() else { return };
-        if body.is_end_stream() || !self.may_drain {
+        // Reading would invite a body that is withheld.
+        if body.is_end_stream() || self.withheld.holds() {
             return;
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {

@@ -13,7 +13,7 @@ mod tls;
 mod unsigned_chunks;
 mod xml_text;
 
-pub use drain::{DrainingBody, RequestBodyError};
+pub use drain::{DrainingBody, RequestBodyError, Withheld};
 pub use envelope::{Envelope, Refused, RequestId};
 pub use guard::{Refusal, refuse_unknown_subresource};
 pub use listener::{ListenerLimits, serve_connections};

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use s3s::config::{S3Config, StaticConfigProvider};
@@ -22,8 +22,8 @@ use super::undeclared_length::{UndeclaredLength, missing_length};
 use super::virtual_host::VirtualHosts;
 use super::{bucket_path, chunked_upload, document_limit, form_answer, form_head};
 use crate::http::{
-    DrainingBody, Envelope, Refusal, Refused, RequestId, check_dates, is_signed_by_header,
-    refuse_uncovered, refuse_unknown_subresource,
+    DrainingBody, Envelope, Refusal, Refused, RequestId, Withheld, check_dates,
+    is_signed_by_header, refuse_uncovered, refuse_unknown_subresource,
 };
 
 /// Longest signed aws-chunked chunk: it is held whole until its signature is checked. SDKs send
@@ -88,18 +88,25 @@ impl S3Server {
             path = request.uri().path(),
             "request"
         );
-        let is_head = request.method() == Method::HEAD;
+        let (is_head, version) = (request.method() == Method::HEAD, request.version());
         // Wrapped first, so that a refusal drains what the client is sending.
-        let request = with_body(request);
+        let (request, withheld) = with_body(request);
         let mut response = match self.respond(request, &envelope).await {
-            Ok(response) => response,
-            Err(refused) => return envelope.error(&refused).map(Body::from),
+            Ok(mut response) => {
+                envelope.put_headers(&mut response);
+                if is_head {
+                    mark_partial(&mut response);
+                } else {
+                    complete_error(&envelope, &mut response);
+                }
+                response
+            }
+            Err(refused) => envelope.error(&refused).map(Body::from),
         };
-        envelope.put_headers(&mut response);
-        if is_head {
-            mark_partial(&mut response);
-        } else {
-            complete_error(&envelope, &mut response);
+        if withheld.holds() && version <= Version::HTTP_11 {
+            // hyper closes the connection without saying so, and the next request on it would fail.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
         }
         response
     }
@@ -196,15 +203,17 @@ fn config() -> S3Config {
     config
 }
 
-fn with_body(request: Request<Incoming>) -> Request<Body> {
+fn with_body(request: Request<Incoming>) -> (Request<Body>, Withheld) {
     let (mut parts, body) = request.into_parts();
     let expects_continue = parts.headers.contains_key(header::EXPECT);
     let tally = RawBodyTally::wanted_for(&parts.method, parts.uri.query(), &parts.headers);
     if let Some(tally) = &tally {
         parts.extensions.insert(tally.clone());
     }
-    let body = DigestedBody::new(DrainingBody::new(body, expects_continue), tally);
-    Request::from_parts(parts, Body::http_body(body))
+    let body = DrainingBody::new(body, expects_continue);
+    let withheld = body.withheld();
+    let body = Body::http_body(DigestedBody::new(body, tally));
+    (Request::from_parts(parts, body), withheld)
 }
 
 /// Whether the request's path names an object, in path style or under a virtual host. Decodes and
