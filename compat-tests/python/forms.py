@@ -30,6 +30,11 @@ def hmac_sha256(key, text):
 class Forms(BucketCase):
     def post(self, fields, file=b"file"):
         """Sends a form as a browser does; returns the status and the error's code."""
+        status, _, text = self.send(fields, file)
+        return status, text.partition("<Code>")[2].partition("<")[0] or None
+
+    def send(self, fields, file=b"file"):
+        """The same; returns the answer's status, headers and body."""
         boundary = uuid.uuid4().hex
         body = b""
         for name, value in [*fields.items(), ("file", file)]:
@@ -43,11 +48,10 @@ class Forms(BucketCase):
         request = urllib.request.Request(url, data=body, headers=kind, method="POST")
         try:
             with urllib.request.urlopen(request, timeout=20) as answer:
-                return answer.status, None
+                return answer.status, answer.headers, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
-                text = error.read().decode()
-            return error.code, text.partition("<Code>")[2].partition("<")[0]
+                return error.code, error.headers, error.read().decode()
 
     def policy(self, conditions, expiration=None):
         expiration = expiration or (now() + DAY).strftime("%Y-%m-%dT%H:%M:%S.000Z")
@@ -104,6 +108,34 @@ class Forms(BucketCase):
                 f"<Tag><Key>{n}</Key><Value/></Tag>" for n in range(10)))
             self.assertEqual(self.post(sign(allowed, {"key": "l", "tagging": eleven}))[0], 400)
         self.assertFalse(self.exists("l"))
+
+    def test_the_answer_tells_of_the_object(self):
+        url = f"{os.environ['AWS_ENDPOINT_URL']}/{self.bucket}/dir/a%20%26%20b"
+        etag = f'"{hashlib.md5(b"file").hexdigest()}"'
+        for sign in self.styles():
+            for wanted in ["200", "201", "204"]:
+                status = [{"success_action_status": wanted}]
+                fields = {"key": "dir/a & b", "success_action_status": wanted}
+                status, headers, text = self.send(sign(status, fields))
+                self.assertEqual(str(status), wanted)
+                self.assertEqual((headers["ETag"], headers["Location"]), (etag, url))
+                if wanted == "201":
+                    self.assertIn(f"<Location>{url}</Location>", text)
+
+    def test_a_lock_in_the_fields_counts(self):
+        bucket, self.bucket = self.bucket, "b" + uuid.uuid4().hex
+        self.s3.create_bucket(Bucket=self.bucket, ObjectLockEnabledForBucket=True)
+        until = (now() + DAY).strftime("%Y-%m-%dT%H:%M:%SZ")
+        lock = {"x-amz-object-lock-mode": "GOVERNANCE",
+                "x-amz-object-lock-retain-until-date": until,
+                "x-amz-object-lock-legal-hold": "ON"}
+        for sign in self.styles():
+            named = [{name: value} for name, value in lock.items()]
+            self.assertEqual(self.post(sign(named, lock)), (204, None))
+            kept = self.head("k")
+            self.assertEqual(kept["ObjectLockMode"], "GOVERNANCE")
+            self.assertEqual(kept["ObjectLockLegalHoldStatus"], "ON")
+        self.bucket = bucket
 
     def test_a_checksum_needs_no_condition_and_is_compared(self):
         digest = base64.b64encode(hashlib.sha256(b"file").digest()).decode()

@@ -125,6 +125,15 @@ class Conditions(BucketCase):
         delete(Bucket=self.bucket, Key="k", IfMatch=self.etag)
         self.assertFalse(self.exists("k"))
 
+    def test_a_delete_keeps_its_condition_on_the_size_of_what_is_there(self):
+        delete = self.s3.delete_object
+        self.refused(412, "PreconditionFailed", delete, Bucket=self.bucket, Key="k",
+                     IfMatchSize=2)
+        self.assertTrue(self.exists("k"))
+        delete(Bucket=self.bucket, Key="k", IfMatchSize=1)
+        self.assertFalse(self.exists("k"))
+        delete(Bucket=self.bucket, Key="k", IfMatchSize=2)
+
 
 if __name__ == "__main__":
     unittest.main()

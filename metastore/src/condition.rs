@@ -7,7 +7,7 @@ impl WriteCondition {
     /// Whether a write of `key`, whose current version is `current`, may go ahead.
     ///
     /// # Errors
-    /// `PreconditionFailed`; `NoSuchKey` where a version is asked for and there is none;
+    /// `PreconditionFailed`; `NoSuchKey` where an ETag is asked for and there is no version;
     /// `Conflict` for a revision that is not current.
     pub fn check(&self, key: &ObjectKey, current: Option<&ObjectVersion>) -> MetaResult<()> {
         let missing = || MetaError::NoSuchKey(key.clone());
@@ -26,6 +26,8 @@ impl WriteCondition {
                 .0
                 .check(key, current)
                 .and_then(|()| both.1.check(key, current)),
+            // What is not there has neither size nor age that could be another.
+            Self::Matching(wanted) if current.is_none() && wanted.etag.is_none() => Ok(()),
             Self::Matching(wanted) => wanted.check(current.ok_or_else(missing)?),
             Self::Revision(wanted) if current.map(|row| row.sequence) == Some(*wanted) => Ok(()),
             Self::Revision(_) => Err(MetaError::Conflict),

@@ -4,7 +4,8 @@ use compat_tests::{Answer, send_unsigned};
 use futures::stream;
 
 use crate::kit::{
-    MIB, assert_nothing_changed, get, post, put, server, server_with, with_content_md5,
+    MIB, WRONG_MD5, assert_nothing_changed, crc32, get, post, put, server, server_with,
+    with_content_md5,
 };
 
 #[tokio::test]
@@ -47,6 +48,26 @@ async fn a_document_has_a_greatest_length() {
         .send()
         .await;
     long.assert_error(400, "MaxMessageLengthExceeded");
+}
+
+#[tokio::test]
+async fn a_document_other_than_declared_is_refused_and_nothing_is_kept() {
+    let server = server().await;
+    let endpoint = server.endpoint();
+    let document = "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>";
+    for path in ["/bucket?tagging", "/bucket/kept?tagging"] {
+        let request = || put(endpoint, path).body(document);
+        let refused = request().header("content-md5", WRONG_MD5).send().await;
+        refused.assert_error(400, "BadDigest");
+        let refused = request().header("content-md5", "AAAA").send().await;
+        refused.assert_error(400, "InvalidDigest");
+        let refused = request().header("x-amz-checksum-crc32", &crc32(b"other"));
+        refused.send().await.assert_error(400, "BadDigest");
+        let tags = get(endpoint, path).send().await;
+        assert!(!tags.text().contains("<Key>"), "{}", tags.text());
+        let taken = with_content_md5(put(endpoint, path), document.to_owned());
+        assert!(taken.send().await.status.is_success(), "{path}");
+    }
 }
 
 #[tokio::test]

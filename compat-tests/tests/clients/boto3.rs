@@ -20,6 +20,11 @@ async fn objects_and_buckets() {
 }
 
 #[tokio::test]
+async fn buckets_and_their_configurations() {
+    run("buckets.py").await;
+}
+
+#[tokio::test]
 async fn listings() {
     run("listing.py").await;
 }

@@ -3,5 +3,6 @@
 mod kit;
 mod objects;
 mod presigned;
+mod unbuilt;
 mod unsigned;
 mod uploads;

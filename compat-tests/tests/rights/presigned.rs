@@ -5,7 +5,7 @@ use std::time::Duration;
 use compat_tests::send_unsigned;
 use http::Method;
 
-use crate::kit::{get, request, world};
+use crate::kit::{get, put, request, world};
 
 #[tokio::test]
 async fn headers_that_a_presigned_url_carries_count() {
@@ -33,4 +33,17 @@ async fn headers_that_a_presigned_url_carries_count() {
     *added.uri_mut() = uri.parse().unwrap();
     let answer = send_unsigned(added).await;
     answer.assert_error(403, "SignatureDoesNotMatch");
+}
+
+#[tokio::test]
+async fn a_copy_whose_source_stands_in_the_url_is_a_copy() {
+    let world = world().await;
+    put(&world.alice, "/bucket/source%20one", "bytes").await;
+    put(&world.alice, "/bucket/target", "before").await;
+    let path = "/bucket/target?x-amz-copy-source=%2Fbucket%2Fsource%2520one&x-id=CopyObject";
+    let url = request(&world.alice, Method::PUT, path).presigned(Duration::from_secs(60));
+    let copied = url.send().await;
+    assert_eq!(copied.status, 200, "{}", copied.text());
+    assert!(copied.text().contains("CopyObjectResult"));
+    assert_eq!(get(&world.alice, "/bucket/target").await.text(), "bytes");
 }

@@ -194,6 +194,9 @@ pub(super) fn requested_retention(headers: &HeaderMap) -> S3Result<Option<Retent
         (Some(mode), Some(until)) => {
             let until = DtoTimestamp::parse(TimestampFormat::DateTime, until)
                 .map_err(|_| s3_error!(InvalidArgument, "The retain until date is no date"))?;
+            if lock_mode(mode).is_err() {
+                return Err(s3_error!(InvalidArgument, "Unknown wormMode directive."));
+            }
             retention(mode, until, Timestamp::now()).map(Some)
         }
         _ => Err(s3_error!(

@@ -14,6 +14,7 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
+use super::bucket_settings::kept_document;
 use super::object_settings::tags_of;
 use super::service::S3Gateway;
 
@@ -44,7 +45,7 @@ impl S3Gateway {
         request: S3Request<PutBucketTaggingInput>,
     ) -> S3Result<S3Response<PutBucketTaggingOutput>> {
         let input = request.input;
-        tags_of(&input.tagging, BUCKET_TAGS_MAX)?;
+        check_bucket_tags(&input.tagging)?;
         self.put_document(&input.bucket, BucketDocument::Tagging, &input.tagging)
             .await?;
         Ok(S3Response::with_status(
@@ -188,6 +189,19 @@ impl S3Gateway {
             .await?;
         Ok(S3Response::new(PutBucketRequestPaymentOutput::default()))
     }
+}
+
+/// Tags of a new bucket, as its row keeps them.
+///
+/// # Errors
+/// As for PutBucketTagging.
+pub fn kept_bucket_tags(tagging: &Tagging) -> S3Result<String> {
+    check_bucket_tags(tagging)?;
+    kept_document(BucketDocument::Tagging, tagging)
+}
+
+fn check_bucket_tags(tagging: &Tagging) -> S3Result<()> {
+    tags_of(tagging, BUCKET_TAGS_MAX).map(drop)
 }
 
 pub(super) fn check_cors(cors: &CORSConfiguration) -> S3Result<()> {

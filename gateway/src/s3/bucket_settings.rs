@@ -6,9 +6,10 @@ use metastore::{
 };
 use s3s::dto::{
     BucketVersioningStatus, DefaultRetention, GetBucketVersioningInput, GetBucketVersioningOutput,
-    GetObjectLockConfigurationInput, GetObjectLockConfigurationOutput, ObjectLockConfiguration,
-    ObjectLockEnabled, ObjectLockRetentionMode, ObjectLockRule, PutBucketVersioningInput,
-    PutBucketVersioningOutput, PutObjectLockConfigurationInput, PutObjectLockConfigurationOutput,
+    GetObjectLockConfigurationInput, GetObjectLockConfigurationOutput, MFADelete,
+    ObjectLockConfiguration, ObjectLockEnabled, ObjectLockRetentionMode, ObjectLockRule,
+    PutBucketVersioningInput, PutBucketVersioningOutput, PutObjectLockConfigurationInput,
+    PutObjectLockConfigurationOutput,
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
@@ -105,7 +106,12 @@ impl S3Gateway {
         &self,
         request: S3Request<PutBucketVersioningInput>,
     ) -> S3Result<S3Response<PutBucketVersioningOutput>> {
-        let status = request.input.versioning_configuration.status;
+        let configuration = request.input.versioning_configuration;
+        let mfa_delete = configuration.mfa_delete.as_ref().map(MFADelete::as_str);
+        if mfa_delete == Some(MFADelete::ENABLED) {
+            return Err(s3_error!(NotImplemented, "MFA delete is not implemented."));
+        }
+        let status = configuration.status;
         let versioning = match status.as_ref().map(BucketVersioningStatus::as_str) {
             Some(BucketVersioningStatus::ENABLED) => Versioning::Enabled,
             Some(BucketVersioningStatus::SUSPENDED) => Versioning::Suspended,

@@ -1,19 +1,21 @@
 //! The bucket operations: list, create, head, delete, location.
 
+use http::HeaderMap;
 use metastore::{
-    Bucket, BucketId, BucketName, BucketPage, BucketSettings, LockSettings, MetaError, Ownership,
-    Timestamp, Versioning,
+    Bucket, BucketDocument, BucketId, BucketName, BucketPage, BucketSettings, LockSettings,
+    MetaError, Ownership, Timestamp, Versioning,
 };
 use s3s::dto::{
     BucketLocationConstraint, CreateBucketInput, CreateBucketOutput, DeleteBucketInput,
     DeleteBucketOutput, GetBucketLocationInput, GetBucketLocationOutput, HeadBucketInput,
-    HeadBucketOutput, ListBucketsInput, ListBucketsOutput,
+    HeadBucketOutput, ListBucketsInput, ListBucketsOutput, Tagging,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::access::Caller;
 use super::attributes::refuse_blocked;
 use super::bucket_access::{parse_ownership, shared_list};
+use super::bucket_documents::kept_bucket_tags;
 use super::service::S3Gateway;
 use super::{errors, headers};
 
@@ -114,41 +116,10 @@ impl S3Gateway {
             .ok_or_else(|| s3_error!(AccessDenied))?
             .to_owned();
         let input = request.input;
-        let name = BucketName::parse(&input.bucket).map_err(errors::from_name)?;
-        let constraint = input
-            .create_bucket_configuration
-            .and_then(|configuration| configuration.location_constraint)
-            .map(|constraint| constraint.as_str().to_owned())
-            .filter(|constraint| !constraint.is_empty());
-        if constraint
-            .as_ref()
-            .is_some_and(|constraint| *constraint != self.settings.region)
-        {
-            return Err(s3_error!(InvalidLocationConstraint));
-        }
-        let location = format!("/{name}");
-        let mut bucket = Bucket {
-            id: BucketId::generate(),
-            name,
-            created_at: Timestamp::now(),
-            owner: owner.clone(),
-            region: self.settings.region.clone(),
-            settings: BucketSettings::default(),
-        };
-        if input.object_lock_enabled_for_bucket == Some(true) {
-            bucket.settings.lock = Some(LockSettings::default());
-            bucket.settings.versioning = Versioning::Enabled;
-        }
-        if let Some(ownership) = &input.object_ownership {
-            bucket.settings.ownership = Some(parse_ownership(ownership.as_str())?);
-        }
-        if bucket.settings.ownership == Some(Ownership::BucketOwnerEnforced)
-            && opens(&request.headers)
-        {
-            return Err(shared_list());
-        }
-        bucket.settings.acl = self.new_acl(&bucket, &owner, &request.headers).await?;
-        refuse_blocked(&bucket, bucket.settings.acl.as_ref())?;
+        let bucket = self
+            .new_bucket(owner.clone(), &input, &request.headers)
+            .await?;
+        let location = format!("/{}", bucket.name);
         let asked_acl = bucket.settings.acl.clone().unwrap_or_default();
         match self.metastore.create_bucket(bucket).await {
             Ok(()) => {}
@@ -167,6 +138,57 @@ impl S3Gateway {
             location: Some(location),
             ..CreateBucketOutput::default()
         }))
+    }
+
+    /// The bucket that a CreateBucket asks for.
+    async fn new_bucket(
+        &self,
+        owner: String,
+        input: &CreateBucketInput,
+        headers: &HeaderMap,
+    ) -> S3Result<Bucket> {
+        let name = BucketName::parse(&input.bucket).map_err(errors::from_name)?;
+        let configuration = input.create_bucket_configuration.clone();
+        let configuration = configuration.unwrap_or_default();
+        let constraint = configuration.location_constraint.as_ref();
+        let constraint = constraint.map(BucketLocationConstraint::as_str);
+        let elsewhere = |region: &str| !region.is_empty() && region != self.settings.region;
+        if constraint.is_some_and(elsewhere) {
+            return Err(s3_error!(InvalidLocationConstraint));
+        }
+        let mut settings = BucketSettings::default();
+        if input.object_lock_enabled_for_bucket == Some(true) {
+            settings.lock = Some(LockSettings::default());
+            settings.versioning = Versioning::Enabled;
+        }
+        if let Some(ownership) = &input.object_ownership {
+            settings.ownership = Some(parse_ownership(ownership.as_str())?);
+        }
+        let tags = Tagging {
+            tag_set: configuration.tags.unwrap_or_default(),
+        };
+        if !tags.tag_set.is_empty() {
+            let text = kept_bucket_tags(&tags)?;
+            settings.documents.insert(BucketDocument::Tagging, text);
+        }
+        let mut bucket = Bucket {
+            id: BucketId::generate(),
+            name,
+            created_at: Timestamp::now(),
+            owner,
+            region: self.settings.region.clone(),
+            settings,
+        };
+        let enforced = bucket.settings.ownership == Some(Ownership::BucketOwnerEnforced);
+        if enforced && opens(headers) {
+            return Err(shared_list());
+        }
+        // A private list is what such a bucket has in any case.
+        if !(enforced && is_private(headers)) {
+            bucket.settings.acl = self.new_acl(&bucket, &bucket.owner, headers).await?;
+        }
+        refuse_blocked(&bucket, bucket.settings.acl.as_ref())?;
+        Ok(bucket)
     }
 
     /// `HEAD /bucket`.
@@ -212,7 +234,14 @@ impl S3Gateway {
 }
 
 /// Whether a new bucket is to be open to others.
-fn opens(headers: &http::HeaderMap) -> bool {
+fn is_private(headers: &HeaderMap) -> bool {
+    headers.get("x-amz-acl").is_some_and(|acl| acl == "private")
+        && !headers
+            .keys()
+            .any(|name| name.as_str().starts_with("x-amz-grant-"))
+}
+
+fn opens(headers: &HeaderMap) -> bool {
     headers.get("x-amz-acl").is_some_and(|acl| {
         acl.as_bytes().starts_with(b"public") || acl.as_bytes().starts_with(b"authenticated")
     })

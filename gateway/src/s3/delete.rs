@@ -17,8 +17,6 @@ use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
 use time::OffsetDateTime;
 
 use super::access::{Asked, Caller};
-use super::body_check::BodyCheck;
-use super::digested_body::RawBodyTally;
 use super::object_lock::{BYPASS, refuse_locked};
 use super::service::{S3Gateway, parse_version};
 use super::{conditions, errors};
@@ -81,12 +79,6 @@ impl S3Gateway {
         &self,
         request: S3Request<DeleteObjectsInput>,
     ) -> S3Result<S3Response<DeleteObjectsOutput>> {
-        let check = BodyCheck::declared_in(&request.headers)?;
-        if let Some(tally) = request.extensions.get::<RawBodyTally>()
-            && request.trailing_headers.is_none()
-        {
-            tally.verify(&check)?;
-        }
         let caller = Caller::of(&request);
         let asked = Asked::of(&request);
         let input = &request.input;

@@ -1,7 +1,7 @@
 //! Uploads by HTML form: the form's fields stand for the headers that a PUT would have.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use s3s::dto::PostObjectInput;
+use s3s::dto::{PostObjectInput, Timestamp, TimestampFormat};
 use s3s::{S3Result, s3_error};
 
 use super::form_head::FormFields;
@@ -24,7 +24,7 @@ pub fn headers_of(input: &PostObjectInput, carried: &FormFields) -> S3Result<Hea
 /// The fields that s3s hands over, as headers.
 fn known_headers(input: &PostObjectInput) -> S3Result<HeaderMap> {
     let text = |value: &Option<String>| value.clone();
-    let fields: [(&'static str, Option<String>); 21] = [
+    let fields: [(&'static str, Option<String>); 31] = [
         ("content-type", text(&input.content_type)),
         ("content-encoding", text(&input.content_encoding)),
         ("content-disposition", text(&input.content_disposition)),
@@ -73,6 +73,44 @@ fn known_headers(input: &PostObjectInput) -> S3Result<HeaderMap> {
             "x-amz-server-side-encryption-customer-key-md5",
             text(&input.sse_customer_key_md5),
         ),
+        (
+            "x-amz-server-side-encryption-context",
+            text(&input.ssekms_encryption_context),
+        ),
+        (
+            "x-amz-server-side-encryption-bucket-key-enabled",
+            input.bucket_key_enabled.map(|enabled| enabled.to_string()),
+        ),
+        (
+            "x-amz-object-lock-mode",
+            input
+                .object_lock_mode
+                .as_ref()
+                .map(|mode| mode.as_str().to_owned()),
+        ),
+        (
+            "x-amz-object-lock-retain-until-date",
+            input
+                .object_lock_retain_until_date
+                .as_ref()
+                .map(moment)
+                .transpose()?,
+        ),
+        (
+            "x-amz-object-lock-legal-hold",
+            input
+                .object_lock_legal_hold_status
+                .as_ref()
+                .map(|hold| hold.as_str().to_owned()),
+        ),
+        ("x-amz-grant-full-control", text(&input.grant_full_control)),
+        ("x-amz-grant-read", text(&input.grant_read)),
+        ("x-amz-grant-read-acp", text(&input.grant_read_acp)),
+        ("x-amz-grant-write-acp", text(&input.grant_write_acp)),
+        (
+            "x-amz-expected-bucket-owner",
+            text(&input.expected_bucket_owner),
+        ),
         ("x-amz-checksum-crc32", text(&input.checksum_crc32)),
         ("x-amz-checksum-crc32c", text(&input.checksum_crc32c)),
         ("x-amz-checksum-crc64nvme", text(&input.checksum_crc64nvme)),
@@ -87,6 +125,14 @@ fn known_headers(input: &PostObjectInput) -> S3Result<HeaderMap> {
         }
     }
     Ok(headers)
+}
+
+/// A moment as a header carries it.
+fn moment(moment: &Timestamp) -> S3Result<String> {
+    let mut text = Vec::new();
+    let written = moment.format(TimestampFormat::DateTime, &mut text);
+    let text = written.ok().and_then(|()| String::from_utf8(text).ok());
+    text.ok_or_else(|| s3_error!(InvalidArgument, "A form field holds no date."))
 }
 
 fn set(headers: &mut HeaderMap, name: &str, value: &str) -> S3Result<()> {

@@ -1,8 +1,20 @@
 //! Answers to HTML forms where s3s says it otherwise than S3: a form that its policy does not allow is
-//! denied, not malformed, and the ETag that a redirect carries has its quotes.
+//! denied, not malformed; headers tell of the object; the ETag that a redirect carries has its quotes.
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use s3s::{Body, HttpResponse};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use s3s::dto::PutObjectOutput;
+use s3s::{Body, HttpResponse, S3Response};
+
+use super::form_head::FormFields;
+
+const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
+/// What stands in a URL as it is.
+const KEPT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 
 /// How s3s's refusals by a policy's conditions begin.
 const BY_CONDITION: [&str; 2] = [
@@ -25,10 +37,39 @@ pub fn is_form(method: &Method, headers: &HeaderMap) -> bool {
         })
 }
 
+/// Tells of the object in headers, which s3s has for redirects and documents alone.
+pub fn describe(
+    mut stored: S3Response<PutObjectOutput>,
+    form: &FormFields,
+    key: &str,
+) -> S3Response<PutObjectOutput> {
+    let etag = stored.output.e_tag.as_ref();
+    let key = key
+        .split('/')
+        .map(|part| utf8_percent_encode(part, KEPT).to_string());
+    let key = key.collect::<Vec<_>>().join("/");
+    let url = form.bucket_url.as_ref();
+    let told = [
+        (
+            header::ETAG,
+            etag.map(|etag| format!("\"{}\"", etag.value())),
+        ),
+        (VERSION_ID, stored.output.version_id.clone()),
+        (header::LOCATION, url.map(|url| format!("{url}/{key}"))),
+    ];
+    for (name, text) in told {
+        if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
+            stored.headers.insert(name, value);
+        }
+    }
+    stored
+}
+
 /// Says it as S3 does.
 pub fn correct(response: &mut HttpResponse) {
     match response.status() {
         StatusCode::BAD_REQUEST => deny_by_condition(response),
+        StatusCode::CREATED => complete_location(response),
         StatusCode::SEE_OTHER => quote_etag(response.headers_mut()),
         _ => {}
     }
@@ -46,6 +87,23 @@ fn deny_by_condition(response: &mut HttpResponse) {
     } else {
         *response.body_mut() = Body::from(body);
     }
+}
+
+/// Puts the whole URL into the document, where s3s has a path that is not encoded.
+fn complete_location(response: &mut HttpResponse) {
+    let url = response.headers().get(header::LOCATION);
+    let url = url.and_then(|url| url.to_str().ok()).map(str::to_owned);
+    let (Some(url), Some(body)) = (url, response.body_mut().take_bytes()) else {
+        return;
+    };
+    let text = String::from_utf8_lossy(&body).into_owned();
+    let url = url.replace('&', "&amp;").replace('<', "&lt;");
+    let completed = text.split_once("<Location>").and_then(|(before, rest)| {
+        let (_, behind) = rest.split_once("</Location>")?;
+        Some(format!("{before}<Location>{url}</Location>{behind}"))
+    });
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    *response.body_mut() = Body::from(completed.unwrap_or(text));
 }
 
 /// Puts quotes around the ETag in `…&etag=…`, the last parameter.

@@ -9,6 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
+use http::request::Parts;
+use http::uri::Authority;
 use http::{HeaderValue, Request, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, BodyStream, StreamBody};
@@ -17,7 +19,7 @@ use s3s::post_policy::{PostPolicy, PostPolicyCondition};
 use s3s_multipart::{Boundary, Multipart, parse_content_disposition};
 use serde::Deserialize;
 
-use crate::http::Refused;
+use crate::http::{Peer, Refused};
 
 /// Longest head. Source: S3 API reference, "POST Object": fields and boundaries, without the file.
 pub const FORM_HEAD_MAX_BYTES: usize = 20 * 1024;
@@ -33,6 +35,8 @@ pub struct FormFields {
     pub tagging: Option<String>,
     /// Names and values of checksums that the policy does not speak of.
     pub checksums: Vec<(String, String)>,
+    /// The URL of the bucket, as the client addressed it; none where the answer leads elsewhere.
+    pub bucket_url: Option<String>,
 }
 
 /// A head that came whole.
@@ -83,11 +87,25 @@ pub async fn read_head(request: Request<Body>) -> Result<Request<Body>, Refused>
             start.drain(range);
         }
         shorten(&mut parts.headers, cut_bytes);
-        parts.extensions.insert(fields);
+        let bucket_url = (!head.redirects()).then(|| bucket_url(&parts));
+        parts.extensions.insert(FormFields {
+            bucket_url,
+            ..fields
+        });
     }
     let start = stream::iter([Ok(Frame::data(Bytes::from(start)))]);
     let body = StreamBody::new(start.chain(BodyStream::new(body)));
     Ok(Request::from_parts(parts, Body::http_body(body)))
+}
+
+fn bucket_url(parts: &Parts) -> String {
+    let secure = Peer::of(&parts.extensions).is_some_and(|peer| peer.secure);
+    let scheme = if secure { "https" } else { "http" };
+    let host = parts.headers.get(header::HOST);
+    let host = host.and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| parts.uri.authority().map(Authority::as_str));
+    let path = parts.uri.path().trim_end_matches('/');
+    format!("{scheme}://{}{path}", host.unwrap_or("localhost"))
 }
 
 /// The boundary between a form's fields, if the request is a form.
@@ -138,6 +156,10 @@ impl Head {
             .find(|(field, _)| field == name)
             .map(|(_, value)| value.as_str())
     }
+
+    fn redirects(&self) -> bool {
+        self.field("success_action_redirect").is_some()
+    }
 }
 
 /// A policy as far as S3 is stricter with it than s3s.
@@ -177,7 +199,7 @@ fn check_policy(head: &Head) -> Result<(), Refused> {
 fn carried(start: &[u8], head: &Head, boundary: &Boundary) -> (FormFields, Vec<Range<usize>>) {
     let mut carried = FormFields {
         tagging: head.field("tagging").map(str::to_owned),
-        checksums: Vec::new(),
+        ..FormFields::default()
     };
     let named = head.field("policy").map(fields_in_policy);
     let ranges = ranges(start, boundary);
@@ -263,7 +285,7 @@ mod tests {
             .unwrap()
     }
 
-    fn read(request: Request<Body>) -> Result<(http::request::Parts, String), Refused> {
+    fn read(request: Request<Body>) -> Result<(Parts, String), Refused> {
         let request = futures::executor::block_on(read_head(request))?;
         let (parts, body) = request.into_parts();
         let body = futures::executor::block_on(BodyExt::collect(body)).unwrap();

@@ -168,9 +168,11 @@ impl S3Gateway {
         asked.refuse_method()?;
         let wanted = wanted!(request.input, request.headers, asked);
         let found = self.find(&wanted).await?;
-        let shown = wanted
+        let mut shown = wanted
             .asked
             .shown(found.object.attributes.encryption.as_ref());
+        // s3s does it for GET.
+        shown.extend(headers::overridden(&request.uri)?);
         let output = description!(HeadObjectOutput, found, wanted.checksum);
         Ok(S3Response::with_headers(output, shown))
     }

@@ -1,11 +1,13 @@
 //! The headers that an object keeps: system headers and user metadata, from the request and back.
 //! Also the one list of request headers that ask for something not built.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use metastore::{ObjectVersion, SystemHeaders};
 use s3s::dto::{ETag, Metadata, StorageClass, Timestamp};
-use s3s::{S3Result, s3_error};
+use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 use time::OffsetDateTime;
+
+use crate::http::query_pairs;
 
 /// Most bytes of user metadata, names and values together. Source: S3 user guide, "Working with
 /// object metadata".
@@ -26,6 +28,16 @@ const STORAGE_CLASSES: [&str; 8] = [
     StorageClass::GLACIER,
     StorageClass::DEEP_ARCHIVE,
     StorageClass::GLACIER_IR,
+];
+
+/// Query keys that ask for a header of the answer, and the header.
+const OVERRIDES: [(&str, HeaderName); 6] = [
+    ("response-content-type", header::CONTENT_TYPE),
+    ("response-content-language", header::CONTENT_LANGUAGE),
+    ("response-expires", header::EXPIRES),
+    ("response-cache-control", header::CACHE_CONTROL),
+    ("response-content-disposition", header::CONTENT_DISPOSITION),
+    ("response-content-encoding", header::CONTENT_ENCODING),
 ];
 
 /// Request headers that ask for something that is not built where this is asked. Ignoring them would store an object
@@ -65,7 +77,7 @@ pub fn refuse_rename_source(headers: &HeaderMap) -> S3Result<()> {
 /// The system headers of a new object. Empty ones count as absent.
 ///
 /// # Errors
-/// `InvalidStorageClass`; `InvalidArgument` for a header that is no text.
+/// `InvalidStorageClass`; `InvalidRedirectLocation`; `InvalidArgument` for a header that is no text.
 pub fn system_headers(headers: &HeaderMap) -> S3Result<SystemHeaders> {
     let text = |name: HeaderName| -> S3Result<Option<String>> {
         let Some(value) = headers.get(&name).filter(|value| !value.is_empty()) else {
@@ -86,6 +98,15 @@ pub fn system_headers(headers: &HeaderMap) -> S3Result<SystemHeaders> {
     {
         return Err(s3_error!(InvalidStorageClass));
     }
+    let website_redirect = text(WEBSITE_REDIRECT)?;
+    if !website_redirect.as_deref().is_none_or(is_redirect_target) {
+        let mut error = S3Error::with_message(
+            S3ErrorCode::Custom("InvalidRedirectLocation".into()),
+            "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
+        );
+        error.set_status_code(StatusCode::BAD_REQUEST);
+        return Err(error);
+    }
     Ok(SystemHeaders {
         content_type: text(header::CONTENT_TYPE)?,
         content_encoding: text(header::CONTENT_ENCODING)?.and_then(|e| without_aws_chunked(&e)),
@@ -93,9 +114,15 @@ pub fn system_headers(headers: &HeaderMap) -> S3Result<SystemHeaders> {
         content_language: text(header::CONTENT_LANGUAGE)?,
         cache_control: text(header::CACHE_CONTROL)?,
         expires: text(header::EXPIRES)?,
-        website_redirect: text(WEBSITE_REDIRECT)?,
+        website_redirect,
         storage_class: storage_class.filter(|class| class != StorageClass::STANDARD),
     })
+}
+
+fn is_redirect_target(text: &str) -> bool {
+    ["/", "http://", "https://"]
+        .iter()
+        .any(|start| text.starts_with(start))
 }
 
 /// `aws-chunked` is how the body travelled, not what it is; the rest stays as it was written.
@@ -137,6 +164,22 @@ pub fn to_metadata(object: &ObjectVersion) -> Option<Metadata> {
 /// An ETag as s3s takes it; quotes are added on the wire.
 pub fn to_etag(etag: &str) -> ETag {
     ETag::Strong(etag.to_owned())
+}
+
+/// The headers that the query asks to be answered in place of the object's.
+///
+/// # Errors
+/// `InvalidRequest` for a value that no header could carry.
+pub fn overridden(uri: &Uri) -> S3Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (key, value) in query_pairs(uri.query()) {
+        let Some((_, name)) = OVERRIDES.iter().find(|(named, _)| *named == key) else {
+            continue;
+        };
+        let invalid = |_| s3_error!(InvalidRequest, "The value of {key} is invalid.");
+        headers.insert(name, HeaderValue::from_str(&value).map_err(invalid)?);
+    }
+    Ok(headers)
 }
 
 /// A moment as s3s takes it, in whole seconds as S3 shows them.

@@ -21,7 +21,6 @@ mod conditions;
 mod copy;
 mod cors;
 mod delete;
-mod digested_body;
 mod document_limit;
 mod encryption;
 mod errors;
@@ -115,6 +114,10 @@ macro_rules! operations {
         as_they_come { $($plain:ident: $plain_input:ident => $plain_output:ident),+ $(,)? }
         on_a_bucket { $($operation:ident: $input:ident => $output:ident),+ $(,)? }
     ) => {
+        /// The inputs of all operations that are built.
+        #[cfg(test)]
+        const INPUTS: &[&str] = &[$(stringify!($plain_input),)+ $(stringify!($input)),+];
+
         #[async_trait::async_trait]
         impl S3 for S3Gateway {
             $(
@@ -215,5 +218,18 @@ operations! {
     put_bucket_request_payment: PutBucketRequestPaymentInput => PutBucketRequestPaymentOutput,
     get_object_torrent: GetObjectTorrentInput => GetObjectTorrentOutput,
     get_object_attributes: GetObjectAttributesInput => GetObjectAttributesOutput,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_passes_to_an_operation_that_asks_for_no_permission() {
+        for input in INPUTS {
+            let operation = input.trim_end_matches("Input");
+            assert!(access::is_decided(operation), "{operation}");
+        }
     }
 }

@@ -66,9 +66,15 @@ impl S3Gateway {
         &self,
         request: S3Request<GetObjectAclInput>,
     ) -> S3Result<S3Response<GetObjectAclOutput>> {
-        let (_, object) = self.placed(&place!(request.input)).await?;
-        let owner = self.directory.owner(&object.owner).await?;
-        let acl = object.attributes.acl.as_ref();
+        let (bucket, object) = self.placed(&place!(request.input)).await?;
+        let enforced = bucket.settings.ownership == Some(Ownership::BucketOwnerEnforced);
+        let owner = if enforced {
+            &bucket.owner
+        } else {
+            &object.owner
+        };
+        let owner = self.directory.owner(owner).await?;
+        let acl = object.attributes.acl.as_ref().filter(|_| !enforced);
         let grants = to_dto_grants(&self.directory, acl, &owner).await?;
         Ok(S3Response::new(GetObjectAclOutput {
             grants: Some(grants),

@@ -15,8 +15,9 @@ use super::bodies::IncomingBody;
 use super::body_check::{BodyCheck, Trailer};
 use super::checksums::{kind_name, set_checksum};
 use super::encryption::etag_of;
+use super::form_head::FormFields;
 use super::service::S3Gateway;
-use super::{conditions, errors, headers};
+use super::{conditions, errors, form_answer, headers};
 use crate::recovery::ObjectDetails;
 
 impl S3Gateway {
@@ -26,6 +27,11 @@ impl S3Gateway {
         request: S3Request<PutObjectInput>,
     ) -> S3Result<S3Response<PutObjectOutput>> {
         headers::refuse_rename_source(&request.headers)?;
+        if let Some(form) = request.extensions.get::<FormFields>().cloned() {
+            let key = request.input.key.clone();
+            let stored = self.put_whole(request, WriteCondition::Always).await?;
+            return Ok(form_answer::describe(stored, &form, &key));
+        }
         let Some(offset) = request.input.write_offset_bytes else {
             return self.put_whole(request, WriteCondition::Always).await;
         };

@@ -5,7 +5,8 @@
 //! - A `Range` that is malformed or names several ranges counts as absent (RFC 9110, 14.2); s3s
 //!   refuses it.
 //! - Some SDKs move headers into the query of a presigned URL, under its signature, where s3s does not
-//!   look: the object would silently lose its metadata, its grants or its encryption.
+//!   look: the object would silently lose its metadata, its grants or its encryption, and a copy would
+//!   be taken for an empty object.
 
 use std::borrow::Cow;
 
@@ -35,21 +36,13 @@ const SIGNATURE_KEYS: [&str; 11] = [
     "Expires",
 ];
 
-/// Headers that count when they stand in the query of a presigned URL of version 4. Checksums are not
-/// among them: some SDKs put that of an empty body there, when they do not have the body yet.
-const MOVED_HEADERS: [&str; 5] = [
-    "x-amz-acl",
-    "x-amz-expected-bucket-owner",
-    "x-amz-storage-class",
-    "x-amz-tagging",
-    "x-amz-website-redirect-location",
-];
-/// How further such headers begin.
-const MOVED_FAMILIES: [&str; 4] = [
-    "x-amz-grant-",
-    "x-amz-meta-",
-    "x-amz-object-lock-",
-    "x-amz-server-side-encryption",
+/// Headers that do not count when they stand in the query of a presigned URL of version 4. Some SDKs
+/// put the checksum of an empty body there, when they do not have the body yet.
+const STAY: [&str; 4] = [
+    "x-amz-checksum-",
+    "x-amz-sdk-checksum-algorithm",
+    "x-amz-trailer",
+    "x-amz-decoded-content-length",
 ];
 
 /// Serves authenticated requests anew, set right.
@@ -131,8 +124,9 @@ fn has_moved_headers(uri: &Uri) -> bool {
 /// The header that stands under this key of a presigned URL.
 fn moved_header(key: &str) -> Option<String> {
     let name = key.to_ascii_lowercase();
-    let is_moved = MOVED_HEADERS.contains(&name.as_str())
-        || MOVED_FAMILIES.iter().any(|family| name.starts_with(family));
+    let is_moved = name.starts_with("x-amz-")
+        && !belongs_to_signature(&name)
+        && !STAY.iter().any(|stays| name.starts_with(stays));
     is_moved.then_some(name)
 }
 
@@ -160,6 +154,12 @@ fn move_headers(uri: &Uri, headers: &mut HeaderMap) -> S3Result<()> {
         }
     }
     Ok(())
+}
+
+fn belongs_to_signature(key: &str) -> bool {
+    SIGNATURE_KEYS
+        .iter()
+        .any(|own| own.eq_ignore_ascii_case(key))
 }
 
 pub(super) fn without_signature(uri: &Uri) -> S3Result<Uri> {
@@ -191,7 +191,7 @@ mod tests {
     fn headers_in_a_signed_query_are_put_beside_the_others() {
         let uri = Uri::from_static(
             "/b/k?X-Amz-Meta-Color=light%20blue&x-amz-acl=private&x-amz-checksum-crc32=AAAAAA%3D%3D\
-             &x-id=PutObject&x-amz-storage-class=GLACIER&X-Amz-Signature=0",
+             &x-id=PutObject&x-amz-storage-class=GLACIER&x-amz-copy-source=%2Fb%2Fs%2520&X-Amz-Signature=0",
         );
         assert!(has_moved_headers(&uri));
         let mut headers = HeaderMap::new();
@@ -203,7 +203,8 @@ mod tests {
         assert_eq!(headers["x-amz-meta-color"], "light blue");
         assert_eq!(headers["x-amz-acl"], "private");
         assert_eq!(headers["x-amz-storage-class"], "STANDARD_IA");
-        assert_eq!(headers.len(), 3);
+        assert_eq!(headers["x-amz-copy-source"], "/b/s%20");
+        assert_eq!(headers.len(), 4);
         let served = without_signature(&uri).unwrap();
         let kept = "/b/k?x-amz-checksum-crc32=AAAAAA%3D%3D&x-id=PutObject";
         assert_eq!(served.to_string(), kept);

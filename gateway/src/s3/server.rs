@@ -14,7 +14,6 @@ use tracing::{debug, error};
 
 use super::access::BucketAddresses;
 use super::cors::CrossOrigin;
-use super::digested_body::{DigestedBody, RawBodyTally};
 use super::document_limit::{Bounds, DOCUMENT_MAX_BYTES};
 use super::served_anew::ServedAnew;
 use super::service::S3Gateway;
@@ -91,9 +90,14 @@ impl S3Server {
             "request"
         );
         let (is_head, version) = (request.method() == Method::HEAD, request.version());
+        let bucket = bucket_in(&self.hosts, request.uri(), request.headers());
+        let cross_origin = CrossOrigin::of(request.method(), request.headers());
         // Wrapped first, so that a refusal drains what the client is sending.
         let (request, watch) = self.watch_body(request);
-        let mut response = match self.respond(request, &watch, &envelope).await {
+        let mut response = match self
+            .respond(request, bucket.as_deref(), &watch, &envelope)
+            .await
+        {
             Ok(mut response) => {
                 envelope.put_headers(&mut response);
                 if is_head {
@@ -105,6 +109,12 @@ impl S3Server {
             }
             Err(refused) => envelope.error(&refused).map(Body::from),
         };
+        if let Some(named) = cross_origin {
+            let allowed = self.gateway.cross_origin_headers(bucket.as_deref(), &named);
+            response
+                .headers_mut()
+                .extend(allowed.await.unwrap_or_default());
+        }
         if watch.withheld.holds() && version <= Version::HTTP_11 {
             // hyper closes the connection without saying so, and the next request on it would fail.
             let close = HeaderValue::from_static("close");
@@ -116,6 +126,7 @@ impl S3Server {
     async fn respond(
         &self,
         request: Request<Body>,
+        bucket: Option<&str>,
         watch: &BodyWatch,
         envelope: &Envelope,
     ) -> Result<Response<Body>, Refused> {
@@ -123,26 +134,18 @@ impl S3Server {
         if let Some(bounds) = watch.bounds {
             bounds.refuse_declared(request.headers())?;
         }
-        let bucket = bucket_in(&self.hosts, request.uri(), request.headers());
         if request.method() == Method::OPTIONS {
-            let preflight = self.gateway.preflight(bucket.as_deref(), request.headers());
+            let preflight = self.gateway.preflight(bucket, request.headers());
             let mut response = Response::new(Body::empty());
             response.headers_mut().extend(preflight.await?);
             return Ok(response);
         }
-        let cross_origin = CrossOrigin::of(request.method(), request.headers());
         let is_form = form_answer::is_form(request.method(), request.headers());
         let served = self.serve(request, is_form, envelope).await;
         if let Some(fault) = watch.fault.get() {
             return Err(fault.into());
         }
         let mut response = served?;
-        if let Some(named) = cross_origin {
-            let allowed = self.gateway.cross_origin_headers(bucket.as_deref(), &named);
-            response
-                .headers_mut()
-                .extend(allowed.await.unwrap_or_default());
-        }
         if is_form {
             form_answer::correct(&mut response);
         }
@@ -176,7 +179,6 @@ impl S3Server {
         let names_object = names_object(&self.hosts, &parts.uri, headers);
         let expects_continue = headers.contains_key(header::EXPECT);
         let signature = SignatureFacts::of(method, headers, query);
-        let tally = RawBodyTally::wanted_for(method, query, headers);
 
         let body = DrainingBody::new(body, expects_continue);
         let watch = BodyWatch {
@@ -185,12 +187,8 @@ impl S3Server {
             withheld: body.withheld(),
         };
         let body = WholeBody::new(body, watch.bounds, headers, watch.fault.clone());
-        let body = Body::http_body(DigestedBody::new(body, tally.clone()));
-
+        let body = Body::http_body(body);
         parts.extensions.insert(signature);
-        if let Some(tally) = tally {
-            parts.extensions.insert(tally);
-        }
         (Request::from_parts(parts, body), watch)
     }
 

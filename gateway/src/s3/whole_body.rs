@@ -8,11 +8,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use chunkproto::Crc64Hasher;
 use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
+use s3s::S3ErrorCode;
 use s3s::crypto::{Checksum as _, Sha256};
 use tokio::time::Sleep;
 
+use super::body_check::BodyCheck;
+use super::checksums::BodyHasher;
 use super::document_limit::{Bounds, declared_bytes};
 use super::form_head::FORM_HEAD_MAX_BYTES;
 use crate::http::{Refused, RequestBodyError};
@@ -35,6 +39,10 @@ pub enum Fault {
     Long,
     /// It does not have the SHA-256 that was signed.
     Mismatch,
+    /// Its Content-MD5 is none.
+    InvalidDigest,
+    /// It does not have the Content-MD5 or the checksum that was declared.
+    BadDigest,
     /// It is XML with a CDATA section.
     CData,
 }
@@ -54,6 +62,14 @@ impl From<Fault> for Refused {
             Fault::Mismatch => (
                 "XAmzContentSHA256Mismatch",
                 "The provided 'x-amz-content-sha256' header does not match what was computed.",
+            ),
+            Fault::InvalidDigest => (
+                "InvalidDigest",
+                "The Content-MD5 you specified is not valid.",
+            ),
+            Fault::BadDigest => (
+                "BadDigest",
+                "The Content-MD5 or checksum you specified did not match what we received.",
             ),
             Fault::CData => (
                 "MalformedXML",
@@ -97,6 +113,46 @@ struct Bounded {
     tail: Vec<u8>,
     /// Of the bytes so far, and what the signature says of all.
     digest: Option<(Sha256, [u8; 32])>,
+    /// The same for what headers declare.
+    declared: Result<Option<DeclaredDigest>, Fault>,
+}
+
+/// A Content-MD5 or checksum of a document, and the hashes of the bytes so far.
+struct DeclaredDigest {
+    check: BodyCheck,
+    hasher: BodyHasher,
+    crc64: Crc64Hasher,
+}
+
+impl DeclaredDigest {
+    /// What the headers declare of these very bytes; of aws-chunked, they declare what is decoded.
+    fn of(headers: &HeaderMap) -> Result<Option<Self>, Fault> {
+        let kind = headers.get("x-amz-content-sha256");
+        if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"STREAMING-")) {
+            return Ok(None);
+        }
+        match BodyCheck::declared_in(headers) {
+            Ok(check) => Ok(Some(Self {
+                hasher: BodyHasher::new(check.algorithm()),
+                check,
+                crc64: Crc64Hasher::default(),
+            })),
+            Err(error) if *error.code() == S3ErrorCode::InvalidDigest => Err(Fault::InvalidDigest),
+            // Left for s3s and the operation to refuse.
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn update(&mut self, data: &[u8]) {
+        self.hasher.update(data);
+        self.crc64.update(data);
+    }
+
+    fn compare(self) -> Result<(), Fault> {
+        let hashes = self.hasher.finish(self.crc64.finish());
+        let compared = self.check.verify(hashes, None);
+        compared.map(drop).map_err(|_| Fault::BadDigest)
+    }
 }
 
 impl<B> WholeBody<B> {
@@ -113,6 +169,10 @@ impl<B> WholeBody<B> {
             digest: match bounds {
                 Bounds::Document { .. } => signed_digest(headers).map(|d| (Sha256::new(), d)),
                 Bounds::Form => None,
+            },
+            declared: match bounds {
+                Bounds::Document { .. } => DeclaredDigest::of(headers),
+                Bounds::Form => Ok(None),
             },
         });
         Self { body, bounded }
@@ -145,6 +205,9 @@ impl Bounded {
         if let Some((digest, _)) = &mut self.digest {
             digest.update(data);
         }
+        if let Ok(Some(declared)) = &mut self.declared {
+            declared.update(data);
+        }
         // Before s3s sees the last byte: it compares too, and calls a difference an internal error.
         match self.declared_bytes == Some(self.received_bytes) {
             true => self.end(),
@@ -154,10 +217,15 @@ impl Bounded {
 
     fn end(&mut self) -> Result<(), Fault> {
         let is_signed = |(digest, signed): (Sha256, [u8; 32])| digest.finalize() == signed;
-        match self.digest.take().is_none_or(is_signed) {
-            true => Ok(()),
-            false => Err(Fault::Mismatch),
+        if !self.digest.take().is_none_or(is_signed) {
+            return Err(Fault::Mismatch);
         }
+        let declared = std::mem::replace(&mut self.declared, Ok(None))?;
+        declared.map_or(Ok(()), DeclaredDigest::compare)
+    }
+
+    fn declares(&self) -> bool {
+        !matches!(self.declared, Ok(None))
     }
 
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
@@ -207,7 +275,7 @@ where
 
     fn is_end_stream(&self) -> bool {
         // A digest is compared when the end is read.
-        let compares = |bounded: &Bounded| bounded.digest.is_some();
+        let compares = |bounded: &Bounded| bounded.digest.is_some() || bounded.declares();
         self.body.is_end_stream() && !self.bounded.as_ref().is_some_and(compares)
     }
 

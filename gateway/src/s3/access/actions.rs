@@ -25,7 +25,7 @@ pub struct Need {
 }
 
 /// The need of the operation that s3s names `operation`; `versioned` says whether the request names
-/// a version. None for an operation that is unknown here, and so allowed to nobody but root.
+/// a version. None for an operation that is not built.
 pub fn need(operation: &str, versioned: bool) -> Option<Need> {
     let either = |plain, of_version| if versioned { of_version } else { plain };
     let service = |action| need_on(action, Target::Service);
@@ -120,6 +120,11 @@ pub fn further(
     );
     let retains = given("x-amz-object-lock-mode") || given("x-amz-object-lock-retain-until-date");
     let holds = given("x-amz-object-lock-legal-hold");
+    // A condition tells the ETag to who may try.
+    let deletes_by_etag = operation == "DeleteObject"
+        && headers
+            .get("if-match")
+            .is_some_and(|etag| !etag.is_empty() && etag != "*");
     let attributes = match versioned {
         true => "s3:GetObjectVersionAttributes",
         false => "s3:GetObjectAttributes",
@@ -128,6 +133,10 @@ pub fn further(
         (makes_object && retains).then_some("s3:PutObjectRetention"),
         (makes_object && holds).then_some("s3:PutObjectLegalHold"),
         (operation == "GetObjectAttributes").then_some(attributes),
+        deletes_by_etag.then_some(match versioned {
+            true => "s3:GetObjectVersion",
+            false => "s3:GetObject",
+        }),
     ]
     .into_iter()
     .flatten()

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 
 use http::{HeaderMap, Uri};
 
-use super::account::arn_of;
+use super::account::{account_of, arn_of};
 use super::caller::Caller;
 use crate::http::{SignatureFacts, query_pairs};
 
@@ -25,9 +25,10 @@ const S3_KEYS: [&str; 13] = [
     "versionid",
 ];
 /// The same in the family `aws:`.
-const GLOBAL_KEYS: [&str; 11] = [
+const GLOBAL_KEYS: [&str; 12] = [
     "currenttime",
     "epochtime",
+    "principalaccount",
     "principalarn",
     "principalisawsservice",
     "referer",
@@ -165,6 +166,11 @@ impl RequestContext<'_> {
             "currenttime" | "epochtime" => vec![(self.now_ms / 1000).to_string()],
             "useragent" => self.header("user-agent"),
             "referer" => self.header("referer"),
+            "principalaccount" => {
+                let account = self.caller.id().map(account_of);
+                let account = account.filter(|account| !account.is_empty());
+                account.map(str::to_owned).into_iter().collect()
+            }
             "principalarn" => self.caller.id().map(arn_of).into_iter().collect(),
             "principalisawsservice" | "viaawsservice" => vec!["false".to_owned()],
             "userid" | "username" => self.caller.id().map(str::to_owned).into_iter().collect(),

@@ -90,7 +90,7 @@ impl Gate {
         extensions.insert(caller.clone());
         let version = version_in(asked.uri);
         let Some(need) = need(operation, version.is_some()) else {
-            return allow_if(caller == Caller::Root);
+            return self.admit_unbuilt(&caller, path, asked.headers).await;
         };
         match (need.target, path) {
             (Target::Service, _) => allow_if(caller != Caller::Anonymous),
@@ -126,6 +126,22 @@ impl Gate {
                 }
                 self.authorize(&caller, &bucket, need.action, on, asked)
                     .await
+            }
+        }
+    }
+
+    /// Lets those who may do everything to a bucket hear that the operation is not built.
+    async fn admit_unbuilt(
+        &self,
+        caller: &Caller,
+        path: &S3Path,
+        headers: &HeaderMap,
+    ) -> S3Result<()> {
+        match path {
+            S3Path::Root => allow_if(*caller != Caller::Anonymous),
+            S3Path::Bucket { bucket } | S3Path::Object { bucket, .. } => {
+                let bucket = self.bucket(bucket, headers).await?;
+                allow_if(*caller == Caller::Root || caller.is(&bucket.owner))
             }
         }
     }
@@ -282,6 +298,7 @@ impl Gate {
             return Err(s3_error!(NoSuchBucket));
         }
         let expected = headers.get("x-amz-expected-bucket-owner");
+        let expected = expected.filter(|owner| !owner.is_empty());
         if expected.is_some_and(|owner| owner.as_bytes() != bucket.owner.as_bytes()) {
             return Err(s3_error!(AccessDenied));
         }

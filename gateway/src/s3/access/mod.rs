@@ -31,3 +31,9 @@ pub use acl::{AclRequest, grants_public, to_dto_grants};
 pub use caller::{Caller, Directory, ROOT_CANONICAL_ID, RootKeys};
 pub use gate::{Asked, Gate, Verified};
 pub use policy::{POLICY_MAX_BYTES, Policy};
+
+/// Whether the operation is known to need a permission.
+#[cfg(test)]
+pub fn is_decided(operation: &str) -> bool {
+    actions::need(operation, false).is_some()
+}
