@@ -34,6 +34,9 @@ pub enum Bounds {
         max_bytes: usize,
         /// Whether it is XML.
         is_xml: bool,
+        /// Whether digests in the headers are of the document; those of CompleteMultipartUpload are of
+        /// the object.
+        is_declared: bool,
     },
     /// A form: its fields come in time, its file takes as long as it takes.
     Form,
@@ -55,8 +58,11 @@ impl Bounds {
             Method::PUT => CONFIGURATION_MAX_BYTES,
             _ => return None,
         };
-        let is_xml = !has("policy");
-        Some(Self::Document { max_bytes, is_xml })
+        Some(Self::Document {
+            max_bytes,
+            is_xml: !has("policy"),
+            is_declared: !has("uploadId"),
+        })
     }
 
     /// Refuses a document whose declared length is over its bound, before any of it is read.

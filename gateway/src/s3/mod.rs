@@ -21,6 +21,7 @@ mod conditions;
 mod copy;
 mod cors;
 mod delete;
+mod document_digests;
 mod document_limit;
 mod encryption;
 mod errors;

@@ -8,15 +8,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use chunkproto::Crc64Hasher;
 use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use s3s::S3ErrorCode;
-use s3s::crypto::{Checksum as _, Sha256};
 use tokio::time::Sleep;
 
-use super::body_check::BodyCheck;
-use super::checksums::BodyHasher;
+use super::document_digests::DocumentDigests;
 use super::document_limit::{Bounds, declared_bytes};
 use super::form_head::FORM_HEAD_MAX_BYTES;
 use crate::http::{Refused, RequestBodyError};
@@ -111,48 +107,7 @@ struct Bounded {
     deadline: Option<Pin<Box<Sleep>>>,
     /// The last bytes, which may begin what the next ones end.
     tail: Vec<u8>,
-    /// Of the bytes so far, and what the signature says of all.
-    digest: Option<(Sha256, [u8; 32])>,
-    /// The same for what headers declare.
-    declared: Result<Option<DeclaredDigest>, Fault>,
-}
-
-/// A Content-MD5 or checksum of a document, and the hashes of the bytes so far.
-struct DeclaredDigest {
-    check: BodyCheck,
-    hasher: BodyHasher,
-    crc64: Crc64Hasher,
-}
-
-impl DeclaredDigest {
-    /// What the headers declare of these very bytes; of aws-chunked, they declare what is decoded.
-    fn of(headers: &HeaderMap) -> Result<Option<Self>, Fault> {
-        let kind = headers.get("x-amz-content-sha256");
-        if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"STREAMING-")) {
-            return Ok(None);
-        }
-        match BodyCheck::declared_in(headers) {
-            Ok(check) => Ok(Some(Self {
-                hasher: BodyHasher::new(check.algorithm()),
-                check,
-                crc64: Crc64Hasher::default(),
-            })),
-            Err(error) if *error.code() == S3ErrorCode::InvalidDigest => Err(Fault::InvalidDigest),
-            // Left for s3s and the operation to refuse.
-            Err(_) => Ok(None),
-        }
-    }
-
-    fn update(&mut self, data: &[u8]) {
-        self.hasher.update(data);
-        self.crc64.update(data);
-    }
-
-    fn compare(self) -> Result<(), Fault> {
-        let hashes = self.hasher.finish(self.crc64.finish());
-        let compared = self.check.verify(hashes, None);
-        compared.map(drop).map_err(|_| Fault::BadDigest)
-    }
+    digests: DocumentDigests,
 }
 
 impl<B> WholeBody<B> {
@@ -166,29 +121,23 @@ impl<B> WholeBody<B> {
             read_max: READ_MAX,
             deadline: None,
             tail: Vec::new(),
-            digest: match bounds {
-                Bounds::Document { .. } => signed_digest(headers).map(|d| (Sha256::new(), d)),
-                Bounds::Form => None,
-            },
-            declared: match bounds {
-                Bounds::Document { .. } => DeclaredDigest::of(headers),
-                Bounds::Form => Ok(None),
+            digests: match bounds {
+                Bounds::Document { is_declared, .. } => DocumentDigests::of(headers, is_declared),
+                Bounds::Form => DocumentDigests::none(),
             },
         });
         Self { body, bounded }
     }
 }
 
-fn signed_digest(headers: &HeaderMap) -> Option<[u8; 32]> {
-    let digest = headers.get("x-amz-content-sha256")?;
-    hex::decode(digest.as_bytes()).ok()?.try_into().ok()
-}
-
 impl Bounded {
     /// Takes the next bytes in.
     fn receive(&mut self, data: &[u8]) -> Result<(), Fault> {
         self.received_bytes += data.len();
-        let Bounds::Document { max_bytes, is_xml } = self.bounds else {
+        let Bounds::Document {
+            max_bytes, is_xml, ..
+        } = self.bounds
+        else {
             return Ok(());
         };
         if self.received_bytes > max_bytes {
@@ -202,30 +151,12 @@ impl Bounded {
             let known = self.tail.len().saturating_sub(CDATA.len() - 1);
             self.tail.drain(..known);
         }
-        if let Some((digest, _)) = &mut self.digest {
-            digest.update(data);
-        }
-        if let Ok(Some(declared)) = &mut self.declared {
-            declared.update(data);
-        }
+        self.digests.update(data);
         // Before s3s sees the last byte: it compares too, and calls a difference an internal error.
         match self.declared_bytes == Some(self.received_bytes) {
-            true => self.end(),
+            true => self.digests.compare(),
             false => Ok(()),
         }
-    }
-
-    fn end(&mut self) -> Result<(), Fault> {
-        let is_signed = |(digest, signed): (Sha256, [u8; 32])| digest.finalize() == signed;
-        if !self.digest.take().is_none_or(is_signed) {
-            return Err(Fault::Mismatch);
-        }
-        let declared = std::mem::replace(&mut self.declared, Ok(None))?;
-        declared.map_or(Ok(()), DeclaredDigest::compare)
-    }
-
-    fn declares(&self) -> bool {
-        !matches!(self.declared, Ok(None))
     }
 
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
@@ -262,7 +193,7 @@ where
             Poll::Ready(Some(Ok(frame))) => frame.data_ref().map_or(Ok(()), |d| bounded.receive(d)),
             Poll::Ready(Some(Err(RequestBodyError::Silent))) => Err(Fault::Slow),
             Poll::Ready(Some(Err(_))) => Err(Fault::Incomplete),
-            Poll::Ready(None) => bounded.end(),
+            Poll::Ready(None) => bounded.digests.compare(),
         };
         match checked {
             Ok(()) => polled,
@@ -275,7 +206,7 @@ where
 
     fn is_end_stream(&self) -> bool {
         // A digest is compared when the end is read.
-        let compares = |bounded: &Bounded| bounded.digest.is_some() || bounded.declares();
+        let compares = |bounded: &Bounded| bounded.digests.are_open();
         self.body.is_end_stream() && !self.bounded.as_ref().is_some_and(compares)
     }
 
@@ -316,6 +247,7 @@ mod tests {
     const XML: Bounds = Bounds::Document {
         max_bytes: 40,
         is_xml: true,
+        is_declared: true,
     };
 
     async fn read(
@@ -351,6 +283,7 @@ mod tests {
         let json = Bounds::Document {
             max_bytes: 40,
             is_xml: false,
+            is_declared: true,
         };
         let text = ["{\"<![CDATA[\": 1}"];
         assert_eq!(read(&text, false, json, "UNSIGNED-PAYLOAD").await, None);
