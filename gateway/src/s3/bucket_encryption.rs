@@ -9,7 +9,7 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
-use super::encryption::{METHOD_KMS, METHOD_S3};
+use super::encryption_request::{METHOD_KMS, METHOD_S3};
 use super::errors;
 use super::service::S3Gateway;
 use crate::http::is_xml_text;

@@ -17,7 +17,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::body_check::BodyCheck;
 use super::checksums::{self, kind_name, of_parts, parse_kind, set_checksum};
-use super::encryption::EncryptionRequest;
+use super::encryption_request::EncryptionRequest;
 use super::put::written_version;
 use super::service::S3Gateway;
 use super::{conditions, errors, headers};

@@ -22,9 +22,9 @@ use super::form_head::FormFields;
 use super::range::{Selection, copy_source_range};
 use super::virtual_host::VirtualHosts;
 use super::{
-    attributes, bucket_documents, bucket_encryption, bucket_settings, conditions, cors, encryption,
-    form, form_answer, headers, lifecycle, lifecycle_rule, list, object_settings, served_anew,
-    server,
+    attributes, bucket_documents, bucket_encryption, bucket_settings, conditions, cors,
+    encryption_request, form, form_answer, headers, lifecycle, lifecycle_rule, list,
+    object_settings, served_anew, server,
 };
 use crate::http::{check_dates, refuse_unknown_subresource, xml_text};
 use crate::lifecycle::{Calendar, Judge, Rule};
@@ -164,8 +164,8 @@ pub fn request_headers(text: &str) {
     let _ = headers::user_metadata(Some(metadata));
     let _ = attributes::requested_retention(&given);
     let _ = attributes::requested_hold(&given);
-    let _ = encryption::method_in(&given);
-    let _ = encryption::customer_key(&given, encryption::CUSTOMER);
+    let _ = encryption_request::method_in(&given);
+    let _ = encryption_request::customer_key(&given, encryption_request::CUSTOMER);
     let _ = BodyCheck::declared_in(&given);
     let _ = conditions::range_applies(given.get("if-range"), &object(Timestamp(u64::MAX)));
     let _ = given.get("range").map(served_anew::is_well_formed);

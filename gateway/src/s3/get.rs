@@ -13,7 +13,7 @@ use super::attributes::lock_mode_name;
 use super::bodies::unless_replaced;
 use super::checksums::{kind_name, set_checksum};
 use super::conditions::{self, ReadConditions};
-use super::encryption::EncryptionRequest;
+use super::encryption_request::EncryptionRequest;
 use super::headers::DEFAULT_CONTENT_TYPE;
 use super::object_settings::hold_status;
 use super::range::Selection;

@@ -24,6 +24,7 @@ mod delete;
 mod document_digests;
 mod document_limit;
 mod encryption;
+mod encryption_request;
 mod errors;
 mod form;
 mod form_answer;
