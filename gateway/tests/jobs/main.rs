@@ -15,5 +15,6 @@ mod rebalance;
 mod reconcile;
 mod repair;
 mod simulation;
+mod repair_order;
 mod survey;
 mod uploads;

@@ -14,7 +14,7 @@ use crate::nodes::{Fault, payload};
 
 impl World {
     /// Queues a chunk as one with `have` good copies of `wanted`.
-    async fn queue(&self, chunk: &ChunkRef, have: u8, wanted: u8) {
+    pub async fn queue(&self, chunk: &ChunkRef, have: u8, wanted: u8) {
         let need = RepairNeed {
             chunk: chunk.id,
             length_bytes: chunk.length_bytes,
@@ -26,7 +26,7 @@ impl World {
     }
 
     /// The queue, as good copies and chunk.
-    async fn queued(&self) -> Vec<(u8, chunkproto::ChunkId)> {
+    pub async fn queued(&self) -> Vec<(u8, chunkproto::ChunkId)> {
         let entries = self.metastore.repairs_by_danger(None, 99).await.unwrap();
         entries
             .iter()

@@ -2,12 +2,15 @@
 //! what stands on which node.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chunkproto::{ChunkId, NodeId};
 use metastore::{MetaResult, NodeChunk, RepairNeed, Timestamp};
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
 use tracing::info;
 
 use crate::cluster::{Membership, NodeState};
@@ -16,6 +19,8 @@ use crate::jobs::job::Round;
 
 /// Chunks looked at and queued in one unit.
 const PAGE: usize = 1000;
+/// Between two looks at which nodes are down, or at what came to be queued.
+const LOOK_PERIOD: Duration = Duration::from_millis(200);
 /// A node that stays down is looked at again after this: a long upload may have named it late.
 const AGAIN_AFTER: Duration = Duration::from_secs(600);
 
@@ -23,6 +28,33 @@ const AGAIN_AFTER: Duration = Duration::from_secs(600);
 #[derive(Default)]
 pub struct DownNodes {
     walks: Mutex<HashMap<NodeId, Walk>>,
+}
+
+/// Whether everything that is to be queued of down nodes is.
+#[derive(Default)]
+pub struct Walked {
+    is_at_its_end: AtomicBool,
+    changed: Notify,
+}
+
+impl Walked {
+    pub fn is_at_its_end(&self) -> bool {
+        self.is_at_its_end.load(Ordering::Relaxed)
+    }
+
+    /// Returns when more may be queued than at the last call, or nothing more will be.
+    pub async fn goes_on(&self) {
+        let _ = timeout(LOOK_PERIOD, self.changed.notified()).await;
+    }
+
+    fn begin(&self) {
+        self.is_at_its_end.store(false, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.is_at_its_end.store(true, Ordering::Relaxed);
+        self.changed.notify_one();
+    }
 }
 
 /// How far the walk over one node's chunks is.
@@ -48,6 +80,26 @@ impl DownNodes {
         let is_missing = |(_, state): &&&(NodeId, NodeState)| *state != NodeState::Live;
         let missing = counted.iter().filter(is_missing).count();
         missing * 3 > counted.len()
+    }
+
+    /// Queues what nodes held that are down, those too that go down meanwhile; says in `walked` how far
+    /// that is. Between two pages it may be left.
+    ///
+    /// # Errors
+    /// What keeps the metadata from being read or written.
+    pub async fn keep_queueing(
+        &self,
+        copies: &Copies,
+        wanted: u8,
+        walked: &Walked,
+        round: &Round,
+    ) -> MetaResult<Infallible> {
+        loop {
+            walked.begin();
+            self.queue(copies, wanted, round).await?;
+            walked.end();
+            sleep(LOOK_PERIOD).await;
+        }
     }
 
     /// Queues what nodes held that are down and were not gone through lately.

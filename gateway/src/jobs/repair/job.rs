@@ -1,28 +1,30 @@
-//! The repair job: one round goes through the repair queue once, from the most endangered chunk on.
+//! The repair job: one round works once on everything in the repair queue, the most endangered first,
+//! also of what comes in while it goes on.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chunkproto::{JobName, NodeId};
-use futures::{TryStreamExt as _, stream};
+use chunkproto::{ChunkId, JobName, NodeId};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use metastore::{MetaError, MetaResult, RepairEntry, RepairNeed};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::down_nodes::DownNodes;
+use super::down_nodes::{DownNodes, Walked};
+use super::front::Front;
 use super::mend::{Mended, mend};
 use crate::cluster::NodeState;
 use crate::jobs::copies::Copies;
 use crate::jobs::job::{Job, JobError, Round};
 
-/// Queue entries read at a time.
-const BATCH: usize = 256;
 /// Chunks mended at the same time.
 const PARALLEL_MAX: usize = 8;
-/// Queue entries counted for the report.
+/// Queue entries counted for the report …
 const COUNTED_MAX: usize = 100_000;
+/// … so often.
+const COUNT_AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// Rest between two rounds.
 const PERIOD: Duration = Duration::from_secs(2);
 /// A round that could not mend anything is not repeated for so long, unless nodes come or go.
@@ -52,6 +54,25 @@ struct Stuck {
     at: Instant,
 }
 
+/// What became of an entry of the queue.
+struct Worked {
+    chunk: ChunkId,
+    /// The good copies with which it stays in the queue; none where it does not.
+    left: Option<u8>,
+    /// Whether anything is different now.
+    is_changed: bool,
+}
+
+impl Worked {
+    fn in_vain(entry: RepairEntry) -> Self {
+        Self {
+            chunk: entry.chunk,
+            left: Some(entry.have),
+            is_changed: false,
+        }
+    }
+}
+
 impl RepairJob {
     /// A job that also begins a round when `wake` says so.
     #[must_use]
@@ -65,45 +86,76 @@ impl RepairJob {
         }
     }
 
-    async fn mend_queue(&self, round: &Round) -> MetaResult<()> {
-        let metastore = &self.copies.metastore;
-        let counts = metastore.count_repairs(COUNTED_MAX).await?;
-        round
-            .progress()
-            .expect(counts.chunks.iter().sum(), counts.missing_bytes);
-        let only_last_copies = self.down.are_too_many(&self.copies.membership);
-        let (mut after, changed) = (None, AtomicBool::new(false));
-        while round.goes_on() {
-            let entries = metastore.repairs_by_danger(after, BATCH).await?;
-            let Some(last) = entries.last() else {
-                break;
-            };
-            after = Some((last.have, last.chunk));
-            stream::iter(entries.into_iter().map(Ok::<_, MetaError>))
-                .try_for_each_concurrent(PARALLEL_MAX, async |entry| match round.goes_on() {
-                    true => {
-                        let mended = self.mend(&entry, only_last_copies, round).await;
-                        let mended = round.readable(entry.chunk, mended)?;
-                        changed.fetch_or(mended == Some(true), Ordering::Relaxed);
-                        Ok(())
-                    }
-                    false => Ok(()),
-                })
-                .await?;
+    /// Works on the queue, from its front and again from there, until nothing is left that was not
+    /// worked on, and the walks over what down nodes held are `Walked`.
+    async fn mend_queue(&self, walked: &Walked, round: &Round) -> MetaResult<()> {
+        let metastore = self.copies.metastore.as_ref();
+        let (mut front, mut under_way) = (Front::default(), FuturesUnordered::new());
+        let mut only_last_copies = self.down.are_too_many(&self.copies.membership);
+        let (mut looked, mut changed) = (false, false);
+        let mut counted_at = None::<Instant>;
+        loop {
+            while under_way.len() < PARALLEL_MAX && round.goes_on() {
+                if counted_at.is_none_or(|at| at.elapsed() >= COUNT_AGAIN_AFTER) {
+                    self.count(round).await?;
+                    counted_at = Some(Instant::now());
+                }
+                let are_too_many = self.down.are_too_many(&self.copies.membership);
+                if std::mem::replace(&mut only_last_copies, are_too_many) && !are_too_many {
+                    front.try_again();
+                }
+                let Some(entry) = front.next(metastore).await? else {
+                    break;
+                };
+                looked = true;
+                under_way.push(self.mend(entry, only_last_copies, round));
+            }
+            match under_way.next().await {
+                Some(worked) => {
+                    let Worked {
+                        chunk,
+                        left,
+                        is_changed,
+                    } = worked?;
+                    front.note(chunk, left);
+                    changed |= is_changed;
+                }
+                None if walked.is_at_its_end() || !round.goes_on() => break,
+                None => walked.goes_on().await,
+            }
         }
-        if after.is_some() && !changed.into_inner() {
+        if looked && !changed {
             self.note_stuck();
         }
         Ok(())
     }
 
-    /// Works on one entry; whether anything is different now.
+    /// Says how long the queue is.
+    async fn count(&self, round: &Round) -> MetaResult<()> {
+        let counts = self.copies.metastore.count_repairs(COUNTED_MAX).await?;
+        let chunks = counts.chunks.iter().sum();
+        round.progress().expect(chunks, counts.missing_bytes);
+        Ok(())
+    }
+
+    /// Works on one entry.
     async fn mend(
         &self,
-        entry: &RepairEntry,
+        entry: RepairEntry,
         only_last_copies: bool,
         round: &Round,
-    ) -> MetaResult<bool> {
+    ) -> MetaResult<Worked> {
+        let worked = self.try_mend(entry, only_last_copies, round).await;
+        let worked = round.readable(entry.chunk, worked)?;
+        Ok(worked.unwrap_or_else(|| Worked::in_vain(entry)))
+    }
+
+    async fn try_mend(
+        &self,
+        entry: RepairEntry,
+        only_last_copies: bool,
+        round: &Round,
+    ) -> MetaResult<Worked> {
         let Some(chunk) = self.copies.placement(entry.chunk).await? else {
             return self.settle(entry, None, round).await;
         };
@@ -120,23 +172,27 @@ impl RepairJob {
         };
         let is_as_before = left.is_some_and(|left| left.have == entry.have);
         if is_as_before || !round.goes_on() {
-            return Ok(false);
+            return Ok(Worked::in_vain(entry));
         }
         self.settle(entry, left, round).await
     }
 
     async fn settle(
         &self,
-        entry: &RepairEntry,
+        entry: RepairEntry,
         left: Option<RepairNeed>,
         round: &Round,
-    ) -> MetaResult<bool> {
+    ) -> MetaResult<Worked> {
         let metastore = &self.copies.metastore;
-        match metastore.settle_repair(round.fence(), entry, left).await {
-            Ok(()) => Ok(true),
+        match metastore.settle_repair(round.fence(), &entry, left).await {
+            Ok(()) => Ok(Worked {
+                chunk: entry.chunk,
+                left: left.map(|left| left.have),
+                is_changed: true,
+            }),
             Err(MetaError::Fenced(_)) => {
                 round.end();
-                Ok(false)
+                Ok(Worked::in_vain(entry))
             }
             Err(error) => Err(error),
         }
@@ -183,9 +239,13 @@ impl Job for RepairJob {
         if self.is_stuck() {
             self.down.queue(&self.copies, wanted, round).await?;
         } else {
-            // Mending does not wait for the end of a walk over millions of chunks.
-            let queue = self.down.queue(&self.copies, wanted, round);
-            tokio::try_join!(queue, self.mend_queue(round))?;
+            // Mending does not wait for the end of a walk over millions of chunks, nor does another node
+            // that is lost meanwhile wait for the end of mending.
+            let walked = Walked::default();
+            tokio::select! {
+                mended = self.mend_queue(&walked, round) => mended?,
+                failed = self.down.keep_queueing(&self.copies, wanted, &walked, round) => match failed? {},
+            }
         }
         if self.down.are_too_many(&self.copies.membership) {
             return Err(JobError::Alarm(

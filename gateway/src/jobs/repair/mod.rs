@@ -1,9 +1,10 @@
 //! Repair: every chunk gets as many good copies as it should have, the most endangered first.
 //!
-//! `job` goes through the repair queue, `mend` works on one chunk, `down_nodes` queues what lost
-//! nodes held, `hints` what requests could not read.
+//! `job` goes through the repair queue, `front` says which chunk is next, `mend` works on one,
+//! `down_nodes` queues what lost nodes held, `hints` what requests could not read.
 
 mod down_nodes;
+mod front;
 mod hints;
 mod job;
 mod mend;
