@@ -13,3 +13,4 @@ mod placement;
 mod restarts;
 mod restoring;
 mod silence;
+mod unreachable;

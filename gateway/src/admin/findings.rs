@@ -226,6 +226,9 @@ fn of_node(found: &mut Vec<Finding>, node: &NodeReport, down_after: Duration) {
     let name = format!("chunk server {} at {}", node.id, node.address);
     let silent = span(node.silent_s);
     match node.state.as_str() {
+        "down" | "suspect" if node.unreached_s.is_some() => {
+            of_unreached(found, node, &name, down_after);
+        }
         "down" => add(
             found,
             Level::Attention,
@@ -295,6 +298,30 @@ fn of_node(found: &mut Vec<Finding>, node: &NodeReport, down_after: Duration) {
             ),
         );
     }
+}
+
+/// A node that says that it lives, and that this gateway does not reach.
+fn of_unreached(found: &mut Vec<Finding>, node: &NodeReport, name: &str, down_after: Duration) {
+    let unreached_s = node.unreached_s.unwrap_or(0);
+    let then = match node.state.as_str() {
+        "down" => "its chunks are copied elsewhere meanwhile".to_owned(),
+        _ => format!(
+            "after {} its chunks are copied elsewhere",
+            span(down_after.as_secs())
+        ),
+    };
+    add(
+        found,
+        Level::Attention,
+        format!(
+            "{name} says that it lives, and has not been reached there for {}",
+            span(unreached_s)
+        ),
+        format!(
+            "see that gateways and chunk servers can connect to that address: look at firewalls, and at \
+             its --advertise; {then}"
+        ),
+    );
 }
 
 fn of_job(found: &mut Vec<Finding>, job: &JobReport) {

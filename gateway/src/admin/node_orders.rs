@@ -359,6 +359,7 @@ mod tests {
     }
 
     fn refusal(nodes: &[NodeStatus], replicas: usize) -> String {
+            unreached: None,
         let first = nodes[0].registration.node_id;
         match check_drain(nodes, first, replicas) {
             Ok(()) => String::new(),

@@ -44,6 +44,9 @@ pub struct NodeReport {
     pub phase: String,
     /// Seconds since it was last heard from.
     pub silent_s: u64,
+    /// Seconds for which this gateway has not reached it for data, although it is heard.
+    #[serde(default)]
+    pub unreached_s: Option<u64>,
     /// Whether it takes new chunks.
     pub writable: bool,
     /// Size of its disks.
@@ -117,6 +120,7 @@ fn node_report(node: &NodeStatus) -> NodeReport {
         state: state_name(node.state).into(),
         phase: phase_name(node.phase).into(),
         silent_s: node.silent.as_secs(),
+        unreached_s: node.unreached.map(|time| time.as_secs()),
         writable: node.is_writable,
         capacity_bytes: state.capacity_bytes,
         used_bytes: state.used_bytes,

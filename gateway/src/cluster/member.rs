@@ -34,9 +34,9 @@ impl Default for Patience {
 pub enum NodeState {
     /// Heard from lately.
     Live,
-    /// Silent, or it failed a request since it was last heard from.
+    /// Silent, or heard and not reached for data, or it failed a request since it was last heard from.
     Suspect,
-    /// Silent for so long that it is taken for gone.
+    /// Silent, or not reached, for so long that it is taken for gone.
     Down,
 }
 
@@ -64,6 +64,8 @@ pub struct NodeStatus {
     pub is_embedded: bool,
     /// For how long it has not been heard from.
     pub silent: Duration,
+    /// For how long it has not been reached for data, although it is heard; none where it is.
+    pub unreached: Option<Duration>,
     /// Whether it takes new chunks.
     pub is_writable: bool,
     /// Requests of this gateway under way on it.
@@ -103,6 +105,10 @@ pub(super) struct Member {
     heard_at: Instant,
     /// Since when it has had a disk that cannot be read.
     crippled_at: Option<Instant>,
+    /// Since when it has not been reached for data.
+    unreached_at: Option<Instant>,
+    /// Whether a request failed since it was last reached.
+    is_doubted: bool,
     returns: u32,
     in_flight: Arc<AtomicU32>,
 }
@@ -115,6 +121,9 @@ impl Member {
             voice,
             heard_at: Instant::now(),
             crippled_at: None,
+            unreached_at: None,
+            // It was never reached, until it is.
+            is_doubted: true,
             returns: 0,
             in_flight: Arc::default(),
         }
@@ -122,8 +131,12 @@ impl Member {
 
     /// Notes that it spoke, or was read of; what it said stands in its registration by now.
     pub(super) fn hear(&mut self, voice: Voice, patience: Patience) {
-        if self.state(patience) == NodeState::Down {
+        if self.heard_state(patience) == NodeState::Down {
             self.returns += 1;
+        }
+        // After a silence it may have another address; it will be seen whether that can be reached.
+        if self.heard_at.elapsed() >= patience.suspect_after {
+            (self.unreached_at, self.is_doubted) = (None, true);
         }
         if self.voice != Voice::Embedded {
             self.voice = voice;
@@ -164,12 +177,54 @@ impl Member {
 
     /// Notes that a request to it failed as if it were gone.
     pub(super) fn doubt(&mut self) {
+        self.is_doubted = true;
         if self.voice == Voice::Heard {
             self.voice = Voice::Unheard;
         }
     }
 
+    /// Notes whether it could be reached for data; true if that is news.
+    pub(super) fn note_reach(&mut self, is_reached: bool, patience: Patience) -> bool {
+        let is_news = self.unreached_at.is_none() != is_reached;
+        match is_reached {
+            true => {
+                if self.is_cut_off(patience) {
+                    self.returns += 1;
+                }
+                (self.unreached_at, self.is_doubted) = (None, false);
+            }
+            false if is_news => self.unreached_at = Some(Instant::now()),
+            false => {}
+        }
+        is_news
+    }
+
+    /// Whether it is a process of its own that made itself heard lately.
+    pub(super) fn is_heard(&self, patience: Patience) -> bool {
+        self.voice != Voice::Embedded && self.heard_at.elapsed() < patience.suspect_after
+    }
+
+    /// Whether a request failed since it was last reached, or it never was since.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.is_doubted || self.unreached_at.is_some()
+    }
+
+    /// Whether it has not been reached for so long that it is taken for gone.
+    fn is_cut_off(&self, patience: Patience) -> bool {
+        self.unreached_at
+            .is_some_and(|at| at.elapsed() >= patience.down_after)
+    }
+
     pub(super) fn state(&self, patience: Patience) -> NodeState {
+        match self.heard_state(patience) {
+            NodeState::Live | NodeState::Suspect if self.is_cut_off(patience) => NodeState::Down,
+            NodeState::Live if self.unreached_at.is_some() => NodeState::Suspect,
+            heard => heard,
+        }
+    }
+
+    /// How it is as far as its heartbeats tell.
+    fn heard_state(&self, patience: Patience) -> NodeState {
         let silent = self.heard_at.elapsed();
         match self.voice {
             Voice::Embedded => NodeState::Live,
@@ -224,6 +279,10 @@ impl Member {
             phase: self.phase,
             is_embedded: self.voice == Voice::Embedded,
             silent: self.heard_at.elapsed(),
+            unreached: self
+                .unreached_at
+                .filter(|_| self.is_heard(patience))
+                .map(|at| at.elapsed()),
             is_writable: self.is_writable(patience),
             in_flight: self.in_flight.load(Ordering::Relaxed),
         }

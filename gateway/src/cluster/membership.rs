@@ -7,6 +7,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use chunkproto::{Heartbeat, NodeId, Registration};
 use metastore::NodePhase;
 
+use super::Probed;
 use super::member::{Episode, InFlight, Member, NodeState, NodeStatus, Patience, Voice};
 use crate::chunks::NodeView;
 
@@ -138,6 +139,23 @@ impl Membership {
     /// The cluster as placement sees it.
     #[must_use]
     pub fn view(&self) -> Vec<NodeView> {
+    /// Nodes that are processes of their own and made themselves heard lately.
+    pub(super) fn heard(&self, which: Probed) -> Vec<NodeId> {
+        let members = self.read();
+        let is_meant = |(_, member): &(&NodeId, &Member)| {
+            member.is_heard(self.patience) && (which == Probed::All || member.is_doubted())
+        };
+        members.iter().filter(is_meant).map(|(id, _)| *id).collect()
+    }
+
+    /// Notes whether a node could be reached for data; true if that is news. One that is heard and not
+    /// reached is suspect, and down after as long as one that is silent.
+    pub(super) fn note_reach(&self, node: NodeId, is_reached: bool) -> bool {
+        let mut members = self.write();
+        let member = members.get_mut(&node);
+        member.is_some_and(|member| member.note_reach(is_reached, self.patience))
+    }
+
         let members = self.read();
         members
             .values()

@@ -3,9 +3,11 @@
 mod member;
 mod membership;
 mod phases;
+mod reach;
 mod remembered;
 
 pub use member::{Episode, InFlight, NodeState, NodeStatus, Patience};
 pub use membership::{Membership, RegisterError};
 pub use phases::{follow_phases, learn_phases};
+pub use reach::{Probed, probe, watch_reach};
 pub use remembered::remember_nodes;

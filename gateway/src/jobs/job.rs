@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chunkproto::{Fence, JobName};
+use chunkproto::{ChunkError, Fence, JobName, NodeId};
 use metastore::{MetaError, MetaResult, Timestamp};
 use tokio::sync::watch;
 use tracing::error;
@@ -52,6 +52,14 @@ pub enum JobError {
     /// What the job keeps in the cluster cannot be written.
     #[error("not written: {0}")]
     Write(#[from] WriteError),
+    /// A node does not answer as it should.
+    #[error("the chunk server {node} did not say what it holds: {error}")]
+    Node {
+        /// The node.
+        node: NodeId,
+        /// What it said.
+        error: ChunkError,
+    },
     /// Something looks so wrong that the job refuses to go on; an operator must look.
     #[error("{0}")]
     Alarm(String),

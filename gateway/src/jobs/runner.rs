@@ -102,7 +102,7 @@ impl<J: Job> Run<'_, J> {
                 }
                 self.progress.fail_round(now, &reason, JobState::Alarmed);
             }
-            Err(failure @ (JobError::Metadata(_) | JobError::Write(_))) => {
+            Err(failure @ (JobError::Metadata(_) | JobError::Write(_) | JobError::Node { .. })) => {
                 warn!(job = %self.job.name(), error = %failure, "a job's round failed");
                 self.progress
                     .fail_round(now, &failure.to_string(), JobState::Resting);

@@ -22,7 +22,7 @@ use super::survey::{SurveyBoard, survey_awaited};
 use super::uploads::UploadExpiry;
 use crate::chunks::{ChunkTransport, HintQueue, LeftoverQueue, RunningReads};
 use crate::clock::Clock;
-use crate::cluster::{Membership, follow_phases};
+use crate::cluster::{Membership, follow_phases, watch_reach};
 use crate::config::{JobConfig, rate_bytes_per_s};
 
 /// What the jobs work with.
@@ -78,6 +78,7 @@ pub async fn run_jobs(parts: JobParts, config: &JobConfig, stop: watch::Receiver
         (&parts.transport, &parts.membership),
         &runner,
     );
+    let reached_by = Arc::clone(&parts.transport);
     let copies = Copies::new(
         Arc::clone(&parts.metastore),
         parts.transport,
@@ -112,6 +113,7 @@ pub async fn run_jobs(parts: JobParts, config: &JobConfig, stop: watch::Receiver
     let survey = survey_awaited(copies.clone(), parts.survey, stop.clone());
     let rebalance = RebalanceJob::new(copies, settings);
     let uploads = expiry(&parts.metastore, config, &runner);
+    let reach = watch_reach(reached_by, Arc::clone(&parts.membership), stop.clone());
     let phases = follow_phases(Arc::clone(&parts.metastore), parts.membership, stop.clone());
     tokio::join!(
         runner.clone().run(garbage),
@@ -125,6 +127,7 @@ pub async fn run_jobs(parts: JobParts, config: &JobConfig, stop: watch::Receiver
         )),
         uploads,
         phases,
+        reach,
         survey,
         backup,
         discard_leftovers(

@@ -11,10 +11,11 @@ mod lifecycle;
 #[path = "../nodes/mod.rs"]
 #[expect(dead_code, reason = "other suites use the rest")]
 mod nodes;
+mod reach;
 mod rebalance;
 mod reconcile;
 mod repair;
-mod simulation;
 mod repair_order;
+mod simulation;
 mod survey;
 mod uploads;

@@ -9,7 +9,7 @@ use gateway::jobs::{JobError, ReconcileJob, ReconcileSettings, StrayLimits};
 use metastore::{Metastore as _, Upkeep as _};
 
 use crate::kit::{CHUNK_BYTES, World};
-use crate::nodes::payload;
+use crate::nodes::{Fault, payload};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
@@ -277,4 +277,18 @@ async fn an_overtaken_comparison_changes_nothing() {
     let outcome = gateway::jobs::Job::round(&reconcile, &stale).await;
     assert!(outcome.is_err());
     assert_eq!(world.strays(node).await, (0, 0));
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_say_what_it_holds_is_told_of_and_holds_up_no_other() {
+    let world = World::new(2).await;
+    let [silent, other] = world.nodes.all()[..] else {
+        panic!("two nodes")
+    };
+    let chunk = world.put_chunk("cat", 2).await;
+    world.nodes.lose(other, chunk.id);
+    world.nodes.set_fault(silent, Fault::Gone);
+    let failed = world.run(&world.reconcile()).await.unwrap_err().to_string();
+    assert!(failed.contains(&silent.to_string()), "{failed}");
+    assert_eq!(world.to_repair().await, [chunk.id]);
 }

@@ -110,7 +110,10 @@ pub fn nodes(status: &Status) -> String {
 fn node_row(node: &NodeReport) -> Vec<String> {
     let mut state = node.state.clone();
     if node.state != "live" {
-        write(&mut state, format_args!(" {}", span(node.silent_s)));
+        write(
+            &mut state,
+            format_args!(" {}", span(node.unreached_s.unwrap_or(node.silent_s))),
+        );
     }
     if node.phase != "active" {
         write(&mut state, format_args!(", {}", node.phase));

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chunkproto::{JobName, NodeId};
+use chunkproto::{ChunkError, JobName, NodeId};
 use metastore::MetaError;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::compare::{CompareError, Compared, Comparison};
 use super::strays::{Dealt, StrayLimits, StraysOf};
@@ -78,13 +78,11 @@ impl ReconcileJob {
         episodes.filter(is_due).collect()
     }
 
-    /// Compares a node; false where it has to be done again.
-    async fn compare(
-        &self,
-        node: NodeId,
-        episode: Episode,
-        round: &Round,
-    ) -> Result<bool, MetaError> {
+    /// Compares a node, unless the round ends before that.
+    ///
+    /// # Errors
+    /// What keeps the metadata from being read or written, or the node from saying what it holds.
+    async fn compare(&self, node: NodeId, episode: Episode, round: &Round) -> Result<(), JobError> {
         let began = Instant::now();
         let comparison = Comparison {
             copies: &self.copies,
@@ -95,11 +93,13 @@ impl ReconcileJob {
         };
         let compared = match comparison.run().await {
             Ok(compared) => compared,
-            Err(CompareError::Metadata(error)) => return Err(error),
-            Err(CompareError::Over) => return Ok(false),
+            Err(CompareError::Metadata(error)) => return Err(error.into()),
+            Err(CompareError::Over) => return Ok(()),
             Err(CompareError::Node(error)) => {
-                warn!(%node, %error, "a chunk server did not say what it holds");
-                return Ok(false);
+                if matches!(error, ChunkError::Unreachable(_)) {
+                    self.copies.membership.suspect(node);
+                }
+                return Err(JobError::Node { node, error });
             }
         };
         let Compared { placed, missing } = compared;
@@ -114,7 +114,7 @@ impl ReconcileJob {
             strays: None,
         };
         self.last().insert(node, last);
-        Ok(true)
+        Ok(())
     }
 
     /// Deals with the strays of all nodes that were compared; tells of nodes that have too many.
@@ -191,15 +191,20 @@ impl Job for ReconcileJob {
         };
         let left = due.iter().map(|(node, _)| chunks_on(*node)).sum();
         round.progress().expect(left, 0);
+        let mut failed = Ok(());
         for (node, episode) in due {
             if !round.goes_on() {
                 return Ok(());
             }
-            self.compare(node, episode, round).await?;
+            match self.compare(node, episode, round).await {
+                // It is due again in the next round; the others do not wait for it.
+                Err(failure @ JobError::Node { .. }) => failed = Err(failure),
+                compared => compared?,
+            }
         }
         round.progress().expect(0, 0);
         match self.deal_with_strays(round).await? {
-            None => Ok(()),
+            None => failed,
             Some(which) => Err(JobError::Alarm(format!(
                 "{which}. None of them is touched. If the metadata was restored from an older state, \
                  restore a newer one; if the chunks are really garbage, start with a higher \
