@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::job::Round;
-use crate::chunks::{ChunkTransport, PlacementRequest, choose_nodes};
+use crate::chunks::{ChunkTransport, PlacementRequest, choose_nodes, count_takers};
 use crate::cluster::{Membership, NodeState};
 
 /// A node copies the shortest chunk from another one in this time …
@@ -158,6 +158,13 @@ impl Copies {
         view.retain(|node| !shunned.contains(&node.id));
         let random = || self.random.hash_one(Uuid::now_v7());
         choose_nodes(&view, request, random).pop()
+    }
+
+    /// Whether the node takes the chunk now: it is live, is to hold chunks, and has room.
+    pub(super) fn takes(&self, chunk: &ChunkRef, node: NodeId) -> bool {
+        let mut view = self.membership.view();
+        view.retain(|known| known.id == node);
+        count_takers(&view, chunk.length_bytes, &[]) > 0
     }
 
     /// Of nodes with good copies those that are not needed where `wanted` are enough: first of those

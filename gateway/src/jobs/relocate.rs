@@ -16,7 +16,7 @@ const ATTEMPTS_MAX: usize = 3;
 pub enum Destination {
     /// Wherever placement would put it.
     Best,
-    /// To this node.
+    /// To this node, if it takes new chunks.
     Node(NodeId),
 }
 
@@ -99,7 +99,11 @@ impl Copies {
     ) -> Option<NodeId> {
         match destination {
             Destination::Best => self.choose(chunk, stay, refused),
-            Destination::Node(node) => Some(node).filter(|node| !refused.contains(node)),
+            // What is wanted of it may have changed since the plan was made.
+            Destination::Node(node) => {
+                let is_open = !refused.contains(&node) && self.takes(chunk, node);
+                is_open.then_some(node)
+            }
         }
     }
 

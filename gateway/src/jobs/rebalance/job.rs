@@ -235,6 +235,8 @@ impl Job for RebalanceJob {
             let bytes = transfers.first().map_or(0, |first| first.chunk_max_bytes);
             round.progress().expect(transfers.len() as u64, bytes);
             let mut moved = 0;
+            // Others may have gone down, or been told to leave, since.
+            nodes.retain(|node| self.copies.membership.is_active(node.id));
             for transfer in transfers.into_iter().take(TRANSFERS_MAX) {
                 moved = self.carry_out(transfer, &mut nodes, round).await?;
                 if moved > 0 || !round.goes_on() {
