@@ -338,6 +338,12 @@ fn of_job(found: &mut Vec<Finding>, job: &JobReport) {
             format!("the job {} is paused", job.job),
             format!("to let it go on: gateway admin job resume {}", job.job),
         ),
+        JobState::Waiting => add(
+            found,
+            Level::Note,
+            format!("the job {} waits", job.job),
+            &job.detail,
+        ),
         JobState::Resting if !job.detail.is_empty() => add(
             found,
             Level::Attention,

@@ -1,8 +1,8 @@
 //! What a background job is: rounds of small units, under a lease, cut short between units only.
 
 use std::fmt::Display;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -75,6 +75,7 @@ pub struct Round {
     ended: AtomicBool,
     unsettled: AtomicBool,
     unreadable: AtomicU64,
+    waits_for: Mutex<Option<String>>,
 }
 
 impl Round {
@@ -96,6 +97,7 @@ impl Round {
             ended: AtomicBool::new(false),
             unsettled: AtomicBool::new(false),
             unreadable: AtomicU64::new(0),
+            waits_for: Mutex::default(),
         }
     }
 
@@ -170,6 +172,21 @@ impl Round {
                     .into(),
             )),
         }
+    }
+
+    /// Says what the job waits for, where there may be something to do that it cannot do yet.
+    pub fn wait_for(&self, what: impl Into<String>) {
+        *self
+            .waits_for
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(what.into());
+    }
+
+    /// What the job waits for.
+    #[must_use]
+    pub fn waits_for(&self) -> Option<String> {
+        let waits_for = self.waits_for.lock();
+        waits_for.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Notes that a node was told to change something and did not answer. The next round gets a new

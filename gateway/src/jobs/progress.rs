@@ -15,6 +15,8 @@ pub enum JobState {
     /// Between two rounds.
     #[default]
     Resting,
+    /// Between two rounds, with something to do that cannot be done yet; `detail` says what it waits for.
+    Waiting,
     /// In a round.
     Running,
     /// Another gateway runs it.

@@ -146,6 +146,9 @@ impl<J: Job> Run<'_, J> {
         let did_something = self.progress.done_units() > done_before;
         self.progress
             .end_round(self.runner.clock.now(), did_something);
+        if let Some(what) = round.waits_for() {
+            self.progress.enter(JobState::Waiting, what);
+        }
         Ok(())
     }
 

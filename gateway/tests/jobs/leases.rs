@@ -55,7 +55,7 @@ impl Job for Reporter {
     }
 }
 
-fn runner(world: &World, board: &JobBoard, stop: watch::Receiver<()>) -> JobRunner {
+pub(crate) fn runner(world: &World, board: &JobBoard, stop: watch::Receiver<()>) -> JobRunner {
     let metastore = world.metastore.clone();
     JobRunner::new(
         metastore,
@@ -67,7 +67,7 @@ fn runner(world: &World, board: &JobBoard, stop: watch::Receiver<()>) -> JobRunn
 }
 
 /// The job's report once it is in `state`.
-async fn report(board: &JobBoard, state: JobState) -> JobReport {
+pub(crate) async fn report(board: &JobBoard, state: JobState) -> JobReport {
     loop {
         if let Some(report) = board.reports().into_iter().find(|job| job.state == state) {
             return report;

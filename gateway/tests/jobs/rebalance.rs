@@ -2,16 +2,19 @@
 
 use std::collections::HashSet;
 
-use chunkproto::NodeId;
+use chunkproto::{ChunkId, NodeId};
 use futures::FutureExt as _;
-use gateway::jobs::{Evenness, Job as _, MoveSettings, RebalanceJob, RebalanceSettings};
-use metastore::{ChunkRef, Upkeep as _};
+use gateway::jobs::{Evenness, Job as _, JobState, MoveSettings, RebalanceJob, RebalanceSettings};
+use metastore::{ChunkRef, Metastore as _, NodePhase, ObjectKey, Upkeep as _};
 
 use crate::kit::{CHUNK_BYTES, World, lease_of};
+use crate::leases::{report, runner};
 use crate::nodes::Fault;
 
 /// Room for two hundred chunks on each node.
 const CAPACITY_BYTES: u64 = 200 * CHUNK_BYTES as u64;
+/// Entries of the garbage queue that are added up.
+const GARBAGE_ADDED_UP_MAX: usize = 100_000;
 
 impl World {
     fn rebalance(&self) -> RebalanceJob {
@@ -36,6 +39,23 @@ impl World {
         }
         self.nodes.report(CAPACITY_BYTES);
         chunks
+    }
+
+    /// An upload of that many chunks on two nodes that was aborted, and waits to be deleted.
+    async fn put_aborted_upload(&self, parts: i64, nodes: &[NodeId]) {
+        let others = self.nodes.all().into_iter();
+        let others: Vec<_> = others.filter(|node| !nodes.contains(node)).collect();
+        others.iter().for_each(|node| self.take_down(*node));
+        let upload = self.begin_upload("film").await;
+        for number in 1..=parts {
+            self.upload_part("film", upload, number).await;
+        }
+        others.iter().for_each(|node| self.bring_back(*node));
+        let key = ObjectKey::parse("film").unwrap();
+        let aborted = self
+            .metastore
+            .abort_upload(self.bucket, &key, upload, self.now());
+        aborted.await.unwrap();
     }
 
     async fn assert_two_good_copies(&self, chunks: &[ChunkRef]) {
@@ -139,4 +159,54 @@ async fn a_move_that_is_not_committed_costs_no_copy() {
         let holders = &world.nodes.all()[..2];
         assert!(holders.iter().all(|node| world.nodes.has(*node, chunk.id)));
     }
+}
+
+#[tokio::test]
+async fn an_upload_that_waits_to_be_deleted_stops_nothing_and_is_not_taken_for_load() {
+    let world = World::new(4).await;
+    let newcomers = &world.nodes.all()[2..];
+    world.put_aborted_upload(30, newcomers).await;
+    let chunks = world.fill_two().await;
+    world.run(&world.rebalance()).await.unwrap();
+    world.assert_two_good_copies(&chunks).await;
+    let moved = world.nodes.copied().len();
+    assert!(
+        (48..=72).contains(&moved),
+        "{moved} moved; half of 120 should"
+    );
+}
+
+#[tokio::test]
+async fn while_there_is_too_much_garbage_to_add_up_the_status_says_that_it_waits() {
+    let world = World::new(3).await;
+    let chunks = world.fill_two().await;
+    let garbage = ChunkRef {
+        id: ChunkId::generate(),
+        ..chunks[0].clone()
+    };
+    for _ in 0..=GARBAGE_ADDED_UP_MAX {
+        let discarded = world.metastore.discard(vec![garbage.clone()], world.now());
+        discarded.await.unwrap();
+    }
+    let running = runner(&world, &world.board, world.stopped()).run(world.rebalance());
+    tokio::spawn(running);
+    let waiting = report(&world.board, JobState::Waiting).await;
+    assert!(waiting.detail.contains("--gc-grace"), "{waiting:?}");
+    assert_eq!(world.nodes.copied(), []);
+}
+
+#[tokio::test]
+async fn a_node_that_is_to_leave_in_mid_round_gets_no_more() {
+    let world = World::new(3).await;
+    let chunks = world.fill_two().await;
+    let leaving = world.nodes.all()[2];
+    let membership = world.nodes.membership.clone();
+    world.nodes.before_copies(move || {
+        let membership = membership.clone();
+        async move { membership.set_phase(leaving, NodePhase::Draining) }.boxed()
+    });
+    world.run(&world.rebalance()).await.unwrap();
+    world.assert_two_good_copies(&chunks).await;
+    let got = world.nodes.chunks_on(leaving);
+    assert!((1..=4).contains(&got), "{got} chunks went to it");
 }

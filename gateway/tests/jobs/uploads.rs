@@ -14,7 +14,7 @@ use crate::kit::World;
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl World {
-    async fn begin_upload(&self, key: &str) -> UploadId {
+    pub async fn begin_upload(&self, key: &str) -> UploadId {
         let id = UploadId::generate();
         let upload = Upload {
             id,
@@ -33,7 +33,7 @@ impl World {
     }
 
     /// Uploads a part of one chunk, which is returned.
-    async fn upload_part(&self, key: &str, upload: UploadId, number: i64) -> ChunkId {
+    pub async fn upload_part(&self, key: &str, upload: UploadId, number: i64) -> ChunkId {
         let bytes = crate::nodes::payload(1000);
         let writer = self.nodes.writer(2);
         let written = writer.write(crate::nodes::owner(), 1000, crate::nodes::body_of(&bytes));

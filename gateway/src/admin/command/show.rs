@@ -174,6 +174,7 @@ pub fn jobs(jobs: &[JobReport]) -> String {
 fn job_row(job: &JobReport) -> Vec<String> {
     let state = match job.state {
         JobState::Resting => "resting",
+        JobState::Waiting => "waiting",
         JobState::Running => "running",
         JobState::Elsewhere => "elsewhere",
         JobState::Paused => "paused",
@@ -264,7 +265,7 @@ pub fn drain_progress(holds: &NodeHolds, jobs: &[JobReport]) -> String {
         match drain.state {
             JobState::Alarmed => write(&mut text, format_args!("; {}", drain.detail)),
             JobState::Paused => text.push_str("; the job drain is paused"),
-            JobState::Resting | JobState::Running | JobState::Elsewhere => {}
+            JobState::Resting | JobState::Waiting | JobState::Running | JobState::Elsewhere => {}
         }
     }
     text.push_str(".\n");

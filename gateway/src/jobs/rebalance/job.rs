@@ -228,15 +228,19 @@ impl Job for RebalanceJob {
 
     async fn round(&self, round: &Round) -> Result<(), JobError> {
         let Some(mut nodes) = self.view().await? else {
+            round.wait_for(
+                "more deleted data waits out --gc-grace, or for chunk servers that are away, than can be \
+                 added up: until there is less, nobody can tell how full the chunk servers will be",
+            );
             return Ok(());
         };
         while round.goes_on() {
+            // Others may have gone down, or been told to leave, since.
+            nodes.retain(|node| self.copies.membership.is_active(node.id));
             let transfers = self.settings.evenness.transfers(&nodes);
             let bytes = transfers.first().map_or(0, |first| first.chunk_max_bytes);
             round.progress().expect(transfers.len() as u64, bytes);
             let mut moved = 0;
-            // Others may have gone down, or been told to leave, since.
-            nodes.retain(|node| self.copies.membership.is_active(node.id));
             for transfer in transfers.into_iter().take(TRANSFERS_MAX) {
                 moved = self.carry_out(transfer, &mut nodes, round).await?;
                 if moved > 0 || !round.goes_on() {
