@@ -23,9 +23,10 @@ pub struct Membership {
 /// Why a node was not taken in.
 #[derive(Debug, thiserror::Error)]
 pub enum RegisterError {
-    /// A later run with the same identity is alive: two processes use one identity.
+    /// A later run with the same identity is known and not given up: two processes use one identity.
     #[error(
-        "node {0} is already served by a later process; stop one of the two, and never copy a data directory"
+        "node {0} is already served by a later process; stop one of the two, and never copy a data directory. \
+         (If there is only one, its clock went back: it is let in once the other was silent for --node-down-after.)"
     )]
     Superseded(NodeId),
     /// It was removed from the cluster.
@@ -49,7 +50,7 @@ impl Membership {
     /// Takes a node in, or brings what is known of it up to date.
     ///
     /// # Errors
-    /// [`RegisterError::Superseded`] for an older run of a node that is heard from.
+    /// [`RegisterError::Superseded`] for an older run of a node that is not given up.
     pub fn register(&self, registration: Registration) -> Result<(), RegisterError> {
         self.insert(registration, Voice::Heard)
     }
@@ -97,10 +98,12 @@ impl Membership {
     ) -> Result<(), RegisterError> {
         let id = registration.node_id;
         match members.get_mut(&id) {
-            // A clock that went back makes an honest restart look older; the run before it is silent.
+            // One failed request, or a silence, must not bring an older run of a copied directory back.
+            // A clock that went back makes an honest restart look older; it waits until the run before
+            // it is given up.
             Some(member)
                 if registration.incarnation < member.registration.incarnation
-                    && member.state(patience) == NodeState::Live =>
+                    && member.state(patience) != NodeState::Down =>
             {
                 Err(RegisterError::Superseded(id))
             }
@@ -136,9 +139,6 @@ impl Membership {
         }
     }
 
-    /// The cluster as placement sees it.
-    #[must_use]
-    pub fn view(&self) -> Vec<NodeView> {
     /// Nodes that are processes of their own and made themselves heard lately.
     pub(super) fn heard(&self, which: Probed) -> Vec<NodeId> {
         let members = self.read();
@@ -156,6 +156,9 @@ impl Membership {
         member.is_some_and(|member| member.note_reach(is_reached, self.patience))
     }
 
+    /// The cluster as placement sees it.
+    #[must_use]
+    pub fn view(&self) -> Vec<NodeView> {
         let members = self.read();
         members
             .values()
@@ -424,8 +427,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_older_run_takes_over_from_a_silent_one() {
-        let membership = Membership::new(impatient());
+    async fn an_older_run_is_refused_though_a_request_to_the_newer_one_has_failed() {
+        let membership = Membership::new(Patience::default());
+        let (older, newer) = (Uuid::now_v7(), Uuid::now_v7());
+        let node = registration(newer);
+        membership.register(node.clone()).unwrap();
+        membership.suspect(node.node_id);
+        assert!(membership.register(registration(older)).is_err());
+        assert!(membership.heartbeat(node.node_id, node.state));
+    }
+
+    #[tokio::test]
+    async fn an_older_run_takes_over_from_one_that_was_given_up() {
+        let membership = Membership::new(Patience {
+            suspect_after: Duration::ZERO,
+            down_after: Duration::ZERO,
+        });
         let (older, newer) = (Uuid::now_v7(), Uuid::now_v7());
         membership.register(registration(newer)).unwrap();
         assert!(membership.register(registration(older)).is_ok());
