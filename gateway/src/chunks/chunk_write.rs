@@ -129,8 +129,12 @@ impl ChunkWrite {
             true => Vec::new(),
             false => self.send_to_busy(busy, &piece, &mut kept).await,
         };
-        for failure in failures {
-            self.note_failure(failure);
+        let missing = failures.len();
+        // All of them, before one is chosen in the place of another.
+        failures
+            .into_iter()
+            .for_each(|failure| self.note_failure(failure));
+        for _ in 0..missing {
             let holding: Vec<_> = kept.iter().map(ReplicaWrite::node).collect();
             kept.extend(self.replace_from_retained(&holding, &piece).await);
         }

@@ -51,6 +51,7 @@ struct Node {
     chunks: BTreeMap<ChunkId, Bytes>,
     owners: HashMap<ChunkId, OwnerHint>,
     reads: usize,
+    puts: usize,
     fences: Fences,
 }
 
@@ -92,6 +93,7 @@ impl Nodes {
                 chunks: BTreeMap::new(),
                 owners: HashMap::new(),
                 reads: 0,
+                puts: 0,
                 fences: Fences::fresh(),
             };
             nodes.insert(node_id, (Fault::None, node));
@@ -243,6 +245,11 @@ impl Nodes {
         self.nodes.lock().unwrap()[&node].1.reads
     }
 
+    /// How many chunks the node was asked to take.
+    pub fn puts_on(&self, node: NodeId) -> usize {
+        self.nodes.lock().unwrap()[&node].1.puts
+    }
+
     pub fn writer(&self, replicas: u8) -> BodyWriter {
         let settings = WriterSettings {
             replicas,
@@ -377,6 +384,7 @@ impl ChunkTransport for Nodes {
         put: ChunkPut,
         mut body: ChunkStream,
     ) -> ChunkResult<ChunkReceipt> {
+        self.nodes.lock().unwrap().get_mut(&node).unwrap().1.puts += 1;
         let fault = self.reach(node).await?;
         if fault == Fault::Full {
             return Err(ChunkError::Full("no room".into()));
