@@ -13,6 +13,8 @@ const PERMIT_BYTES: u64 = 1024;
 #[derive(Debug, Clone)]
 pub struct ByteBudget {
     permits: Arc<Semaphore>,
+    /// What first shares may hold: half of all, so that there is always something to complete them by.
+    firsts: Arc<Semaphore>,
     total: u32,
     patience: Duration,
 }
@@ -25,10 +27,22 @@ pub struct BytesReserved {
 }
 
 impl BytesReserved {
+    const fn new(permit: OwnedSemaphorePermit) -> Self {
+        Self { permit }
+    }
+
     /// Holds both from now on.
     pub fn join(&mut self, other: Self) {
         self.permit.merge(other.permit);
     }
+}
+
+/// The first of two shares that one request needs.
+#[derive(Debug)]
+#[must_use]
+pub struct FirstShare {
+    bytes: BytesReserved,
+    place: OwnedSemaphorePermit,
 }
 
 /// The budget stayed taken for as long as a request may wait.
@@ -47,6 +61,7 @@ impl ByteBudget {
         let total = total.min(most);
         Self {
             permits: Arc::new(Semaphore::new(total as usize)),
+            firsts: Arc::new(Semaphore::new((total / 2).max(1) as usize)),
             total,
             patience,
         }
@@ -58,14 +73,50 @@ impl ByteBudget {
     /// [`BudgetExhausted`] after the budget's patience.
     pub async fn reserve(&self, bytes: u64) -> Result<BytesReserved, BudgetExhausted> {
         let wanted = permits_of(bytes).min(self.total);
-        let acquire = Arc::clone(&self.permits).acquire_many_owned(wanted);
-        match tokio::time::timeout(self.patience, acquire).await {
-            Ok(permit) => {
-                let permit = permit.expect("the budget's semaphore is never closed");
-                Ok(BytesReserved { permit })
-            }
-            Err(_) => Err(BudgetExhausted(self.patience)),
-        }
+        self.in_time(take(&self.permits, wanted))
+            .await
+            .map(BytesReserved::new)
+    }
+
+    /// Waits for `bytes` for a request that will need more: see [`complete`](Self::complete). Together
+    /// such requests hold at most half of the budget, or all of them could wait for each other.
+    ///
+    /// # Errors
+    /// [`BudgetExhausted`] after the budget's patience.
+    pub async fn reserve_first(&self, bytes: u64) -> Result<FirstShare, BudgetExhausted> {
+        let wanted = permits_of(bytes).min((self.total / 2).max(1));
+        let both = async {
+            let place = take(&self.firsts, wanted).await;
+            let bytes = BytesReserved::new(take(&self.permits, wanted).await);
+            FirstShare { bytes, place }
+        };
+        self.in_time(both).await
+    }
+
+    /// Waits for `bytes` more, or for the half of the budget that no first share takes where it is
+    /// smaller than that.
+    ///
+    /// # Errors
+    /// [`BudgetExhausted`] after the budget's patience.
+    pub async fn complete(
+        &self,
+        first: FirstShare,
+        bytes: u64,
+    ) -> Result<BytesReserved, BudgetExhausted> {
+        let wanted = permits_of(bytes).min((self.total - self.total / 2).max(1));
+        let rest = self.in_time(take(&self.permits, wanted)).await?;
+        let FirstShare {
+            bytes: mut all,
+            place,
+        } = first;
+        drop(place);
+        all.join(BytesReserved::new(rest));
+        Ok(all)
+    }
+
+    async fn in_time<T>(&self, wait: impl Future<Output = T>) -> Result<T, BudgetExhausted> {
+        let waited = tokio::time::timeout(self.patience, wait).await;
+        waited.map_err(|_| BudgetExhausted(self.patience))
     }
 
     /// Takes `bytes` if more than half of the budget stays free: for what is useful and not needed.
@@ -78,8 +129,13 @@ impl ByteBudget {
             return None;
         }
         let permit = Arc::clone(&self.permits).try_acquire_many_owned(wanted);
-        permit.ok().map(|permit| BytesReserved { permit })
+        permit.ok().map(BytesReserved::new)
     }
+}
+
+async fn take(semaphore: &Arc<Semaphore>, permits: u32) -> OwnedSemaphorePermit {
+    let permit = Arc::clone(semaphore).acquire_many_owned(permits).await;
+    permit.expect("the budget's semaphores are never closed")
 }
 
 fn permits_of(bytes: u64) -> u32 {

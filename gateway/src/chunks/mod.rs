@@ -15,7 +15,7 @@ mod running_reads;
 mod transport;
 mod write;
 
-pub use budget::{BudgetExhausted, ByteBudget, BytesReserved};
+pub use budget::{BudgetExhausted, ByteBudget, BytesReserved, FirstShare};
 pub use http_transport::HttpTransport;
 pub use leftovers::{LeftoverQueue, Leftovers};
 pub use pace::TooSlow;

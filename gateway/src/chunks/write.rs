@@ -19,7 +19,9 @@ use uuid::Uuid;
 use super::chunk_write::ChunkWrite;
 use super::leftovers::{Leftovers, Unfinished};
 use super::pace::{Pace, TooSlow};
-use super::{BudgetExhausted, ByteBudget, BytesReserved, ChunkTransport, PlannedChunk, SplitPlan};
+use super::{
+    BudgetExhausted, ByteBudget, BytesReserved, ChunkTransport, FirstShare, PlannedChunk, SplitPlan,
+};
 use crate::cluster::Membership;
 
 /// Chunks of one body that wait for their nodes' acknowledgements while the next one is read.
@@ -284,27 +286,32 @@ impl BodyWriter {
 /// What a write may hold.
 struct Share<'b> {
     budget: &'b ByteBudget,
-    held: BytesReserved,
-    missing_bytes: u64,
+    /// Enough for one piece, and how many bytes more it needs.
+    first: Option<(FirstShare, u64)>,
+    whole: Option<BytesReserved>,
 }
 
 impl<'b> Share<'b> {
     async fn begin(budget: &'b ByteBudget, body_bytes: u64) -> Result<Self, BudgetExhausted> {
-        let whole_bytes = body_bytes.min(SHARE_BYTES);
-        let first_bytes = whole_bytes.min(FIRST_SHARE_BYTES);
-        Ok(Self {
+        let mut share = Self {
             budget,
-            held: budget.reserve(first_bytes).await?,
-            missing_bytes: whole_bytes - first_bytes,
-        })
+            first: None,
+            whole: None,
+        };
+        if body_bytes <= FIRST_SHARE_BYTES {
+            share.whole = Some(budget.reserve(body_bytes).await?);
+        } else {
+            let first = budget.reserve_first(FIRST_SHARE_BYTES).await?;
+            let missing_bytes = body_bytes.min(SHARE_BYTES) - FIRST_SHARE_BYTES;
+            share.first = Some((first, missing_bytes));
+        }
+        Ok(share)
     }
 
     /// Waits for the rest.
     async fn complete(&mut self) -> Result<(), BudgetExhausted> {
-        if self.missing_bytes > 0 {
-            let rest = self.budget.reserve(self.missing_bytes).await?;
-            self.held.join(rest);
-            self.missing_bytes = 0;
+        if let Some((first, missing_bytes)) = self.first.take() {
+            self.whole = Some(self.budget.complete(first, missing_bytes).await?);
         }
         Ok(())
     }

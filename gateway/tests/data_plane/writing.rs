@@ -1,13 +1,14 @@
 //! Steps 2 to 4 of the write protocol, with a node failing at every moment.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chunkproto::Crc64;
 use futures::future::join_all;
 use futures::{StreamExt as _, stream};
-use gateway::chunks::{WriteError, WrittenBody};
+use gateway::chunks::{BodyWriter, ByteBudget, WriteError, WriterSettings, WrittenBody};
 use gateway::cluster::Patience;
 use tokio::time::timeout;
 
@@ -231,4 +232,48 @@ async fn a_full_node_without_a_replacement_counts_as_down() {
         ),
         "{refused:?}"
     );
+}
+
+#[tokio::test]
+async fn two_nodes_that_fail_at_once_are_not_tried_in_place_of_each_other() {
+    for _ in 0..20 {
+        let nodes = Nodes::new(4);
+        let failing = &nodes.all()[..2];
+        for node in failing {
+            nodes.set_fault(*node, Fault::DiesAfter(1));
+        }
+        let written = write(&nodes, 3, &payload(MIB)).await.unwrap();
+        assert_durable(&nodes, &written, 2);
+        for node in failing {
+            assert!(nodes.puts_on(*node) <= 1, "{} puts", nodes.puts_on(*node));
+        }
+    }
+}
+
+#[tokio::test]
+async fn as_many_writes_as_memory_is_there_to_begin_with_all_come_to_their_end() {
+    const WRITES: u64 = 32;
+    const FIRST_BYTES: u64 = 64 << 10;
+    let nodes = Nodes::new(3);
+    let settings = WriterSettings {
+        replicas: 1,
+        write_quorum: None,
+        finish_within: Duration::from_secs(60),
+    };
+    let budget = ByteBudget::new(WRITES * FIRST_BYTES, Duration::from_secs(3));
+    let membership = Arc::clone(&nodes.membership);
+    let writer = BodyWriter::new(Arc::new(nodes.clone()), membership, budget, settings);
+    let bytes = payload(MIB);
+    let writes = (0..WRITES).map(async |_| {
+        // Its client sends nothing until all others had the time to begin.
+        let body = body_of(&bytes);
+        let body = stream::once(tokio::time::sleep(Duration::from_millis(300)))
+            .flat_map(|()| stream::empty())
+            .chain(body)
+            .boxed();
+        writer.write(owner(), MIB as u64, body).await
+    });
+    for written in join_all(writes).await {
+        written.unwrap();
+    }
 }
