@@ -8,6 +8,7 @@ use chunkproto::wire::LIST_LIMIT_MAX;
 use chunkproto::{ChunkError, ChunkResult, NodeId};
 use metastore::{ChunkRef, MetaError, MetaResult, Metastore, NodePhase, Timestamp};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 use tracing::info;
 
 use crate::chunks::ChunkTransport;
@@ -135,6 +136,9 @@ pub struct NodeDesk {
     metastore: Arc<dyn Metastore>,
     replicas: u8,
     writes: Option<Writes>,
+    /// Held while an order is checked and carried out: two that each may be carried out alone may not
+    /// be together.
+    order: Arc<Mutex<()>>,
 }
 
 /// How to find out about writes under way.
@@ -154,6 +158,7 @@ impl NodeDesk {
             metastore,
             replicas,
             writes: None,
+            order: Arc::default(),
         }
     }
 
@@ -168,11 +173,12 @@ impl NodeDesk {
         Self { writes, ..self }
     }
 
-    /// Carries an order out. Doing it again changes nothing.
+    /// Carries an order out, one after the other. Doing it again changes nothing.
     ///
     /// # Errors
     /// See [`OrderError`]; then nothing has changed.
     pub async fn carry_out(&self, node: NodeId, order: NodeOrder) -> Result<(), OrderError> {
+        let _alone = self.order.lock().await;
         let phase = self.membership.phase(node);
         let nodes = self.membership.status();
         let known = nodes
@@ -353,13 +359,13 @@ mod tests {
             phase: NodePhase::Active,
             is_embedded: false,
             silent: Duration::ZERO,
+            unreached: None,
             is_writable: true,
             in_flight: 0,
         }
     }
 
     fn refusal(nodes: &[NodeStatus], replicas: usize) -> String {
-            unreached: None,
         let first = nodes[0].registration.node_id;
         match check_drain(nodes, first, replicas) {
             Ok(()) => String::new(),

@@ -8,7 +8,9 @@ use chunkproto::{ChunkId, NodeId};
 use futures::FutureExt as _;
 use gateway::admin::{NodeDesk, NodeOrder, OrderError};
 use gateway::jobs::{DrainJob, Job as _, JobError, MoveSettings};
-use metastore::{ChunkRef, Metastore as _, NodePhase, ObjectKey, Upkeep as _, WriteCondition};
+use metastore::{
+    ChunkRef, Metastore as _, NodePhase, ObjectKey, RocksMetastore, Upkeep as _, WriteCondition,
+};
 
 use crate::kit::World;
 use crate::nodes::{Fault, payload};
@@ -298,4 +300,26 @@ async fn a_copy_that_leaves_a_zone_goes_to_another_node_of_that_zone() {
             "zone a keeps a copy"
         );
     }
+}
+
+#[tokio::test]
+async fn of_two_drains_at_once_that_leave_too_few_servers_one_is_refused() {
+    let world = World::new(3).await;
+    let dir = tempfile::tempdir().unwrap();
+    // Its commits take a moment, unlike those in memory.
+    let metastore = RocksMetastore::open(dir.path()).unwrap();
+    let membership = world.nodes.membership.clone();
+    let desk = NodeDesk::new(membership, Arc::new(metastore), 2);
+    let [a, b, _] = world.nodes.all()[..] else {
+        panic!("three nodes")
+    };
+    let (first, second) = tokio::join!(
+        desk.carry_out(a, NodeOrder::Drain),
+        desk.carry_out(b, NodeOrder::Drain)
+    );
+    let refused = first.and(second);
+    assert!(
+        matches!(refused, Err(OrderError::TooFewLeft { left: 1, .. })),
+        "{refused:?}"
+    );
 }
