@@ -503,6 +503,28 @@ mod tests {
     }
 
     #[test]
+    fn settings_of_jobs_that_would_endanger_data_are_refused_with_what_is_allowed() {
+        let refused = [
+            (["--gc-grace", "0"], "1.."),
+            (["--node-down-after", "5"], "5 s is less than the 6 s"),
+            (["--node-down-after", "604801"], "604800"),
+            (["--rebalance-threshold", "51"], "0..=50"),
+            (["--orphan-limit", "101"], "0..=100"),
+        ];
+        let parse_with = |words: &[&str]| {
+            let serve = ["gateway", "serve", "--metadata", "rocksdb:d"];
+            parse_words(&[&serve[..], words].concat())
+        };
+        for (words, allowed) in refused {
+            let said = parse_with(&words).unwrap_err().to_string();
+            assert!(said.contains(words[0]) && said.contains(allowed), "{said}");
+        }
+        for words in [["--gc-grace", "1"], ["--node-down-after", "6"]] {
+            assert!(parse_with(&words).is_ok(), "{words:?}");
+        }
+    }
+
+    #[test]
     fn sizes_take_units() {
         let cli = parse_words(&[
             "gateway",

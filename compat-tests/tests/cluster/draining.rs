@@ -8,7 +8,7 @@ use compat_tests::{Cluster, Payload, eventually};
 
 use crate::kit::{MIB, assert_stored, client_with_bucket, put};
 
-const SETTINGS: [(&str, &str); 2] = [("--node-down-after", "2"), ("--gc-grace", "1")];
+const SETTINGS: [(&str, &str); 2] = [("--node-down-after", "6"), ("--gc-grace", "1")];
 const MOVE_MAX: Duration = Duration::from_secs(60);
 
 async fn put_some(client: &aws_sdk_s3::Client) -> Vec<(String, Payload)> {

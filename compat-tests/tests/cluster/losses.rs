@@ -14,7 +14,7 @@ use crate::kit::{MIB, assert_stored, client_with_bucket, put};
 /// A silent node is given up as soon as it is suspected, garbage goes at once, nodes are kept even to
 /// two chunks, slowly.
 const SETTINGS: [(&str, &str); 4] = [
-    ("--node-down-after", "2"),
+    ("--node-down-after", "6"),
     ("--gc-grace", "1"),
     ("--rebalance-threshold", "0"),
     ("--move-rate", "4MiB"),

@@ -29,7 +29,7 @@ async fn a_start_without_any_known_store_is_refused() {
 
 #[tokio::test]
 async fn what_a_lost_store_held_is_copied_to_the_new_one_in_its_place() {
-    let settings = ["--replicas", "2", "--node-down-after", "2"];
+    let settings = ["--replicas", "2", "--node-down-after", "6"];
     let mut server = Standalone::start_with(&settings).await;
     let client = client_with_bucket(server.endpoint()).await;
     put(&client, "k", PAYLOAD).await;

@@ -5,25 +5,32 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::Args;
 
+use crate::cluster::Patience;
+
+/// A node may be silent for so long before it is down.
+const DOWN_AFTER_MAX_S: u64 = 604_800;
+
 /// Settings of the background jobs.
 #[derive(Debug, Clone, Args)]
 pub struct JobConfig {
-    /// Seconds that deleted and overwritten data is kept before it is collected
+    /// Seconds that deleted and overwritten data is kept before it is collected, 1 at least: reads that
+    /// have just looked an object up need its chunks
     #[arg(
         long,
         env = "SEXTANT_GC_GRACE",
         value_name = "SECONDS",
-        default_value_t = 900
+        default_value_t = 900,
+        value_parser = clap::value_parser!(u64).range(1..)
     )]
     pub gc_grace: u64,
-    /// Seconds of silence after which a chunk server is taken for gone and its chunks are copied
-    /// elsewhere
+    /// Seconds, 6 to 604800, after which a chunk server that is silent, or heard and not reached, is
+    /// taken for gone and its chunks are copied elsewhere
     #[arg(
         long,
         env = "SEXTANT_NODE_DOWN_AFTER",
         value_name = "SECONDS",
         default_value_t = 600,
-        value_parser = clap::value_parser!(u64).range(1..=604_800)
+        value_parser = parse_down_after
     )]
     pub node_down_after: u64,
     /// Bytes per second that repair may copy, with or without a unit; 0 for no limit. `gateway admin
@@ -145,6 +152,21 @@ impl JobConfig {
 #[must_use]
 pub fn rate_bytes_per_s(setting: ByteSize) -> Option<u64> {
     Some(setting.as_u64()).filter(|rate| *rate > 0)
+}
+
+/// Seconds after which a silent node is down: not before it is suspect.
+fn parse_down_after(text: &str) -> Result<u64, String> {
+    let seconds: u64 = text.parse().map_err(|_| "expected a number of seconds")?;
+    let least = Patience::default().suspect_after.as_secs();
+    if seconds < least {
+        return Err(format!(
+            "{seconds} s is less than the {least} s of silence after which a chunk server is suspected"
+        ));
+    }
+    match seconds <= DOWN_AFTER_MAX_S {
+        true => Ok(seconds),
+        false => Err(format!("it is more than a week ({DOWN_AFTER_MAX_S} s)")),
+    }
 }
 
 /// A time in days, or with a unit.
