@@ -48,8 +48,12 @@ lint: deps ## Check format, lints and docs
 simulate: deps ## Run the protocol in simulated time with SEEDS seeds (20,000: 4 min)
 	SEXTANT_SIMULATIONS=$(or $(SEEDS),20000) cargo test $(CARGO_FLAGS) --test jobs -- simulation --nocapture
 
+.PHONY: soak-tools
+soak-tools:
+	@scripts/install-soak-tools.sh
+
 .PHONY: soak
-soak: build ## Run a cluster of real processes under seeded faults for MINUTES (10); SEED repeats a plan
+soak: build soak-tools ## Run a cluster of real processes under seeded faults for MINUTES (10); SEED repeats a plan
 	SEXTANT_SOAK_MINUTES="$(or $(MINUTES),10)" SEXTANT_SOAK_SEED="$(SEED)" cargo test $(CARGO_FLAGS) --test soak -- storm --nocapture
 .PHONY: fuzz
 fuzz: build ## Fuzz each parser for SECONDS (60), or TARGET alone

@@ -254,6 +254,18 @@ impl History {
         text
     }
 
+    /// How many changes were acknowledged, and how many reads answered.
+    pub(crate) fn done(&self) -> (usize, usize) {
+        let log = self.lock();
+        let outcomes = log.records.iter().filter(|it| it.intent != Intent::List);
+        let outcomes = outcomes.filter_map(|it| Some(&it.end.as_ref()?.outcome));
+        outcomes.fold((0, 0), |(changes, reads), outcome| match outcome {
+            Outcome::Done => (changes + 1, reads),
+            Outcome::Saw(_) => (changes, reads + 1),
+            Outcome::Refused | Outcome::Failed(_) | Outcome::Unknown(_) => (changes, reads),
+        })
+    }
+
     /// How many operations had which outcome, for people.
     pub(crate) fn summary(&self) -> String {
         let log = self.lock();

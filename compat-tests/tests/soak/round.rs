@@ -63,6 +63,7 @@ impl Round {
         stop.send_replace(true);
         clients.join_all().await;
         println!("  {} faults; {}", faults.len(), history.summary());
+        verdict::expect_enough(history, self.storm)?;
 
         // A last kill: what is not on the disks now, and what was under way, is gone.
         ring.cluster.gateway().kill().await;

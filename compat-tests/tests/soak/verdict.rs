@@ -17,12 +17,32 @@ use crate::ring::{REPLICAS, Ring};
 /// All copies are back and all garbage is gone after so long: a lost node's patience, the age of
 /// strays, a pass of scrubbing, each a few seconds here, on a machine that does other things too.
 const HEALED_WITHIN: Duration = Duration::from_secs(120);
+/// Changes, and reads, that all clients together get done in a second at least. They get dozens done
+/// where nothing ails.
+const DONE_PER_S_MIN: usize = 1;
 /// Between two looks.
 const LOOK_PERIOD: Duration = Duration::from_millis(500);
 /// As whom the judge calls.
 const JUDGE: usize = CLIENTS;
 /// Keys of a page when the judge lists.
 const PAGE: i32 = 7;
+
+/// Sees that clients got something done in a storm that lasted so long: of a cluster that refuses nearly
+/// everything, nothing that is said afterwards is worth much.
+///
+/// # Errors
+/// How little it was.
+pub(crate) fn expect_enough(history: &History, storm: Duration) -> Result<(), String> {
+    let least = usize::try_from(storm.as_secs()).unwrap_or(usize::MAX) * DONE_PER_S_MIN;
+    let (changes, reads) = history.done();
+    match changes >= least && reads >= least {
+        true => Ok(()),
+        false => Err(format!(
+            "{changes} changes were acknowledged and {reads} reads answered in {storm:?}; at least \
+             {least} of each should have been"
+        )),
+    }
+}
 
 /// Reads every key, and lists them all, into the history. Nothing ails any more, so nothing may fail.
 /// Returns what each key holds.
@@ -168,4 +188,30 @@ pub(crate) async fn read_all_copies(ring: &Ring) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STORM: Duration = Duration::from_secs(10);
+
+    /// A client that did so much, and failed a hundred times.
+    fn history(changes: usize, reads: usize) -> History {
+        let history = History::new(vec![None]);
+        let note = |intent, outcome| history.end(history.begin(0, 0, intent), outcome);
+        (0..changes).for_each(|_| note(Intent::Delete, Outcome::Done));
+        (0..reads).for_each(|_| note(Intent::Get, Outcome::Saw(None)));
+        (0..100).for_each(|_| note(Intent::Get, Outcome::Failed("503".to_owned())));
+        history
+    }
+
+    #[test]
+    fn a_round_in_which_hardly_anything_succeeds_is_no_good_round() {
+        assert_eq!(expect_enough(&history(10, 10), STORM), Ok(()));
+        let too_few = [history(9, 100), history(100, 9), history(0, 0)];
+        for history in too_few {
+            assert!(expect_enough(&history, STORM).is_err());
+        }
+    }
 }
