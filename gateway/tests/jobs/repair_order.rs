@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chunkproto::{ChunkId, NodeId};
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, ready};
+use futures::future::BoxFuture;
 use gateway::jobs::JobError;
 use metastore::ChunkRef;
 use tokio::time::{sleep, timeout};
