@@ -165,7 +165,7 @@ impl ChunkStore {
     /// [`head`](Self::head) knows for certain. Never waits for the disk.
     #[must_use]
     pub fn may_hold(&self, id: ChunkId) -> bool {
-        !matches!(self.disk.row_cached(id), Ok(Cached::Absent))
+        !matches!(self.disk.row_cached(id), Cached::Absent)
     }
 
     /// Reads all of a chunk and verifies it. A damaged one goes to quarantine.
@@ -209,7 +209,7 @@ impl ChunkStore {
     pub async fn delete(&self, id: ChunkId) -> ChunkResult<()> {
         let permit = self.disk.gate().admit_removal().await?;
         let busy = self.disk.busy().enter(id).await;
-        let row = match self.disk.row_cached(id)? {
+        let row = match self.disk.row_cached(id) {
             Cached::Row(row) => Some(row),
             Cached::Absent => None,
             Cached::Unknown => {

@@ -260,7 +260,7 @@ impl Disk {
 
     /// Opens a chunk if that needs no disk; None where it would. Never blocks for long.
     pub fn open_hot(&self, id: ChunkId) -> Option<RecordReader> {
-        let Ok(Cached::Row(row)) = self.index.get_cached(id) else {
+        let Cached::Row(row) = self.index.get_cached(id) else {
             return None;
         };
         let location = row.location?;
@@ -309,9 +309,8 @@ impl Disk {
     }
 
     /// The same from memory alone.
-    pub fn row_cached(&self, id: ChunkId) -> ChunkResult<Cached> {
-        let row = self.index.get_cached(id);
-        row.map_err(|fault| self.settle(id, fault))
+    pub fn row_cached(&self, id: ChunkId) -> Cached {
+        self.index.get_cached(id)
     }
 
     /// Removes the file of a chunk, durably. Ok if it is not there. The caller has entered its id.
@@ -341,6 +340,7 @@ impl Disk {
         // Fewer than asked for mean the end; so as many more as may have to be left out.
         let page = self.index.page(after, limit.saturating_add(UNREADABLE_MAX));
         let mut page = page.map_err(|fault| {
+            self.gate().heed(&fault);
             self.gate().count_disk_error();
             tracing::error!(%fault, "cannot list chunks");
             ChunkError::Io(fault.to_string())
@@ -372,7 +372,10 @@ impl Disk {
     fn find(&self, id: ChunkId) -> Result<Found, Fault> {
         let mut damaged = None;
         for _ in 0..LOOKUPS_MAX {
-            let row = self.index.get(id)?;
+            let row = match self.index.get(id) {
+                Err(fault @ Fault::BadIndex(_)) => return self.find_without_index(id, fault),
+                row => row?,
+            };
             let Some((row, location)) = row.and_then(|row| Some((row, row.location?))) else {
                 return self.find_file(id);
             };
@@ -391,6 +394,16 @@ impl Disk {
         Err(Fault::Index(format!(
             "the segment of chunk {id} is not there"
         )))
+    }
+
+    /// A chunk's record where the index is damaged. The path of a file of its own follows from its id
+    /// alone; nothing is said of where other chunks are.
+    fn find_without_index(&self, id: ChunkId, fault: Fault) -> Result<Found, Fault> {
+        self.gate().heed(&fault);
+        self.find_file(id).map_err(|error| match error {
+            Fault::Missing => fault,
+            error => error,
+        })
     }
 
     fn find_file(&self, id: ChunkId) -> Result<Found, Fault> {

@@ -2,6 +2,7 @@
 //! index in line. The order matters: nothing is written before the directory is known to be ours.
 
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -219,13 +220,30 @@ fn load_index(
     cache: &IndexCache,
 ) -> Result<(Index, Recovered), Fault> {
     let dir = layout.index();
+    remove_old_index(layout)?;
     match Index::open(&dir, cache).and_then(|index| bring_in_line(layout, &place, index)) {
         Err(Fault::BadIndex(detail)) => {
             tracing::warn!(dir = %dir.display(), detail, "the index is unusable and is made anew");
-            fs::remove_dir_all(&dir).map_err(Fault::io("remove", &dir))?;
+            remove_index(layout)?;
             bring_in_line(layout, &place, Index::open(&dir, cache)?)
         }
         opened => opened,
+    }
+}
+
+/// Removes the index as a whole: one that lost some of its files might still open.
+fn remove_index(layout: &Layout) -> Result<(), Fault> {
+    let (dir, old) = (layout.index(), layout.old_index());
+    fs::rename(&dir, &old).map_err(Fault::io("remove", &dir))?;
+    durable::sync_parent(&dir)?;
+    remove_old_index(layout)
+}
+
+fn remove_old_index(layout: &Layout) -> Result<(), Fault> {
+    let old = layout.old_index();
+    match fs::remove_dir_all(&old) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Fault::io("remove", &old)(error)),
+        _ => Ok(()),
     }
 }
 

@@ -15,6 +15,7 @@
 )]
 #![expect(clippy::print_stdout, reason = "seeds, and why a scenario was skipped")]
 
+mod bad_index;
 mod damage;
 mod disks;
 mod failing_disks;

@@ -140,8 +140,11 @@ impl Disk {
                     detail: detail.clone(),
                 };
             }
-            Fault::Sync { .. } => self.gate().poison(fault.to_string()),
-            Fault::Cold | Fault::Io { .. } | Fault::Index(_) | Fault::BadIndex(_) => {}
+            Fault::Cold
+            | Fault::Io { .. }
+            | Fault::Sync { .. }
+            | Fault::Index(_)
+            | Fault::BadIndex(_) => self.gate().heed(&fault),
         }
         self.gate().count_disk_error();
         tracing::error!(chunk = %id, %fault, "the disk failed an operation");

@@ -204,6 +204,7 @@ impl Appender {
 
     /// Ends writing for good.
     fn fail(&mut self, changes: Vec<Change>, fault: Fault) {
+        self.segments.gate.heed(&fault);
         self.segments.gate.poison(fault.to_string());
         self.failed = Some(fault.to_string());
         answer_all(changes, &fault);

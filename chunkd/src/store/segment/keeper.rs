@@ -269,12 +269,10 @@ fn give_back(tools: &Tools) -> Result<(), Fault> {
 }
 
 impl Tools {
-    /// Counts an error and says it. A sync that failed ends writing.
+    /// Counts an error, says it, and draws its consequence.
     fn report(&self, fault: &Fault) {
         let gate = &self.segments.gate;
-        if let Fault::Sync { .. } = fault {
-            gate.poison(fault.to_string());
-        }
+        gate.heed(fault);
         gate.count_disk_error();
         tracing::error!(%fault, dir = %self.segments.dir.display(), "segments cannot be kept in order");
     }
