@@ -73,7 +73,11 @@ impl Disk {
         recovered: Recovered,
         segment_max_bytes: u64,
     ) -> Result<Self, Fault> {
-        let Recovered { segments, sequence } = recovered;
+        let Recovered {
+            segments,
+            sequence,
+            rotten,
+        } = recovered;
         let index = Arc::new(index);
         let failed = || Fault::io("start a thread for", identity.layout.root());
         let committer = Committer::start(Arc::clone(&segments), Arc::clone(&index), sequence);
@@ -88,7 +92,7 @@ impl Disk {
             busy: Arc::clone(&busy),
             unreadable: Arc::clone(&unreadable),
         });
-        Ok(Self {
+        let disk = Self {
             keeper: Mutex::new(Some(keeper.map_err(failed())?)),
             committer,
             segments,
@@ -99,7 +103,12 @@ impl Disk {
             unreadable,
             closed: AtomicBool::new(false),
             identity,
-        })
+        };
+        for id in rotten {
+            // Told, and set aside, where that is found.
+            let _ = disk.verify(id);
+        }
+        Ok(disk)
     }
 
     /// Whose directory this is.
