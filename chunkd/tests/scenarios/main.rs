@@ -21,6 +21,7 @@ mod disks;
 mod failing_disks;
 mod few_files;
 mod format;
+mod hanging;
 mod hostile;
 mod http;
 mod kills;

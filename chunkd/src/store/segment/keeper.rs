@@ -249,6 +249,7 @@ fn choose(segments: &Segments, full: bool, put_off: &PutOff) -> Option<u32> {
 /// Gives free segments back to the filesystem that are more than will soon be needed.
 fn give_back(tools: &Tools) -> Result<(), Fault> {
     let surplus: Vec<u32> = {
+        let _free = tools.segments.keep_free();
         let mut table = tools.segments.lock();
         let kept = FREE_KEPT.max(table.slots.len() * FREE_KEPT_PERCENT / 100);
         let surplus: Vec<u32> = table.free().iter().copied().skip(kept).collect();
