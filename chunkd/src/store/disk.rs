@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use chunkproto::{ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkResult, NodeId};
-use tokio::sync::Semaphore;
 
 use super::admission::{Gate, StoreState, WritePermit};
+use super::blocking::Turns;
 use super::busy::BusyIds;
 use super::directory::Layout;
 use super::durable;
@@ -29,6 +29,9 @@ use super::write::{RecordWriter, SealedRecord, TempFile};
 /// Threads that write records to segments at a time. Filesystems let one write to a file at a time;
 /// more threads would only burn CPU while they wait for each other.
 const SEGMENT_WRITERS: usize = 2;
+/// All other work on one disk that may be on the blocking pool at a time. The pool has 512 threads: several
+/// disks may hang at once, and there are some left for others.
+const WORK_MAX: usize = 64;
 /// How often a chunk is looked up again whose record was moved in the meantime.
 const LOOKUPS_MAX: usize = 8;
 
@@ -49,7 +52,8 @@ pub(crate) struct Disk {
     segments: Arc<Segments>,
     index: Arc<Index>,
     segment_max_bytes: u64,
-    segment_writers: Arc<Semaphore>,
+    segment_writers: Turns,
+    turns: Turns,
     busy: Arc<BusyIds>,
     unreadable: Arc<Unreadable>,
     closed: AtomicBool,
@@ -98,7 +102,8 @@ impl Disk {
             segments,
             index,
             segment_max_bytes,
-            segment_writers: Arc::new(Semaphore::new(SEGMENT_WRITERS)),
+            segment_writers: Turns::new(SEGMENT_WRITERS),
+            turns: Turns::new(WORK_MAX),
             busy,
             unreadable,
             closed: AtomicBool::new(false),
@@ -170,8 +175,13 @@ impl Disk {
     }
 
     /// The turns of those who write records to segments.
-    pub fn segment_writers(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.segment_writers)
+    pub fn segment_writers(&self) -> &Turns {
+        &self.segment_writers
+    }
+
+    /// The turns of all other work. Never to be waited for by who has one.
+    pub fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// Adds data to a record.

@@ -1,5 +1,8 @@
-//! Disks that hang: they stop nobody who does not need them.
+//! Disks that hang: they cost the work on others neither threads nor locks.
 
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -8,10 +11,54 @@ use chunkd::{Probe, Step};
 use chunkproto::ChunkId;
 use tokio::time::timeout;
 
-use crate::kit::{KIB, data, eventually, fresh_with, get, put};
+use crate::kit::{KIB, data, eventually, fresh_with, fresh_with_files, get, put, record_path};
 
 /// Far longer than anything here takes that does not hang.
 const LONG: Duration = Duration::from_secs(30);
+/// Threads that the runtime has for blocking work, and more requests than that.
+const REQUESTS: usize = 600;
+
+/// Whoever opens the record of a chunk waits from now on. The file that is given back ends that.
+fn make_hang(dir: &Path, id: ChunkId) -> impl FnOnce() -> File {
+    let path = record_path(dir, id);
+    fs::remove_file(&path).unwrap();
+    // Who opens a pipe to read waits until it has a writer.
+    let made = Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    move || {
+        let both = File::options().read(true).write(true).open(&path);
+        both.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn reads_that_hang_on_one_disk_leave_threads_to_others() {
+    let (dir, store) = fresh_with_files();
+    let (_other_dir, other) = fresh_with_files();
+    let (hangs, id) = (ChunkId::generate(), ChunkId::generate());
+    put(&store, hangs, b"hangs").await.unwrap();
+    put(&other, id, b"reads").await.unwrap();
+    let release = make_hang(dir.path(), hangs);
+    let reads: Vec<_> = (0..REQUESTS)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { get(&store, hangs, None).await })
+        })
+        .collect();
+    // Each has begun.
+    while (store.state().in_flight as usize) < REQUESTS {
+        tokio::task::yield_now().await;
+    }
+
+    let read = timeout(LONG, get(&other, id, None)).await;
+
+    let released = release();
+    for hung in reads {
+        assert!(hung.await.unwrap().is_err());
+    }
+    drop(released);
+    assert_eq!(read.expect("it does not wait").unwrap(), b"reads");
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_segment_that_is_slow_to_begin_keeps_nobody_from_reading() {
