@@ -389,7 +389,7 @@ impl Disk {
 
     /// A chunk's record; the inner error is one of a record that is there, with its place.
     fn find(&self, id: ChunkId) -> Result<Found, Fault> {
-        let mut damaged = None;
+        let (mut damaged, mut absent) = (None, None);
         for _ in 0..LOOKUPS_MAX {
             let row = match self.index.get(id) {
                 Err(fault @ Fault::BadIndex(_)) => return self.find_without_index(id, fault),
@@ -399,6 +399,13 @@ impl Disk {
                 return self.find_file(id);
             };
             let Some(file) = self.segments.pin(&location, false)? else {
+                // A life ends when no row names it any more. One that still does is of no record, which a
+                // power cut leaves where nothing is synced.
+                if absent == Some(location) {
+                    self.look_for_lost(id)?;
+                    return Err(Fault::Missing);
+                }
+                absent = Some(location);
                 continue;
             };
             match RecordReader::in_segment(file, location, &row, Wait::ForDisk) {

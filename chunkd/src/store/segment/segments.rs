@@ -161,6 +161,11 @@ impl Segments {
         Ok(lives.then(|| table.handles.keep(file)))
     }
 
+    /// Whether the life that `location` names goes on.
+    pub fn holds(&self, location: &Location) -> bool {
+        self.lock().life_at(location).is_some()
+    }
+
     /// The open file of a segment in use that cannot be freed meanwhile.
     pub(super) fn file(&self, slot: u32) -> Result<Arc<SegmentFile>, Fault> {
         let row = {
