@@ -5,6 +5,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chunkproto::{Durability, NodeId};
 
@@ -36,6 +37,8 @@ pub struct StoreOptions {
     /// filesystem a 64th of it. Records longer than a
     /// quarter of it get files of their own as well.
     pub segment_bytes: u32,
+    /// A segment that lost no chunk for so long will not soon lose the rest by itself, and is compacted.
+    pub settled_after: Duration,
     /// Asked before each step; for tests.
     pub probe: Probe,
     /// The node that the directory must belong to, and that a new one is given to; None takes any
@@ -57,6 +60,9 @@ impl StoreOptions {
     /// Beyond this filesystems slow down, and deletes need some room themselves.
     pub const FULL_PERCENT: u8 = 95;
 
+    /// Long enough for one client to delete what it wrote together.
+    pub const SETTLED_AFTER: Duration = Duration::from_secs(5);
+
     /// The defaults for the data directory `dir`.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
@@ -67,6 +73,7 @@ impl StoreOptions {
             durability: Durability::PowerSafe,
             segment_max_bytes: Self::SEGMENT_MAX_BYTES,
             segment_bytes: Self::SEGMENT_BYTES,
+            settled_after: Self::SETTLED_AFTER,
             probe: Probe::default(),
             node_id: None,
         }
@@ -192,6 +199,7 @@ pub(crate) fn open(options: StoreOptions) -> Result<Disk, OpenError> {
         node: node_id,
         segment_bytes: segment_bytes(&options, &gate),
         open_files_max: open_files::raise_limit(),
+        settled_after: options.settled_after,
         gate: Arc::clone(&gate),
     };
     let (index, recovered) = load_index(&layout, place, &options.index_cache).map_err(failed)?;

@@ -406,6 +406,7 @@ fn answer_all(changes: Vec<Change>, fault: &Fault) {
 mod tests {
     use std::fs;
     use std::io;
+    use std::time::Duration;
 
     use chunkproto::{ChunkId, Durability, NodeId};
     use tempfile::TempDir;
@@ -442,6 +443,7 @@ mod tests {
             node: NodeId::generate(),
             segment_bytes: 1 << 20,
             open_files_max: 16,
+            settled_after: Duration::ZERO,
         };
         let index = Index::open(&dir.path().join("index"), &IndexCache::new(1 << 20));
         let index = Arc::new(index.unwrap());

@@ -54,6 +54,8 @@ pub(crate) struct Place {
     pub segment_bytes: u32,
     /// Segments that are kept open.
     pub open_files_max: usize,
+    /// A segment that lost nothing for so long is compacted.
+    pub settled_after: Duration,
     pub gate: Arc<Gate>,
 }
 

@@ -62,6 +62,8 @@ pub(crate) struct Segments {
     pub(super) dir: PathBuf,
     pub(super) node: NodeId,
     pub(super) segment_bytes: u32,
+    /// A segment that lost nothing for so long will not soon lose the rest by itself.
+    pub(super) settled_after: Duration,
     pub(super) gate: Arc<Gate>,
     table: Mutex<Table>,
     /// Held while a segment is begun or made that somebody waits for, so that no two are for one need. Who
@@ -78,6 +80,7 @@ impl Segments {
             node,
             segment_bytes,
             open_files_max,
+            settled_after,
             gate,
             ..
         } = place;
@@ -87,6 +90,7 @@ impl Segments {
             dir,
             node,
             segment_bytes,
+            settled_after,
             gate,
             table: Mutex::new(table),
             making: Mutex::new(()),
