@@ -28,6 +28,8 @@ pub(super) struct Scan<'a> {
     unread: Vec<Range<u64>>,
     /// Where records with room of their own begin.
     records: Vec<u64>,
+    /// Number of the last group among all of the store.
+    sequence: u64,
     /// Where a head is that looks like a damaged one, behind the last group.
     trace: Option<Trace>,
     window: Bytes,
@@ -65,6 +67,7 @@ impl<'a> Scan<'a> {
             understood: from,
             unread: Vec::new(),
             records: Vec::new(),
+            sequence: 0,
             trace: None,
             window: Bytes::new(),
             window_at: 0,
@@ -80,6 +83,7 @@ impl<'a> Scan<'a> {
                 self.ordinal = group.ordinal.wrapping_add(1);
                 // A damaged head before it shows in the ordinals.
                 self.trace = None;
+                self.sequence = group.sequence;
                 self.step(u64::from(group.bytes));
                 let unread = std::mem::take(&mut self.unread);
                 let lost = if missing { unread } else { Vec::new() };
@@ -153,6 +157,8 @@ impl<'a> Scan<'a> {
     fn look_for_trace(&mut self) -> Result<(), Fault> {
         if self.trace.is_none() {
             let sequence = Group::traced_sequence(&self.view(0)?, self.file.nonce);
+            // What a crash has cut off in the number itself shows an earlier one.
+            let sequence = sequence.filter(|sequence| *sequence > self.sequence);
             self.trace = sequence.map(|sequence| Trace {
                 at: self.at,
                 sequence,
