@@ -257,6 +257,7 @@ impl NodeDisk {
 mod tests {
     use std::sync::Arc;
 
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
     use tempfile::TempDir;
 
     use super::super::identity::{Identity, Roster};
@@ -297,8 +298,7 @@ mod tests {
         let identity = dir.path().join("disk.json");
         std::fs::remove_file(&identity).unwrap();
         // Who opens a pipe waits until it has a writer.
-        let made = std::process::Command::new("mkfifo").arg(&identity).status();
-        assert!(made.unwrap().success());
+        mknodat(CWD, &identity, FileType::Fifo, Mode::RWXU, 0).unwrap();
         let looking = Arc::clone(&disk);
         let first = tokio::spawn(async move {
             let patience = Duration::from_millis(50);

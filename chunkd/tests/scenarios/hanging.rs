@@ -2,13 +2,13 @@
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use chunkd::{Probe, Step};
 use chunkproto::ChunkId;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tokio::time::timeout;
 
 use crate::kit::{KIB, data, eventually, fresh_with, fresh_with_files, get, put, record_path};
@@ -23,8 +23,7 @@ fn make_hang(dir: &Path, id: ChunkId) -> impl FnOnce() -> File {
     let path = record_path(dir, id);
     fs::remove_file(&path).unwrap();
     // Who opens a pipe to read waits until it has a writer.
-    let made = Command::new("mkfifo").arg(&path).status().unwrap();
-    assert!(made.success());
+    mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).unwrap();
     move || {
         let both = File::options().read(true).write(true).open(&path);
         both.unwrap()
