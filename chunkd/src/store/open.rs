@@ -5,7 +5,8 @@ use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use chunkproto::{Durability, NodeId};
 
@@ -46,6 +47,10 @@ pub struct StoreOptions {
     pub node_id: Option<NodeId>,
 }
 
+/// How long a lock is waited for, and how often it is tried: a process that ends, or one that was forked at
+/// this moment and has not become another program yet, keeps it a little longer.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_RETRY: Duration = Duration::from_millis(10);
 /// A filesystem has room for so many segments, unless they would be shorter than the next number.
 const SEGMENTS_MIN: u64 = 64;
 const SMALL_SEGMENT_BYTES: u32 = 1 << 20;
@@ -358,11 +363,17 @@ fn take_lock(layout: &Layout) -> Result<File, OpenError> {
         .write(true)
         .open(&path)
         .map_err(|error| failed(format!("cannot create {}: {error}", path.display())))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { dir }),
-        Err(TryLockError::Error(error)) => {
-            Err(failed(format!("cannot lock {}: {error}", path.display())))
+    let patience_ends = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < patience_ends => {
+                thread::park_timeout(LOCK_RETRY);
+            }
+            Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { dir }),
+            Err(TryLockError::Error(error)) => {
+                return Err(failed(format!("cannot lock {}: {error}", path.display())));
+            }
         }
     }
 }
