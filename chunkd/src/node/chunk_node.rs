@@ -52,7 +52,7 @@ pub(crate) struct Parts {
 pub struct Listing {
     /// The chunks, in id order.
     pub chunks: Vec<ChunkInfo>,
-    /// Whether disks are left out that cannot be read.
+    /// Whether disks are left out that cannot be read or listed.
     pub incomplete: bool,
 }
 
@@ -208,7 +208,8 @@ impl ChunkNode {
             };
             let page = store.list(after, limit).await;
             match disk.settle(page, Suspicion::Read, patience).await {
-                Err(_) if disk.readable().is_none() => Ok(None),
+                // Fenced off at the latest by now, and what it holds is not known.
+                Err(_) if disk.writable().is_none() => Ok(None),
                 page => page.map(Some),
             }
         });

@@ -150,12 +150,14 @@ impl NodeDisk {
 
     /// Looks whether the disk is there and well, for at most `patience`, and fences it off if not.
     pub async fn look(&self, suspicion: Suspicion, patience: Duration) {
-        // A disk that stalls is waited for by the regular looks alone.
-        let stalls = self.stalled.load(Ordering::Relaxed) && suspicion != Suspicion::None;
-        if stalls || matches!(self.lasting_condition(), Condition::Fenced(_)) {
+        if self.is_not_to_be_looked_at(suspicion) {
             return;
         }
         let mut look = self.look.lock().await;
+        // The look that was waited for may have taken too long, or found the disk gone.
+        if self.is_not_to_be_looked_at(suspicion) {
+            return;
+        }
         let verdict = look.get_or_insert_with(|| {
             let checkup = Checkup {
                 dir: self.dir.clone(),
@@ -186,6 +188,12 @@ impl NodeDisk {
             fenced_count: AtomicU64::new(0),
             look: Mutex::new(None),
         }
+    }
+
+    /// A disk that is gone is not looked at, and one that stalls is waited for by the regular looks alone.
+    fn is_not_to_be_looked_at(&self, suspicion: Suspicion) -> bool {
+        let stalls = self.stalled.load(Ordering::Relaxed) && suspicion != Suspicion::None;
+        stalls || matches!(self.lasting_condition(), Condition::Fenced(_))
     }
 
     /// How the disk is, but for stalls.
@@ -247,6 +255,9 @@ impl NodeDisk {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
     use tempfile::TempDir;
 
     use super::super::identity::{Identity, Roster};
@@ -278,6 +289,32 @@ mod tests {
         let (_dir, disk) = fresh();
         fail(&disk, Suspicion::Write).await;
         assert_eq!(disk.condition(), Condition::Serving);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_look_that_takes_too_long_takes_no_other() {
+        let (dir, disk) = fresh();
+        let disk = Arc::new(disk);
+        let identity = dir.path().join("disk.json");
+        std::fs::remove_file(&identity).unwrap();
+        // Who opens a pipe waits until it has a writer.
+        mknodat(CWD, &identity, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let looking = Arc::clone(&disk);
+        let first = tokio::spawn(async move {
+            let patience = Duration::from_millis(50);
+            looking.look(Suspicion::None, patience).await;
+        });
+        while disk.look.try_lock().is_ok() {
+            tokio::task::yield_now().await;
+        }
+
+        let second = timeout(PATIENCE / 2, disk.look(Suspicion::Read, PATIENCE)).await;
+
+        first.await.unwrap();
+        assert!(second.is_ok(), "it waited for a look of its own");
+        assert!(matches!(disk.condition(), Condition::Fenced(_)));
+        // Lets the thread go that looks.
+        drop(std::fs::File::options().write(true).open(&identity));
     }
 
     #[tokio::test]

@@ -90,7 +90,9 @@ impl<'a> Walk<'a> {
 
     /// Goes through one page of chunks, or begins the next pass at the end.
     async fn page(&mut self, store: &ChunkStore) {
-        let Ok(page) = store.list(self.pass.cursor(), PAGE).await else {
+        let page = store.list(self.pass.cursor(), PAGE).await;
+        let patience = self.node.patience();
+        let Ok(page) = self.disk.settle(page, Suspicion::Read, patience).await else {
             // Said where it happened.
             return sleep(LOOK_MAX).await;
         };

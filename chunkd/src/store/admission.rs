@@ -211,7 +211,19 @@ impl Gate {
         InFlight(Arc::clone(self))
     }
 
-    /// Ends all writing for good, after a failed sync. The first reason stays.
+    /// Draws the consequence of a fault that ends writing: a failed sync, or a damaged index. Others change
+    /// nothing here.
+    pub fn heed(&self, fault: &Fault) {
+        match fault {
+            Fault::Sync { .. } => self.poison(fault.to_string()),
+            Fault::BadIndex(_) => self.poison(format!(
+                "{fault}; restart the process, which makes the index anew from the records"
+            )),
+            _ => {}
+        }
+    }
+
+    /// Ends all writing for good. The first reason stays.
     pub fn poison(&self, reason: String) {
         if self.poisoned.set(reason).is_ok() {
             let reason = self.poisoned.get().map_or("", String::as_str);
@@ -219,7 +231,7 @@ impl Gate {
         }
     }
 
-    /// Whether a sync has failed.
+    /// Whether writing has ended for good.
     pub fn is_poisoned(&self) -> bool {
         self.poisoned.get().is_some()
     }

@@ -1,57 +1,61 @@
-//! The one place where the crate leaves the async runtime for file and index work.
+//! The one place where the crate leaves the async runtime for file and index work. All of a disk's work
+//! takes turns, so that one that hangs does not take all threads that others need.
 
 use std::sync::Arc;
 
 use chunkproto::{ChunkError, ChunkResult};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{self, JoinHandle};
 
 /// Blocking work under way. Dropping it does not stop the work; its result is dropped at its end.
 pub(crate) struct Blocking<T>(JoinHandle<ChunkResult<T>>);
 
-/// Starts `work` on the blocking pool.
-pub(crate) fn start<T: Send + 'static>(
-    work: impl FnOnce() -> ChunkResult<T> + Send + 'static,
-) -> Blocking<T> {
-    Blocking(task::spawn_blocking(work))
-}
-
-/// Runs `work` on the blocking pool and waits for it.
-pub(crate) async fn run<T: Send + 'static>(
-    work: impl FnOnce() -> ChunkResult<T> + Send + 'static,
-) -> ChunkResult<T> {
-    start(work).finish().await
-}
-
-/// How much of the same kind of work may be on the blocking pool at a time.
-pub(crate) struct Turns(Option<Arc<Semaphore>>);
+/// How much of the same kind of work may be on the blocking pool at a time. A clone shares the turns.
+#[derive(Clone)]
+pub(crate) struct Turns(Arc<Semaphore>);
 
 impl Turns {
-    /// As much as there is.
-    pub fn unlimited() -> Self {
-        Self(None)
+    /// Turns for so much work at a time.
+    pub fn new(most: usize) -> Self {
+        Self(Arc::new(Semaphore::new(most)))
     }
 
-    /// As much as `turns` has permits, shared with everybody who uses them.
-    pub fn limited(turns: Arc<Semaphore>) -> Self {
-        Self(Some(turns))
-    }
-
-    /// Starts `work` when it is its turn.
+    /// Starts `work` when it is its turn. Nothing is done if the future is dropped before.
     pub async fn start<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> ChunkResult<T> + Send + 'static,
     ) -> Blocking<T> {
-        let turn = match &self.0 {
-            Some(turns) => Arc::clone(turns).acquire_owned().await.ok(),
-            None => None,
-        };
-        start(move || {
-            let done = work();
-            drop(turn);
-            done
-        })
+        let turn = Arc::clone(&self.0).acquire_owned().await;
+        start(turn.expect("turns are never closed"), work)
     }
+
+    /// Starts `work` if it is its turn at once.
+    pub fn try_start<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> ChunkResult<T> + Send + 'static,
+    ) -> Option<Blocking<T>> {
+        let turn = Arc::clone(&self.0).try_acquire_owned().ok()?;
+        Some(start(turn, work))
+    }
+
+    /// Runs `work` when it is its turn, and waits for it.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> ChunkResult<T> + Send + 'static,
+    ) -> ChunkResult<T> {
+        self.start(work).await.finish().await
+    }
+}
+
+fn start<T: Send + 'static>(
+    turn: OwnedSemaphorePermit,
+    work: impl FnOnce() -> ChunkResult<T> + Send + 'static,
+) -> Blocking<T> {
+    Blocking(task::spawn_blocking(move || {
+        let done = work();
+        drop(turn);
+        done
+    }))
 }
 
 impl<T> Blocking<T> {

@@ -10,7 +10,7 @@ use chunkproto::{
 use futures::stream::{self, StreamExt as _};
 
 use super::admission::{InFlight, StoreState};
-use super::blocking::{self, Blocking};
+use super::blocking::Blocking;
 use super::disk::Disk;
 use super::index::Cached;
 use super::open::{self, OpenError, StoreOptions};
@@ -127,13 +127,15 @@ impl ChunkStore {
 
     async fn begin(&self, id: ChunkId, range: Option<ByteRange>) -> ChunkResult<Begun> {
         let disk = Arc::clone(&self.disk);
-        blocking::run(move || {
-            let reader = disk.open(id)?;
-            let range = checked_range(range, reader.info().length_bytes)?;
-            let first = disk.read(&reader, first_piece(range))?;
-            Ok((Arc::new(reader), range, first))
-        })
-        .await
+        self.disk
+            .turns()
+            .run(move || {
+                let reader = disk.open(id)?;
+                let range = checked_range(range, reader.info().length_bytes)?;
+                let first = disk.read(&reader, first_piece(range))?;
+                Ok((Arc::new(reader), range, first))
+            })
+            .await
     }
 
     /// Describes a chunk from its record's two ends; its data is not read.
@@ -154,18 +156,20 @@ impl ChunkStore {
         id: ChunkId,
     ) -> ChunkResult<(ChunkInfo, Option<OwnerHint>)> {
         let disk = Arc::clone(&self.disk);
-        blocking::run(move || {
-            let reader = disk.open_to_describe(id)?;
-            Ok((reader.info(), reader.owner().ok()))
-        })
-        .await
+        self.disk
+            .turns()
+            .run(move || {
+                let reader = disk.open_to_describe(id)?;
+                Ok((reader.info(), reader.owner().ok()))
+            })
+            .await
     }
 
     /// Whether the chunk may be here. False where the index says from memory alone that it is not;
     /// [`head`](Self::head) knows for certain. Never waits for the disk.
     #[must_use]
     pub fn may_hold(&self, id: ChunkId) -> bool {
-        !matches!(self.disk.row_cached(id), Ok(Cached::Absent))
+        !matches!(self.disk.row_cached(id), Cached::Absent)
     }
 
     /// Reads all of a chunk and verifies it. A damaged one goes to quarantine.
@@ -174,7 +178,7 @@ impl ChunkStore {
     /// `NotFound`, `Corrupt`, `Io`.
     pub async fn verify(&self, id: ChunkId) -> ChunkResult<ChunkInfo> {
         let disk = Arc::clone(&self.disk);
-        blocking::run(move || disk.verify(id)).await
+        self.disk.turns().run(move || disk.verify(id)).await
     }
 
     /// As [`verify`](Self::verify), reading from the disk and not from the page cache, as far as the
@@ -184,7 +188,10 @@ impl ChunkStore {
     /// As [`verify`](Self::verify).
     pub async fn verify_from_disk(&self, id: ChunkId) -> ChunkResult<ChunkInfo> {
         let disk = Arc::clone(&self.disk);
-        blocking::run(move || disk.verify_from_disk(id)).await
+        self.disk
+            .turns()
+            .run(move || disk.verify_from_disk(id))
+            .await
     }
 
     /// The object that a chunk was written for.
@@ -193,12 +200,14 @@ impl ChunkStore {
     /// `NotFound`, `Corrupt`, `Io`; `Invalid` for a hint of a format this program does not know.
     pub async fn owner(&self, id: ChunkId) -> ChunkResult<OwnerHint> {
         let disk = Arc::clone(&self.disk);
-        blocking::run(move || {
-            disk.open(id)?
-                .owner()
-                .map_err(|fault| ChunkError::Invalid(fault.to_string()))
-        })
-        .await
+        self.disk
+            .turns()
+            .run(move || {
+                disk.open(id)?
+                    .owner()
+                    .map_err(|fault| ChunkError::Invalid(fault.to_string()))
+            })
+            .await
     }
 
     /// Removes a chunk, durably; Ok if there is none. Reads under way go on. Works on a full disk.
@@ -209,12 +218,12 @@ impl ChunkStore {
     pub async fn delete(&self, id: ChunkId) -> ChunkResult<()> {
         let permit = self.disk.gate().admit_removal().await?;
         let busy = self.disk.busy().enter(id).await;
-        let row = match self.disk.row_cached(id)? {
+        let row = match self.disk.row_cached(id) {
             Cached::Row(row) => Some(row),
             Cached::Absent => None,
             Cached::Unknown => {
                 let disk = Arc::clone(&self.disk);
-                blocking::run(move || disk.row(id)).await?
+                self.disk.turns().run(move || disk.row(id)).await?
             }
         };
         if row.is_some_and(|row| row.location.is_some()) {
@@ -225,12 +234,14 @@ impl ChunkStore {
             return Ok(());
         }
         let disk = Arc::clone(&self.disk);
-        blocking::run(move || {
-            let deleted = disk.delete_file(id);
-            drop((busy, permit));
-            deleted
-        })
-        .await
+        self.disk
+            .turns()
+            .run(move || {
+                let deleted = disk.delete_file(id);
+                drop((busy, permit));
+                deleted
+            })
+            .await
     }
 
     /// Up to `limit` chunks in id order, those behind `after`. Fewer than `limit` mean the end.
@@ -241,7 +252,7 @@ impl ChunkStore {
     /// `Io`.
     pub async fn list(&self, after: Option<ChunkId>, limit: usize) -> ChunkResult<Vec<ChunkInfo>> {
         let disk = Arc::clone(&self.disk);
-        blocking::run(move || disk.list(after, limit)).await
+        self.disk.turns().run(move || disk.list(after, limit)).await
     }
 
     /// Whether a chunk of this length would probably find room. Costs one statvfs, unless there is room
@@ -267,7 +278,7 @@ impl ChunkStore {
     pub async fn close(&self) -> ChunkResult<()> {
         self.disk.gate().close().await;
         let disk = Arc::clone(&self.disk);
-        blocking::run(move || disk.mark_clean()).await
+        self.disk.turns().run(move || disk.mark_clean()).await
     }
 }
 
@@ -297,25 +308,40 @@ impl Reading {
             self.next = next_piece(piece, self.end);
             return Ok(Some((bytes, self)));
         }
-        let piece = match self.ahead.take().or_else(|| self.read_next()) {
-            Some(ahead) => ahead.finish().await?,
-            None => {
-                if self.whole {
-                    self.disk.note_good(self.reader.info().id);
-                }
-                return Ok(None);
-            }
+        let ahead = match self.ahead.take() {
+            None => self.start_next().await,
+            ahead => ahead,
         };
-        self.ahead = self.read_next();
+        let Some(piece) = ahead else {
+            if self.whole {
+                self.disk.note_good(self.reader.info().id);
+            }
+            return Ok(None);
+        };
+        let piece = piece.finish().await?;
+        self.ahead = self.start_ahead();
         Ok(Some((piece, self)))
     }
 
-    /// Starts reading the next piece; None at the end.
-    fn read_next(&mut self) -> Option<Blocking<Bytes>> {
+    /// Starts reading the next piece when it is its turn; None at the end.
+    async fn start_next(&mut self) -> Option<Blocking<Bytes>> {
         let piece = self.next?;
+        let begun = self.disk.turns().start(self.reading(piece)).await;
         self.next = next_piece(piece, self.end);
+        Some(begun)
+    }
+
+    /// Starts reading the next piece; None at the end, and where others have their turn first.
+    fn start_ahead(&mut self) -> Option<Blocking<Bytes>> {
+        let piece = self.next?;
+        let begun = self.disk.turns().try_start(self.reading(piece))?;
+        self.next = next_piece(piece, self.end);
+        Some(begun)
+    }
+
+    fn reading(&self, piece: ByteRange) -> impl FnOnce() -> ChunkResult<Bytes> + Send + 'static {
         let (disk, reader) = (Arc::clone(&self.disk), Arc::clone(&self.reader));
-        Some(blocking::start(move || disk.read(&reader, piece)))
+        move || disk.read(&reader, piece)
     }
 }
 

@@ -104,6 +104,11 @@ impl Layout {
         self.root.join("index")
     }
 
+    /// An index that is being removed.
+    pub fn old_index(&self) -> PathBuf {
+        self.root.join("index.old")
+    }
+
     /// The file whose lock keeps other processes out.
     pub fn lock(&self) -> PathBuf {
         self.root.join("LOCK")

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use chunkproto::{ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkResult, NodeId};
-use tokio::sync::Semaphore;
 
 use super::admission::{Gate, StoreState, WritePermit};
+use super::blocking::Turns;
 use super::busy::BusyIds;
 use super::directory::Layout;
 use super::durable;
@@ -29,6 +29,9 @@ use super::write::{RecordWriter, SealedRecord, TempFile};
 /// Threads that write records to segments at a time. Filesystems let one write to a file at a time;
 /// more threads would only burn CPU while they wait for each other.
 const SEGMENT_WRITERS: usize = 2;
+/// All other work on one disk that may be on the blocking pool at a time. The pool has 512 threads: several
+/// disks may hang at once, and there are some left for others.
+const WORK_MAX: usize = 64;
 /// How often a chunk is looked up again whose record was moved in the meantime.
 const LOOKUPS_MAX: usize = 8;
 
@@ -49,7 +52,8 @@ pub(crate) struct Disk {
     segments: Arc<Segments>,
     index: Arc<Index>,
     segment_max_bytes: u64,
-    segment_writers: Arc<Semaphore>,
+    segment_writers: Turns,
+    turns: Turns,
     busy: Arc<BusyIds>,
     unreadable: Arc<Unreadable>,
     closed: AtomicBool,
@@ -73,7 +77,11 @@ impl Disk {
         recovered: Recovered,
         segment_max_bytes: u64,
     ) -> Result<Self, Fault> {
-        let Recovered { segments, sequence } = recovered;
+        let Recovered {
+            segments,
+            sequence,
+            rotten,
+        } = recovered;
         let index = Arc::new(index);
         let failed = || Fault::io("start a thread for", identity.layout.root());
         let committer = Committer::start(Arc::clone(&segments), Arc::clone(&index), sequence);
@@ -88,18 +96,24 @@ impl Disk {
             busy: Arc::clone(&busy),
             unreadable: Arc::clone(&unreadable),
         });
-        Ok(Self {
+        let disk = Self {
             keeper: Mutex::new(Some(keeper.map_err(failed())?)),
             committer,
             segments,
             index,
             segment_max_bytes,
-            segment_writers: Arc::new(Semaphore::new(SEGMENT_WRITERS)),
+            segment_writers: Turns::new(SEGMENT_WRITERS),
+            turns: Turns::new(WORK_MAX),
             busy,
             unreadable,
             closed: AtomicBool::new(false),
             identity,
-        })
+        };
+        for id in rotten {
+            // Told, and set aside, where that is found.
+            let _ = disk.verify(id);
+        }
+        Ok(disk)
     }
 
     /// Whose directory this is.
@@ -161,8 +175,13 @@ impl Disk {
     }
 
     /// The turns of those who write records to segments.
-    pub fn segment_writers(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.segment_writers)
+    pub fn segment_writers(&self) -> &Turns {
+        &self.segment_writers
+    }
+
+    /// The turns of all other work. Never to be waited for by who has one.
+    pub fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// Adds data to a record.
@@ -260,7 +279,7 @@ impl Disk {
 
     /// Opens a chunk if that needs no disk; None where it would. Never blocks for long.
     pub fn open_hot(&self, id: ChunkId) -> Option<RecordReader> {
-        let Ok(Cached::Row(row)) = self.index.get_cached(id) else {
+        let Cached::Row(row) = self.index.get_cached(id) else {
             return None;
         };
         let location = row.location?;
@@ -309,9 +328,8 @@ impl Disk {
     }
 
     /// The same from memory alone.
-    pub fn row_cached(&self, id: ChunkId) -> ChunkResult<Cached> {
-        let row = self.index.get_cached(id);
-        row.map_err(|fault| self.settle(id, fault))
+    pub fn row_cached(&self, id: ChunkId) -> Cached {
+        self.index.get_cached(id)
     }
 
     /// Removes the file of a chunk, durably. Ok if it is not there. The caller has entered its id.
@@ -341,6 +359,7 @@ impl Disk {
         // Fewer than asked for mean the end; so as many more as may have to be left out.
         let page = self.index.page(after, limit.saturating_add(UNREADABLE_MAX));
         let mut page = page.map_err(|fault| {
+            self.gate().heed(&fault);
             self.gate().count_disk_error();
             tracing::error!(%fault, "cannot list chunks");
             ChunkError::Io(fault.to_string())
@@ -370,13 +389,23 @@ impl Disk {
 
     /// A chunk's record; the inner error is one of a record that is there, with its place.
     fn find(&self, id: ChunkId) -> Result<Found, Fault> {
-        let mut damaged = None;
+        let (mut damaged, mut absent) = (None, None);
         for _ in 0..LOOKUPS_MAX {
-            let row = self.index.get(id)?;
+            let row = match self.index.get(id) {
+                Err(fault @ Fault::BadIndex(_)) => return self.find_without_index(id, fault),
+                row => row?,
+            };
             let Some((row, location)) = row.and_then(|row| Some((row, row.location?))) else {
                 return self.find_file(id);
             };
             let Some(file) = self.segments.pin(&location, false)? else {
+                // A life ends when no row names it any more. One that still does is of no record, which a
+                // power cut leaves where nothing is synced.
+                if absent == Some(location) {
+                    self.look_for_lost(id)?;
+                    return Err(Fault::Missing);
+                }
+                absent = Some(location);
                 continue;
             };
             match RecordReader::in_segment(file, location, &row, Wait::ForDisk) {
@@ -391,6 +420,16 @@ impl Disk {
         Err(Fault::Index(format!(
             "the segment of chunk {id} is not there"
         )))
+    }
+
+    /// A chunk's record where the index is damaged. The path of a file of its own follows from its id
+    /// alone; nothing is said of where other chunks are.
+    fn find_without_index(&self, id: ChunkId, fault: Fault) -> Result<Found, Fault> {
+        self.gate().heed(&fault);
+        self.find_file(id).map_err(|error| match error {
+            Fault::Missing => fault,
+            error => error,
+        })
     }
 
     fn find_file(&self, id: ChunkId) -> Result<Found, Fault> {

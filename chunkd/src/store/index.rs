@@ -4,8 +4,13 @@
 //! Changes are not synced and not logged. After a crash the index is as it was after some earlier
 //! change, and says after which group of the segments ([`Index::applied`]); what came later is read
 //! from the segments again.
+//!
+//! An index that turns out to be damaged while it is in use is marked so, durably: the next start makes it
+//! anew.
 
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +20,7 @@ use rocksdb::{
     LogLevel, Options, ReadOptions, ReadTier, WriteBatch, WriteOptions,
 };
 
+use super::durable;
 use super::fault::Fault;
 use super::index_rows::{
     self as rows, CLEAN_KEY, Gone, Row, STATE_KEY, State, Totals, WALK_KEY, Walk,
@@ -29,16 +35,22 @@ const FILTER_PART_BYTES: usize = 4096;
 const OPEN_FILES_MAX: i32 = 64;
 /// The log holds the clean mark alone.
 const WAL_MAX_BYTES: u64 = 1 << 20;
+/// The file beside those of RocksDB that says that the index was found damaged, and how.
+const DAMAGED: &str = "DAMAGED";
 
 /// An open index.
 pub(crate) struct Index {
     db: DB,
+    dir: PathBuf,
     /// Held for as long as a change is made and written.
     changing: Mutex<()>,
     /// As of the last change; locked for a moment only, since it is asked for on the runtime's threads.
     state: Mutex<State>,
-    /// Set by the first failure; then no clean mark is written and the next start checks all rows.
+    /// Set by the first failure; then no clean mark is written, and the next start reads again what came
+    /// after the rows that are durable.
     suspect: AtomicBool,
+    /// Set when it turns out to be damaged.
+    damaged: AtomicBool,
 }
 
 /// Memory for the blocks of one or more indexes.
@@ -87,6 +99,9 @@ impl Index {
     /// `BadIndex` for one that is damaged or of another version: remove it and make it anew. `Index` if
     /// it could not be opened for another reason.
     pub fn open(dir: &Path, cache: &IndexCache) -> Result<Self, Fault> {
+        if let Ok(detail) = fs::read_to_string(dir.join(DAMAGED)) {
+            return Err(Fault::BadIndex(detail));
+        }
         let db = DB::open(&options(cache), dir)?;
         let state = match db.get(STATE_KEY)? {
             Some(row) => rows::decode_state(&row)?,
@@ -95,9 +110,11 @@ impl Index {
         };
         Ok(Self {
             db,
+            dir: dir.to_owned(),
             changing: Mutex::new(()),
             state: Mutex::new(state),
             suspect: AtomicBool::new(false),
+            damaged: AtomicBool::new(false),
         })
     }
 
@@ -152,15 +169,15 @@ impl Index {
             .transpose()
     }
 
-    /// The row of chunk `id` if that needs no disk; never blocks for long.
-    pub fn get_cached(&self, id: ChunkId) -> Result<Cached, Fault> {
+    /// The row of chunk `id` if that needs no disk; never blocks for long. Any trouble is left to
+    /// [`get`](Self::get).
+    pub fn get_cached(&self, id: ChunkId) -> Cached {
         let mut options = ReadOptions::default();
         options.set_read_tier(ReadTier::BlockCache);
         match self.db.get_pinned_opt(rows::chunk_key(id), &options) {
-            Ok(Some(row)) => self.watch(rows::decode_row(id, &row)).map(Cached::Row),
-            Ok(None) => Ok(Cached::Absent),
-            Err(error) if error.kind() == ErrorKind::Incomplete => Ok(Cached::Unknown),
-            Err(error) => self.watch(Err(error.into())),
+            Ok(Some(row)) => rows::decode_row(id, &row).map_or(Cached::Unknown, Cached::Row),
+            Ok(None) => Cached::Absent,
+            Err(_) => Cached::Unknown,
         }
     }
 
@@ -200,7 +217,8 @@ impl Index {
     pub fn located_in(&self, slot: u32, generation: u32) -> Result<Vec<Row>, Fault> {
         let rows = self.range(rows::CHUNK, &[rows::CHUNK]).map(|entry| {
             let (key, row) = entry?;
-            rows::decode_row(rows::id_of_key(&key)?, &row)
+            let id = self.watch(rows::id_of_key(&key))?;
+            self.watch(rows::decode_row(id, &row))
         });
         let here = |row: &Row| {
             row.location
@@ -235,10 +253,38 @@ impl Index {
     }
 
     fn watch<T>(&self, result: Result<T, Fault>) -> Result<T, Fault> {
-        if result.is_err() {
+        if let Err(fault) = &result {
             self.suspect.store(true, Ordering::Relaxed);
+            if let Fault::BadIndex(detail) = fault
+                && !self.damaged.swap(true, Ordering::Relaxed)
+            {
+                self.mark_damaged(detail);
+            }
         }
         result
+    }
+
+    /// Has the next start make the index anew.
+    fn mark_damaged(&self, detail: &str) {
+        let path = self.dir.join(DAMAGED);
+        let write = || {
+            let mut file = File::create(&path)?;
+            file.write_all(detail.as_bytes())?;
+            file.sync_all()
+        };
+        let written = write().map_err(Fault::io("write", &path));
+        let dir = self.dir.display();
+        match written.and_then(|()| durable::sync_dir(&self.dir)) {
+            Ok(()) => tracing::error!(
+                %dir, detail,
+                "the index is damaged: restart this process, which makes it anew from the records"
+            ),
+            Err(fault) => tracing::error!(
+                %dir, detail, %fault,
+                "the index is damaged and could not be marked so: stop this process, remove the index's \
+                 directory, start again"
+            ),
+        }
     }
 }
 

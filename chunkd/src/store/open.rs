@@ -2,8 +2,11 @@
 //! index in line. The order matters: nothing is written before the directory is known to be ours.
 
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use chunkproto::{Durability, NodeId};
 
@@ -35,6 +38,8 @@ pub struct StoreOptions {
     /// filesystem a 64th of it. Records longer than a
     /// quarter of it get files of their own as well.
     pub segment_bytes: u32,
+    /// A segment that lost no chunk for so long will not soon lose the rest by itself, and is compacted.
+    pub settled_after: Duration,
     /// Asked before each step; for tests.
     pub probe: Probe,
     /// The node that the directory must belong to, and that a new one is given to; None takes any
@@ -42,6 +47,10 @@ pub struct StoreOptions {
     pub node_id: Option<NodeId>,
 }
 
+/// How long a lock is waited for, and how often it is tried: a process that ends, or one that was forked at
+/// this moment and has not become another program yet, keeps it a little longer.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_RETRY: Duration = Duration::from_millis(10);
 /// A filesystem has room for so many segments, unless they would be shorter than the next number.
 const SEGMENTS_MIN: u64 = 64;
 const SMALL_SEGMENT_BYTES: u32 = 1 << 20;
@@ -56,6 +65,9 @@ impl StoreOptions {
     /// Beyond this filesystems slow down, and deletes need some room themselves.
     pub const FULL_PERCENT: u8 = 95;
 
+    /// Long enough for one client to delete what it wrote together.
+    pub const SETTLED_AFTER: Duration = Duration::from_secs(5);
+
     /// The defaults for the data directory `dir`.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
@@ -66,6 +78,7 @@ impl StoreOptions {
             durability: Durability::PowerSafe,
             segment_max_bytes: Self::SEGMENT_MAX_BYTES,
             segment_bytes: Self::SEGMENT_BYTES,
+            settled_after: Self::SETTLED_AFTER,
             probe: Probe::default(),
             node_id: None,
         }
@@ -191,6 +204,7 @@ pub(crate) fn open(options: StoreOptions) -> Result<Disk, OpenError> {
         node: node_id,
         segment_bytes: segment_bytes(&options, &gate),
         open_files_max: open_files::raise_limit(),
+        settled_after: options.settled_after,
         gate: Arc::clone(&gate),
     };
     let (index, recovered) = load_index(&layout, place, &options.index_cache).map_err(failed)?;
@@ -219,13 +233,30 @@ fn load_index(
     cache: &IndexCache,
 ) -> Result<(Index, Recovered), Fault> {
     let dir = layout.index();
+    remove_old_index(layout)?;
     match Index::open(&dir, cache).and_then(|index| bring_in_line(layout, &place, index)) {
         Err(Fault::BadIndex(detail)) => {
             tracing::warn!(dir = %dir.display(), detail, "the index is unusable and is made anew");
-            fs::remove_dir_all(&dir).map_err(Fault::io("remove", &dir))?;
+            remove_index(layout)?;
             bring_in_line(layout, &place, Index::open(&dir, cache)?)
         }
         opened => opened,
+    }
+}
+
+/// Removes the index as a whole: one that lost some of its files might still open.
+fn remove_index(layout: &Layout) -> Result<(), Fault> {
+    let (dir, old) = (layout.index(), layout.old_index());
+    fs::rename(&dir, &old).map_err(Fault::io("remove", &dir))?;
+    durable::sync_parent(&dir)?;
+    remove_old_index(layout)
+}
+
+fn remove_old_index(layout: &Layout) -> Result<(), Fault> {
+    let old = layout.old_index();
+    match fs::remove_dir_all(&old) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Fault::io("remove", &old)(error)),
+        _ => Ok(()),
     }
 }
 
@@ -332,11 +363,17 @@ fn take_lock(layout: &Layout) -> Result<File, OpenError> {
         .write(true)
         .open(&path)
         .map_err(|error| failed(format!("cannot create {}: {error}", path.display())))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { dir }),
-        Err(TryLockError::Error(error)) => {
-            Err(failed(format!("cannot lock {}: {error}", path.display())))
+    let patience_ends = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < patience_ends => {
+                thread::park_timeout(LOCK_RETRY);
+            }
+            Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { dir }),
+            Err(TryLockError::Error(error)) => {
+                return Err(failed(format!("cannot lock {}: {error}", path.display())));
+            }
         }
     }
 }

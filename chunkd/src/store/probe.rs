@@ -9,6 +9,8 @@ use std::sync::Arc;
 pub enum Step {
     /// Writing a record that is longer than a group takes.
     WriteRecord,
+    /// Beginning another life of a segment.
+    BeginSegment,
     /// Writing a group.
     WriteGroup,
     /// Making a group durable.
@@ -40,7 +42,7 @@ impl Step {
     pub const OF_RECOVERY: [Self; 3] = [Self::SyncFound, Self::EnterFound, Self::EndRecovery];
 
     /// Those of a store that is open.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::WriteRecord,
         Self::WriteGroup,
         Self::SyncGroup,
@@ -51,6 +53,7 @@ impl Step {
         Self::FreeSegment,
         Self::NameFile,
         Self::RemoveFile,
+        Self::BeginSegment,
     ];
 }
 

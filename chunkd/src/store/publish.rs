@@ -6,7 +6,6 @@ use std::sync::Arc;
 use chunkproto::{ChunkInfo, ChunkReceipt, ChunkResult};
 
 use super::admission::WritePermit;
-use super::blocking;
 use super::disk::{Disk, Present};
 use super::segment::{Hold, Landed, SegmentRecord, Work};
 use super::write::{SealedRecord, Sink, TempFile};
@@ -46,15 +45,16 @@ async fn name(
     permit: WritePermit,
 ) -> ChunkResult<ChunkReceipt> {
     let busy = disk.busy().enter(info.id).await;
-    blocking::run(move || {
+    let turns = disk.turns().clone();
+    let named = turns.run(move || {
         let named = match disk.present(&info)? {
             Present::SameBytes => disk.resync(info.id),
             Present::Nothing => disk.name(temp, info),
         };
         drop((busy, permit));
         named.map(|()| receipt(info))
-    })
-    .await
+    });
+    named.await
 }
 
 async fn commit(
@@ -73,7 +73,7 @@ async fn commit(
         }
         // Something is there: verify it before it stands in for the new bytes.
         let (present, held) = (Arc::clone(&disk), Arc::clone(&hold));
-        let found = blocking::run(move || {
+        let found = disk.turns().run(move || {
             let found = present.present(&info);
             drop(held);
             found

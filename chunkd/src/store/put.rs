@@ -8,7 +8,6 @@ use chunkproto::{ChunkError, ChunkReceipt, ChunkResult, ChunkStream};
 use futures::StreamExt as _;
 
 use super::admission::WritePermit;
-use super::blocking;
 use super::blocking::Turns;
 use super::disk::Disk;
 use super::publish;
@@ -61,8 +60,8 @@ pub(super) async fn receive(
         return publish::append(disk, record, permit).await;
     }
     let turns = match tier {
-        Tier::Segment => Turns::limited(disk.segment_writers()),
-        Tier::Group | Tier::OwnFile => Turns::unlimited(),
+        Tier::Segment => disk.segment_writers().clone(),
+        Tier::Group | Tier::OwnFile => disk.turns().clone(),
     };
     let begin = move |disk: &Disk| match tier {
         Tier::OwnFile => disk.begin_file(&header, permit),
@@ -139,7 +138,7 @@ async fn receive_large(
             Ok(Some(data)) => data,
             Ok(None) => return turns.start(move || disk.seal(writer)).await.finish().await,
             Err(error) => {
-                discard(writer).await;
+                discard(turns, writer).await;
                 return Err(error);
             }
         };
@@ -152,8 +151,8 @@ async fn receive_large(
 }
 
 /// Removes an unfinished record before the sender hears of the failure.
-async fn discard(writer: RecordWriter) {
-    let removed = blocking::run(move || {
+async fn discard(turns: &Turns, writer: RecordWriter) {
+    let removed = turns.run(move || {
         drop(writer);
         Ok(())
     });

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use chunkd::{ChunkStore, StoreOptions};
+use chunkd::{ChunkStore, OpenError, StoreOptions};
 use chunkproto::{ChunkError, ChunkId};
 use tempfile::TempDir;
 
@@ -15,7 +15,15 @@ use crate::kit::{
 
 /// A record of version 1 with two blocks.
 const RECORD_V1: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/record-v1");
+/// The node of [`IDENTITY_V1`].
+const NODE_V1: &str = "3e9c4c1e-6c1b-4d0e-9f0a-6f7f0b6d2a51";
 const RECORD_ID: &str = "019a0000-0000-7000-8000-0000000000ab";
+
+/// The identity of a directory of format 1, which has no segments.
+const IDENTITY_V1: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/fixtures/directory-v1/node.json"
+);
 
 /// A directory of format 2 without its index and what else begins empty. Its one segment has a group of short records, a record in
 /// room of its own, and a delete.
@@ -62,6 +70,49 @@ async fn a_directory_of_format_2_stays_readable() {
     let (deleted, _) = segment_chunk(DELETED);
     let read = get(&store, deleted, None).await;
     assert!(matches!(read, Err(ChunkError::NotFound(_))));
+}
+
+#[tokio::test]
+async fn a_directory_of_format_1_is_raised_and_keeps_what_it_holds() {
+    let dir = TempDir::new().unwrap();
+    drop(open(dir.path()));
+    for newer in ["index", "segments"] {
+        fs::remove_dir_all(dir.path().join(newer)).unwrap();
+    }
+    let identity = dir.path().join("node.json");
+    fs::copy(IDENTITY_V1, &identity).unwrap();
+    let id: ChunkId = RECORD_ID.parse().unwrap();
+    fs::copy(RECORD_V1, record_path(dir.path(), id)).unwrap();
+
+    let store = open(dir.path());
+
+    assert_eq!(store.node_id().to_string(), NODE_V1);
+    let (old, new) = (record_data(), ChunkId::generate());
+    assert_eq!(store.list(None, 10).await.unwrap(), [info_of(id, &old)]);
+    put(&store, new, b"in a segment").await.unwrap();
+    store.close().await.unwrap();
+    drop(store);
+    let raised = fs::read_to_string(&identity).unwrap();
+    assert!(
+        raised.contains("\"format\": 2") && raised.contains(NODE_V1),
+        "{raised}"
+    );
+    let store = open(dir.path());
+    assert!(get(&store, id, None).await.unwrap() == old);
+    assert_eq!(get(&store, new, None).await.unwrap(), b"in a segment");
+    assert!(
+        record_path(dir.path(), id).exists(),
+        "it stays where it was"
+    );
+}
+
+#[tokio::test]
+async fn a_directory_of_format_2_without_its_segments_is_damaged() {
+    let (dir, store) = fresh();
+    drop(store);
+    fs::remove_dir_all(dir.path().join("segments")).unwrap();
+    let refused = ChunkStore::open(StoreOptions::new(dir.path()));
+    assert!(matches!(refused, Err(OpenError::Damaged { .. })));
 }
 
 /// How the fixture was made: into the directory that SEXTANT_FIXTURE names. For a later format under

@@ -1,5 +1,6 @@
-//! Processes that are killed at every named step: what they acknowledged is there, what they deleted
-//! stays deleted (I1, I4, I9, I11).
+//! Processes that are killed at every named step: what they acknowledged is there, as the receipt says it
+//! (I2: a gateway commits a row on the strength of nothing else), what they deleted stays deleted (I1, I4,
+//! I9, I11).
 //!
 //! The killed process is this program again, as [`works_until_it_is_killed`].
 
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use chunkd::{ChunkStore, Probe, Step, StoreOptions};
-use chunkproto::{ChunkId, ChunkInfo};
+use chunkproto::{ChunkId, ChunkInfo, Crc64};
 use futures::future::join_all;
 use tempfile::TempDir;
 
@@ -43,7 +44,12 @@ enum Known {
 }
 
 #[derive(Default)]
-struct Told(BTreeMap<ChunkId, (Known, usize, u64)>);
+struct Told {
+    /// What was put, with its length and seed.
+    chunks: BTreeMap<ChunkId, (Known, usize, u64)>,
+    /// What the receipts of those that were acknowledged say.
+    receipts: BTreeMap<ChunkId, (u64, Crc64)>,
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_killed_at_any_step_loses_nothing_and_brings_nothing_back() {
@@ -97,7 +103,7 @@ fn killed_at(dir: &Path, kind: usize, after: usize) -> String {
 }
 
 impl Told {
-    /// Takes in lines such as `said put <id> <length> <seed>`.
+    /// Takes in lines such as `said putting <id> <length> <seed>`.
     fn hear(&mut self, words: &str) {
         // The last line may be cut off.
         let (whole, _) = words.rsplit_once('\n').unwrap_or_default();
@@ -112,9 +118,12 @@ impl Told {
             match verb {
                 "putting" => {
                     let length = number() as usize;
-                    self.0.insert(id, (Known::Tried, length, number()));
+                    self.chunks.insert(id, (Known::Tried, length, number()));
                 }
-                "put" => self.know(id, Known::Held),
+                "put" => {
+                    self.receipts.insert(id, (number(), Crc64(number())));
+                    self.know(id, Known::Held);
+                }
                 "deleting" => self.know(id, Known::Deleting),
                 "deleted" => self.know(id, Known::Gone),
                 _ => panic!("{line}"),
@@ -123,7 +132,7 @@ impl Told {
     }
 
     fn know(&mut self, id: ChunkId, known: Known) {
-        self.0.get_mut(&id).unwrap().0 = known;
+        self.chunks.get_mut(&id).unwrap().0 = known;
     }
 
     /// Opens the directory as it was left, then with a lost index; each time after starts that were
@@ -135,7 +144,7 @@ impl Told {
         for info in &listed {
             self.know(info.id, Known::Held);
         }
-        for (known, _, _) in self.0.values_mut() {
+        for (known, _, _) in self.chunks.values_mut() {
             if matches!(known, Known::Tried | Known::Deleting) {
                 *known = Known::Gone;
             }
@@ -150,13 +159,18 @@ impl Told {
     async fn compare(&self, store: &ChunkStore) -> Vec<ChunkInfo> {
         let listed = store.list(None, usize::MAX).await.unwrap();
         for info in &listed {
-            let (known, length, seed) = self.0[&info.id];
+            let (known, length, seed) = self.chunks[&info.id];
             assert!(known != Known::Gone, "{} is back", info.id);
             let got = get(store, info.id, None).await.unwrap();
             assert!(got == data(length, seed), "{}", info.id);
+            let held = (info.length_bytes, info.crc64);
+            assert_eq!(held, (length as u64, Crc64::of(&got)), "{}", info.id);
+            if let Some(receipt) = self.receipts.get(&info.id) {
+                assert_eq!(held, *receipt, "{} differs from its receipt", info.id);
+            }
         }
         let is_listed = |id| listed.binary_search_by_key(id, |info| info.id).is_ok();
-        for (id, (known, ..)) in &self.0 {
+        for (id, (known, ..)) in &self.chunks {
             assert!(*known != Known::Held || is_listed(id), "{id} is lost");
         }
         let used: u64 = listed.iter().map(|info| info.length_bytes).sum();
@@ -238,8 +252,9 @@ async fn works_until_it_is_killed() {
 
 async fn put_aloud(store: &ChunkStore, (id, length, seed): (ChunkId, usize, u64)) {
     say(&format!("said putting {id} {length} {seed}"));
-    put(store, id, &data(length, seed)).await.unwrap();
-    say(&format!("said put {id}"));
+    let receipt = put(store, id, &data(length, seed)).await.unwrap();
+    let Crc64(crc64) = receipt.crc64;
+    say(&format!("said put {id} {} {crc64}", receipt.length_bytes));
 }
 
 async fn delete_aloud(store: &ChunkStore, id: ChunkId) {

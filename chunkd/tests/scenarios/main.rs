@@ -15,11 +15,13 @@
 )]
 #![expect(clippy::print_stdout, reason = "seeds, and why a scenario was skipped")]
 
+mod bad_index;
 mod damage;
 mod disks;
 mod failing_disks;
 mod few_files;
 mod format;
+mod hanging;
 mod hostile;
 mod http;
 mod kills;

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,8 @@ use crate::kit::{
 const SEGMENT_BYTES: u32 = 256 << 10;
 const OPERATIONS: usize = 150;
 const SECONDS: u64 = 12;
+/// Compaction waits no longer for a segment to lose more.
+const SETTLED_AFTER: Duration = Duration::from_millis(20);
 /// In groups, in room of their own, in files of their own, and around the limits.
 const LENGTHS: [usize; 12] = [
     1,
@@ -59,6 +62,7 @@ struct Run {
     store: Option<ChunkStore>,
     chunks: BTreeMap<ChunkId, Chunk>,
     armed: Armed,
+    compacted: Arc<Compacted>,
     dice: Dice,
     seeds: u64,
     trouble: bool,
@@ -67,27 +71,51 @@ struct Run {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_behaves_as_a_map_does_whatever_stops_or_fails_it() {
     if let Some(seed) = number_from_env("SEXTANT_MODEL_SEED") {
-        return run(seed).await;
+        return run(seed, &Arc::default()).await;
     }
     let seconds = number_from_env("SEXTANT_MODEL_SECONDS").unwrap_or(SECONDS);
     let end = Instant::now() + Duration::from_secs(seconds);
+    let compacted = Arc::new(Compacted::default());
     for seed in 1.. {
         if Instant::now() > end {
             println!("{} seeds", seed - 1);
             break;
         }
         println!("SEXTANT_MODEL_SEED={seed}");
-        run(seed).await;
+        run(seed, &compacted).await;
+    }
+    let [moved, freed] = [&compacted.moved, &compacted.freed];
+    let [moved, freed] = [moved, freed].map(|steps| steps.load(Ordering::Relaxed));
+    println!("{moved} records moved, {freed} segments freed");
+    assert!(moved > 0 && freed > 0, "nothing was compacted");
+}
+
+/// What compaction did over all seeds.
+#[derive(Default)]
+struct Compacted {
+    moved: AtomicUsize,
+    freed: AtomicUsize,
+}
+
+impl Compacted {
+    fn note(&self, step: Step) {
+        let done = match step {
+            Step::MoveRecord => &self.moved,
+            Step::FreeSegment => &self.freed,
+            _ => return,
+        };
+        done.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-async fn run(seed: u64) {
+async fn run(seed: u64, compacted: &Arc<Compacted>) {
     let dir = TempDir::new().unwrap();
     let mut run = Run {
         dir,
         store: None,
         chunks: BTreeMap::new(),
         armed: Armed::default(),
+        compacted: Arc::clone(compacted),
         dice: Dice::new(seed),
         seeds: seed << 32,
         trouble: false,
@@ -126,7 +154,11 @@ impl Run {
         let armed = Arc::clone(&self.armed);
         let mut options = StoreOptions::new(self.dir.path());
         options.segment_bytes = SEGMENT_BYTES;
+        // Half of a run is over by the time that it would wait for otherwise.
+        options.settled_after = SETTLED_AFTER;
+        let compacted = Arc::clone(&self.compacted);
         options.probe = Probe::new(move |step| {
+            compacted.note(step);
             let mut armed = armed.lock().unwrap();
             match *armed {
                 Some((fails, 0)) if fails == step => {

@@ -282,8 +282,9 @@ async fn a_torn_end_is_cut_to_what_was_acknowledged_before() {
         .rposition(|byte| *byte != 0);
     let end = begin + used.unwrap();
 
-    // Each byte of the last group in turn is turned, or is the first that did not reach the disk.
-    for at in (begin..=end).step_by(7) {
+    // Some byte of the last group is turned, or is the first that did not reach the disk. The unit tests in
+    // segment/tearing.rs have every byte.
+    for at in (begin..=end).step_by(29) {
         for truncate in [false, true] {
             let spoiled = TempDir::new().unwrap();
             copy_dir(cut.path(), spoiled.path());
@@ -374,22 +375,133 @@ async fn verifying_finds_what_no_read_has_touched() {
     }
 }
 
+/// Where the groups of a segment begin.
+fn group_heads(segment: &Path) -> Vec<u64> {
+    let bytes = fs::read(segment).unwrap();
+    let heads = (0..bytes.len()).step_by(4096);
+    let heads = heads.filter(|at| bytes[*at..].starts_with(b"SXTGROUP"));
+    heads.map(|at| at as u64).collect()
+}
+
+fn open_long(dir: &Path) -> ChunkStore {
+    let mut options = StoreOptions::new(dir);
+    options.segment_bytes = 8 << 20;
+    ChunkStore::open(options).unwrap()
+}
+
 #[tokio::test]
 async fn rot_in_a_groups_head_loses_no_chunk_that_is_whole() {
+    let dir = TempDir::new().unwrap();
+    let store = open_long(dir.path());
+    let mut chunks = Chunks::new();
+    // Each has a group of its own; those of more than 72 KiB lie before it.
+    for length in [
+        2 * KIB,
+        100 * KIB,
+        2 * KIB,
+        300 * KIB,
+        1024 * KIB,
+        100 * KIB,
+    ] {
+        chunks.append(&mut put_all(&store, [length]).await);
+    }
+    // And some that share one.
+    chunks.append(&mut put_all(&store, [2 * KIB, 90 * KIB, 100, 200 * KIB]).await);
+    put_all(&store, [1])
+        .await
+        .into_iter()
+        .for_each(|(id, data)| {
+            chunks.insert(id, data);
+        });
+    let cut = snapshot(dir.path());
+    fs::remove_dir_all(cut.path().join("index")).unwrap();
+    let heads = group_heads(&segments(cut.path())[0]);
+    // Behind the last one nothing shows that it was ever durable.
+    for head in &heads[..heads.len() - 1] {
+        let rotten = snapshot(cut.path());
+        let file = File::options()
+            .write(true)
+            .open(&segments(rotten.path())[0]);
+        file.unwrap().write_all_at(b"rot", head + 30).unwrap();
+        assert_holds_exactly(&open_long(rotten.path()), &chunks).await;
+    }
+}
+
+#[tokio::test]
+async fn salvage_brings_no_chunk_back_that_was_deleted() {
+    let dir = TempDir::new().unwrap();
+    let store = open_long(dir.path());
+    let mut chunks = Chunks::new();
+    let doomed = put_all(&store, [100 * KIB, 2 * KIB]).await;
+    for id in doomed.keys() {
+        store.delete(*id).await.unwrap();
+    }
+    chunks.append(&mut put_all(&store, [100 * KIB]).await);
+    chunks.append(&mut put_all(&store, [2 * KIB]).await);
+    let cut = snapshot(dir.path());
+    fs::remove_dir_all(cut.path().join("index")).unwrap();
+    let segment = &segments(cut.path())[0];
+    let heads = group_heads(segment);
+    // The group of the chunks that were deleted, and that of the long one that was not.
+    for head in [heads[0], heads[heads.len() - 2]] {
+        let rotten = snapshot(cut.path());
+        let file = File::options()
+            .write(true)
+            .open(&segments(rotten.path())[0]);
+        file.unwrap().write_all_at(b"rot", head + 30).unwrap();
+        assert_holds_exactly(&open_long(rotten.path()), &chunks).await;
+    }
+}
+
+/// Chunks that fill several segments, and the directory without its index.
+async fn several_segments() -> (TempDir, Chunks) {
     let (dir, store) = fresh_small();
     let mut chunks = Chunks::new();
-    for _ in 0..5 {
-        chunks.append(&mut put_all(&store, [2 * KIB]).await);
+    for _ in 0..30 {
+        chunks.append(&mut put_all(&store, [40 * KIB]).await);
     }
     let cut = snapshot(dir.path());
     fs::remove_dir_all(cut.path().join("index")).unwrap();
-    // The third of five groups; groups of one short record take 4096 bytes each.
-    let file = File::options()
-        .write(true)
-        .open(segments(cut.path()).remove(0))
+    assert!(!group_heads(&segments(cut.path())[1]).is_empty());
+    (cut, chunks)
+}
+
+#[tokio::test]
+async fn rot_in_the_last_group_of_an_earlier_segment_is_told_and_not_taken_for_a_torn_end() {
+    let (dir, mut chunks) = several_segments().await;
+    let first = &segments(dir.path())[0];
+    let last = *group_heads(first).last().unwrap();
+    let (begin, bytes) = (last as usize, fs::read(first).unwrap());
+    // It is named in the group's head.
+    let rotten = chunks.keys().copied().find(|id| {
+        let mut windows = bytes[begin..begin + 4096].windows(16);
+        windows.any(|window| window == id.as_bytes())
+    });
+    let rotten = rotten.unwrap();
+    let file = File::options().write(true).open(first).unwrap();
+    file.write_all_at(&[!bytes[begin + 9000]], last + 9000)
         .unwrap();
-    file.write_all_at(b"rot", 4096 * 3 + 30).unwrap();
-    assert_holds_exactly(&open_small(cut.path()), &chunks).await;
+    chunks.remove(&rotten);
+
+    let store = open_small(dir.path());
+
+    assert_holds_exactly(&store, &chunks).await;
+    assert_eq!(store.state().quarantined, 1);
+    let kept = names_in(&dir.path().join("quarantine"));
+    assert!(
+        kept.len() == 1 && kept[0].starts_with(&rotten.to_string()),
+        "{kept:?}"
+    );
+}
+
+#[tokio::test]
+async fn rot_in_the_head_of_the_last_group_of_an_earlier_segment_loses_no_chunk() {
+    let (dir, chunks) = several_segments().await;
+    let first = &segments(dir.path())[0];
+    let last = *group_heads(first).last().unwrap();
+    let file = File::options().write(true).open(first).unwrap();
+    file.write_all_at(b"rot", last + 60).unwrap();
+    assert_holds_exactly(&open_small(dir.path()), &chunks).await;
 }
 
 #[tokio::test]

@@ -8,12 +8,14 @@ use std::time::Duration;
 use chunkd::node::Condition;
 use chunkd::scrub::ScrubSettings;
 use chunkd::{ChunkNode, ChunkStore, NodeOptions, StoreOptions};
-use chunkproto::{ChunkError, ChunkId};
+use chunkproto::{ChunkError, ChunkId, Durability};
 use tempfile::TempDir;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::kit::{KIB, data, eventually, fresh_with_files, get, info_of, put, record_path};
+use crate::kit::{
+    KIB, data, eventually, fresh_with, fresh_with_files, get, info_of, put, record_path, segments,
+};
 
 /// A node of one disk with `count` chunks, in files of their own and in the order of their ids.
 async fn node_with(count: u64) -> (TempDir, ChunkNode, Vec<ChunkId>) {
@@ -134,4 +136,81 @@ async fn a_chunk_whose_file_is_gone_can_be_put_again() {
     again.expect("it comes to an end").unwrap();
     assert_eq!(get(&store, id, None).await.unwrap(), b"bytes");
     assert_eq!(store.state().chunk_count, 1);
+}
+
+/// A store that syncs nothing, with chunks in its second segment of which a power cut has left the
+/// index's rows alone.
+async fn with_dangling_rows() -> (TempDir, StoreOptions, Vec<ChunkId>) {
+    let (dir, store) = fresh_with(|options| {
+        options.segment_bytes = 512 << 10;
+        options.durability = Durability::PageCache;
+    });
+    let mut options = StoreOptions::new(dir.path());
+    options.segment_bytes = 512 << 10;
+    options.durability = Durability::PageCache;
+    let mut ids = Vec::new();
+    let mut fill = async |store: &ChunkStore, count| {
+        for seed in 0..count {
+            let id = ChunkId::generate();
+            put(store, id, &data(40 * KIB, seed)).await.unwrap();
+            ids.push(id);
+        }
+    };
+    fill(&store, 8).await;
+    eventually("a spare segment", || segments(dir.path()).len() > 1).await;
+    let spare = segments(dir.path()).remove(1);
+    eventually("a whole one", || {
+        fs::metadata(&spare).unwrap().len() == 512 << 10
+    })
+    .await;
+    store.close().await.unwrap();
+    drop(store);
+    // As it was before it was used.
+    let before = fs::read(&spare).unwrap();
+    let store = ChunkStore::open(options.clone()).unwrap();
+    fill(&store, 8).await;
+    store.close().await.unwrap();
+    drop(store);
+    // Not stopped cleanly, but with all rows on the disk.
+    drop(ChunkStore::open(options.clone()).unwrap());
+    assert!(fs::read(&spare).unwrap() != before, "it is in use by now");
+    fs::write(&spare, before).unwrap();
+    (dir, options, ids)
+}
+
+#[tokio::test]
+async fn a_chunk_whose_segment_is_gone_is_forgotten_and_can_be_put_again() {
+    let (_dir, options, ids) = with_dangling_rows().await;
+    let store = ChunkStore::open(options).unwrap();
+    let mut lost = 0;
+    for (number, id) in ids.iter().enumerate() {
+        match get(&store, *id, None).await {
+            Ok(_) => {}
+            Err(ChunkError::NotFound(_)) => {
+                lost += 1;
+                let seed = (number % 8) as u64;
+                put(&store, *id, &data(40 * KIB, seed)).await.unwrap();
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(lost > 0);
+    assert_eq!(store.state().quarantined, lost);
+    assert_eq!(store.list(None, 99).await.unwrap().len(), ids.len());
+    for id in &ids {
+        get(&store, *id, None).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_put_replaces_a_chunk_whose_segment_is_gone() {
+    let (_dir, options, ids) = with_dangling_rows().await;
+    let store = ChunkStore::open(options).unwrap();
+    for (number, id) in ids.iter().enumerate() {
+        let bytes = data(40 * KIB, (number % 8) as u64);
+        put(&store, *id, &bytes).await.unwrap();
+        assert!(get(&store, *id, None).await.unwrap() == bytes);
+    }
+    let state = store.state();
+    assert_eq!(state.chunk_count, ids.len() as u64);
 }

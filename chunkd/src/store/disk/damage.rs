@@ -92,7 +92,7 @@ impl Disk {
         self.forget(id)
     }
 
-    /// Forgets a chunk whose file is not there, unless it is being changed at this moment.
+    /// Forgets a chunk whose record is not there, unless it is being changed at this moment.
     pub(super) fn look_for_lost(&self, id: ChunkId) -> Result<(), Fault> {
         match self.busy.try_enter(id) {
             Some(_busy) => self.forget_lost(id),
@@ -100,24 +100,32 @@ impl Disk {
         }
     }
 
-    /// Forgets a chunk with a row and without a file, which happens when somebody removes it or a
-    /// filesystem is repaired. The caller has entered its id.
+    /// Forgets a chunk with a row and without a record: without a file, which happens when somebody removes
+    /// it or a filesystem is repaired, or without the segment's life that it was in. The caller has entered
+    /// its id.
     pub(super) fn forget_lost(&self, id: ChunkId) -> Result<(), Fault> {
-        let row = self.index.get(id)?;
-        if row.is_none_or(|row| row.location.is_some()) {
+        let Some(row) = self.index.get(id)? else {
+            return Ok(());
+        };
+        let is_lost = match row.location {
+            Some(location) => !self.segments.holds(&location),
+            None => self.has_no_file(id)?,
+        };
+        if !is_lost {
             return Ok(());
         }
+        tracing::error!(chunk = %id, location = ?row.location, "the record of a chunk is gone");
+        self.gate().count_quarantined();
+        self.forget(id)
+    }
+
+    fn has_no_file(&self, id: ChunkId) -> Result<bool, Fault> {
         let path = self.identity.layout.record(id);
         // Where the directory is gone too, all of the disk is, and nothing is known of the chunk.
         let found = fs::metadata(self.identity.layout.fan_out(id.as_bytes()[15]))
             .and_then(|_| path.try_exists())
             .map_err(Fault::io("look at", &path))?;
-        if found {
-            return Ok(());
-        }
-        tracing::error!(chunk = %id, path = %path.display(), "the file of a chunk is gone");
-        self.gate().count_quarantined();
-        self.forget(id)
+        Ok(!found)
     }
 
     /// As [`settle`](Self::settle), for a fault while chunk `id` was read.
@@ -140,8 +148,11 @@ impl Disk {
                     detail: detail.clone(),
                 };
             }
-            Fault::Sync { .. } => self.gate().poison(fault.to_string()),
-            Fault::Cold | Fault::Io { .. } | Fault::Index(_) | Fault::BadIndex(_) => {}
+            Fault::Cold
+            | Fault::Io { .. }
+            | Fault::Sync { .. }
+            | Fault::Index(_)
+            | Fault::BadIndex(_) => self.gate().heed(&fault),
         }
         self.gate().count_disk_error();
         tracing::error!(chunk = %id, %fault, "the disk failed an operation");

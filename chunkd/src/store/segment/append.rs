@@ -204,6 +204,7 @@ impl Appender {
 
     /// Ends writing for good.
     fn fail(&mut self, changes: Vec<Change>, fault: Fault) {
+        self.segments.gate.heed(&fault);
         self.segments.gate.poison(fault.to_string());
         self.failed = Some(fault.to_string());
         answer_all(changes, &fault);
@@ -405,6 +406,7 @@ fn answer_all(changes: Vec<Change>, fault: &Fault) {
 mod tests {
     use std::fs;
     use std::io;
+    use std::time::Duration;
 
     use chunkproto::{ChunkId, Durability, NodeId};
     use tempfile::TempDir;
@@ -441,6 +443,7 @@ mod tests {
             node: NodeId::generate(),
             segment_bytes: 1 << 20,
             open_files_max: 16,
+            settled_after: Duration::ZERO,
         };
         let index = Index::open(&dir.path().join("index"), &IndexCache::new(1 << 20));
         let index = Arc::new(index.unwrap());

@@ -111,11 +111,8 @@ impl<'a> Compaction<'a> {
     /// # Errors
     /// `NoRoom` where nothing is left to move records to; nothing is lost, later is as good.
     pub fn empty(mut self, stop: &AtomicBool) -> Result<bool, Fault> {
-        let (file, row) = {
-            let mut table = self.tools.segments.lock();
-            let row = table.slot(self.slot).row;
-            (table.file(self.slot)?, row)
-        };
+        let file = self.tools.segments.file(self.slot)?;
+        let row = self.tools.segments.lock().slot(self.slot).row;
         // Leftovers cost more than room: all deletes are kept on their account.
         if !row.has_leftovers && !self.is_worth_it(&file, &row)? {
             return Ok(false);

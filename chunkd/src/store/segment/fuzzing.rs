@@ -13,7 +13,7 @@ use super::super::record::Header;
 use super::file::SegmentFile;
 use super::group::{Entry, Group};
 use super::header::{HEADER_BYTES, Nonce, SegmentHeader};
-use super::salvage::salvage;
+use super::salvage::{salvage, salvage_unnamed};
 use super::scan::Scan;
 use super::slot::SlotRow;
 use super::{ALIGN_BYTES, RecordHead, SegmentRecord};
@@ -126,7 +126,7 @@ pub(crate) fn scan(bytes: &[u8]) {
     while let Some(found) = scan.next().expect("memory can be read") {
         assert!(found.at > from && found.at + u64::from(found.group.bytes) <= segment.len() as u64);
         from = found.at;
-        if let Some(range) = found.lost {
+        for range in found.lost {
             assert!(range.start < range.end && range.end <= found.at);
             for row in salvage(&file, &range, 1).expect("memory can be read") {
                 let location = row.location.expect("in the segment");
@@ -134,6 +134,11 @@ pub(crate) fn scan(bytes: &[u8]) {
             }
         }
     }
+    if let Some(trace) = scan.trace() {
+        assert!(trace.at > from && trace.at < segment.len() as u64);
+        salvage(&file, &(trace.at..SEGMENT_BYTES.into()), 1).expect("memory can be read");
+    }
+    salvage_unnamed(&file, SEGMENT_BYTES, 1).expect("memory can be read");
 }
 
 /// The file of segment `slot` that the input describes.

@@ -14,6 +14,8 @@ const SEQUENCE_MAX: u64 = 1 << 63;
 
 const MAGIC: [u8; 8] = *b"SXTGROUP";
 const ENTRIES_AT: usize = 48;
+/// So many of the 24 bytes of magic and nonce tell a damaged head. Those of a record agree in 19.
+const MARKS_MIN: usize = 20;
 const ENTRY_BYTES: usize = 52;
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
@@ -101,6 +103,17 @@ impl Group {
         (count <= GROUP_ENTRIES_MAX).then(|| Self::head_bytes(count))
     }
 
+    /// The sequence in what looks like a head of this life that is damaged; None if it looks like anything
+    /// else. The sequence may be damaged too.
+    pub fn traced_sequence(bytes: &[u8], nonce: Nonce) -> Option<u64> {
+        if bytes.len() < ENTRIES_AT {
+            return None;
+        }
+        let marks = MAGIC.iter().chain(&nonce.0);
+        let agree = marks.zip(bytes).filter(|(mark, byte)| mark == byte).count();
+        (agree >= MARKS_MIN).then(|| u64_at(bytes, 24))
+    }
+
     /// Reads what [`encode`](Self::encode) wrote; more bytes may follow.
     pub fn decode(bytes: &[u8], nonce: Nonce) -> Option<Self> {
         let head_bytes = Self::announced_bytes(bytes, nonce)?;
@@ -130,6 +143,14 @@ impl Entry {
     pub fn id(&self) -> ChunkId {
         match self {
             Self::Put { id, .. } | Self::Delete { id, .. } => *id,
+        }
+    }
+
+    /// Where the record is that a put names.
+    pub fn offset(&self) -> Option<u64> {
+        match self {
+            Self::Put { offset, .. } => Some(u64::from(*offset)),
+            Self::Delete { .. } => None,
         }
     }
 

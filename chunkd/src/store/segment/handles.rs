@@ -1,17 +1,12 @@
 //! The open files of segments: a bounded number, the least recently used closed first.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::super::fault::Fault;
-use super::create;
 use super::file::SegmentFile;
-use super::header::Nonce;
 
 /// Open segment files by slot.
 pub(super) struct Handles {
-    dir: PathBuf,
     /// Most files kept open; reads and writes under way may keep more for their duration.
     open_max: usize,
     open: HashMap<u32, (Arc<SegmentFile>, u64)>,
@@ -20,9 +15,8 @@ pub(super) struct Handles {
 
 impl Handles {
     /// No open files yet, and `open_max` at most.
-    pub fn new(dir: PathBuf, open_max: usize) -> Self {
+    pub fn new(open_max: usize) -> Self {
         Self {
-            dir,
             open_max,
             open: HashMap::new(),
             clock: 0,
@@ -37,20 +31,16 @@ impl Handles {
         Some(Arc::clone(file))
     }
 
-    /// The file of a slot, opened if it is not.
-    pub fn open(
-        &mut self,
-        slot: u32,
-        generation: u32,
-        nonce: Nonce,
-    ) -> Result<Arc<SegmentFile>, Fault> {
-        if let Some(file) = self.get(slot) {
-            return Ok(file);
+    /// Keeps a file that was opened, unless another one of the same life is kept already; returns the one
+    /// that is.
+    pub fn keep(&mut self, file: Arc<SegmentFile>) -> Arc<SegmentFile> {
+        match self.get(file.slot) {
+            Some(kept) if kept.generation == file.generation => kept,
+            _ => {
+                self.insert(Arc::clone(&file));
+                file
+            }
         }
-        let path = create::path(&self.dir, slot);
-        let file = Arc::new(SegmentFile::open(&path, slot, generation, nonce)?);
-        self.insert(Arc::clone(&file));
-        Ok(file)
     }
 
     /// Keeps an open file, in place of an earlier life's.

@@ -36,8 +36,6 @@ const LIVE_PERCENT: u64 = 50;
 const LIVE_PERCENT_WHEN_FULL: u64 = 90;
 /// Most segments that are freed at a time.
 const FREED_TOGETHER: usize = 16;
-/// A segment that lost nothing for so long will not soon lose the rest by itself.
-const SETTLED_AFTER: Duration = Duration::from_secs(5);
 /// With more than this part of all sealed segments dead, none is waited for.
 const DEAD_PERCENT_MAX: u64 = 66;
 /// A segment that could not be freed, or whose deletes are still needed, waits so long while others
@@ -234,7 +232,7 @@ fn choose(segments: &Segments, full: bool, put_off: &PutOff) -> Option<u32> {
             && !put_off.contains_key(slot)
     });
     let (due, waning): (Vec<_>, Vec<_>) = sealed.partition(|(_, entry)| {
-        impatient || entry.row.has_leftovers || entry.is_settled(SETTLED_AFTER)
+        impatient || entry.row.has_leftovers || entry.is_settled(segments.settled_after)
     });
     let least = due
         .into_iter()
@@ -249,6 +247,7 @@ fn choose(segments: &Segments, full: bool, put_off: &PutOff) -> Option<u32> {
 /// Gives free segments back to the filesystem that are more than will soon be needed.
 fn give_back(tools: &Tools) -> Result<(), Fault> {
     let surplus: Vec<u32> = {
+        let _free = tools.segments.keep_free();
         let mut table = tools.segments.lock();
         let kept = FREE_KEPT.max(table.slots.len() * FREE_KEPT_PERCENT / 100);
         let surplus: Vec<u32> = table.free().iter().copied().skip(kept).collect();
@@ -269,12 +268,10 @@ fn give_back(tools: &Tools) -> Result<(), Fault> {
 }
 
 impl Tools {
-    /// Counts an error and says it. A sync that failed ends writing.
+    /// Counts an error, says it, and draws its consequence.
     fn report(&self, fault: &Fault) {
         let gate = &self.segments.gate;
-        if let Fault::Sync { .. } = fault {
-            gate.poison(fault.to_string());
-        }
+        gate.heed(fault);
         gate.count_disk_error();
         tracing::error!(%fault, dir = %self.segments.dir.display(), "segments cannot be kept in order");
     }
@@ -323,6 +320,7 @@ mod tests {
             node: NodeId::generate(),
             segment_bytes: 1 << 20,
             open_files_max: 16,
+            settled_after: Duration::from_secs(5),
             gate: Gate::new(
                 dir.path().to_owned(),
                 95,

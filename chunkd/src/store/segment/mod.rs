@@ -23,6 +23,8 @@ mod segments;
 mod slot;
 mod survey;
 mod table;
+#[cfg(test)]
+mod tearing;
 
 pub(crate) use committer::{Committer, Hold, Landed, Work};
 pub(crate) use file::SegmentFile;

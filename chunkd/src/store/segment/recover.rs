@@ -1,10 +1,10 @@
 //! Bringing the index in line with the segments (I9). After a clean stop it is. Otherwise the groups
 //! that came after the index's last state are read again; with a new index, all of them.
 //!
-//! A group is written when the one before is durable, and a start ends every segment that was being
-//! written. So only the last group in a segment can be torn: its records are verified, and those that
-//! are not whole are cut off, at each start alike. Anything else that is damaged is bit rot, and is
-//! reported.
+//! A group is written when the one before is durable. So only the last one of all can be torn: its records
+//! are verified, and those that are not whole are cut off. Anything else that is damaged is bit rot, and is
+//! reported; with a new index, what an earlier crash had torn at the end of a segment looks like it. Where
+//! nothing is synced, the last group of each segment can be torn.
 //!
 //! Each group is entered together with all that the walk knows from it: how far it is, which chunks are
 //! gone, which segments hold stale records. A walk that is cut off goes on from there at the next start.
@@ -27,8 +27,8 @@ use super::append::{record_bytes, row_of};
 use super::create;
 use super::file::SegmentFile;
 use super::group::{Entry, Group};
-use super::salvage::salvage;
-use super::scan::{Scan, Scanned};
+use super::salvage::{salvage, salvage_unnamed};
+use super::scan::{Scan, Scanned, Trace};
 use super::segments::Segments;
 use super::slot::SlotRow;
 use super::survey::{self, Survey, survey};
@@ -41,6 +41,8 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 pub(crate) struct Recovered {
     pub segments: Arc<Segments>,
     pub sequence: u64,
+    /// Chunks whose records are damaged, to be verified once the store is open.
+    pub rotten: Vec<ChunkId>,
 }
 
 /// Where the segments are and whose they are.
@@ -52,6 +54,8 @@ pub(crate) struct Place {
     pub segment_bytes: u32,
     /// Segments that are kept open.
     pub open_files_max: usize,
+    /// A segment that lost nothing for so long is compacted.
+    pub settled_after: Duration,
     pub gate: Arc<Gate>,
 }
 
@@ -73,6 +77,7 @@ pub(crate) fn recover(place: Place, index: &Index, clean: bool) -> Result<Recove
         return Ok(Recovered {
             segments: Segments::new(place, rows, slots_end),
             sequence: index.applied(),
+            rotten: Vec::new(),
         });
     }
     let survey = survey(&place, rows)?;
@@ -88,6 +93,18 @@ struct Recovery<'a> {
     applied: u64,
     /// How far the walk is.
     walk: Walk,
+    /// The latest of the last groups of the segments that were read. The others are entered.
+    latest: Option<Last>,
+    /// Damaged heads at the ends of segments.
+    traces: Vec<(Arc<SegmentFile>, u32, Trace)>,
+    /// Chunks whose records are damaged.
+    rotten: Vec<ChunkId>,
+}
+
+/// The last group in a segment.
+struct Last {
+    scanned: Scanned,
+    file: Arc<SegmentFile>,
 }
 
 impl<'a> Recovery<'a> {
@@ -109,6 +126,9 @@ impl<'a> Recovery<'a> {
             unread,
             applied,
             walk,
+            latest: None,
+            traces: Vec::new(),
+            rotten: Vec::new(),
         })
     }
 
@@ -130,11 +150,14 @@ impl<'a> Recovery<'a> {
                 );
             }
         }
+        self.salvage_ends()?;
+        self.enter_latest()?;
         self.report_gaps();
         self.seal(&unread)?;
         Ok(Recovered {
             segments: self.segments,
             sequence: self.walk.sequence,
+            rotten: self.rotten,
         })
     }
 
@@ -149,10 +172,15 @@ impl<'a> Recovery<'a> {
         let mut scan = Scan::new(&file, row.tail, row.ordinal, row.bytes);
         while let Some(scanned) = scan.next()? {
             let Scanned { group, at, lost } = &scanned;
-            if let Some(range) = lost {
-                let rows = salvage(&file, range, group.sequence.saturating_sub(1))?;
+            if let (Some(first), Some(end)) = (lost.first(), lost.last()) {
+                let sequence = group.sequence.saturating_sub(1);
+                let mut rows = Vec::new();
+                for range in lost {
+                    rows.extend(salvage(&file, range, sequence)?);
+                }
+                rows.extend(salvage_unnamed(&file, row.bytes, sequence)?);
                 tracing::error!(
-                    segment = %path.display(), from = range.start, to = range.end,
+                    segment = %path.display(), from = first.start, to = end.end,
                     saved = rows.len(), before = at,
                     "bit rot: groups of chunks are damaged; chunks that are lost here must be repaired \
                      from other replicas, and deletes may have come undone"
@@ -166,10 +194,64 @@ impl<'a> Recovery<'a> {
                 self.enter(&durable, &file)?;
             }
         }
+        if let Some(trace) = scan.trace() {
+            self.traces.push((Arc::clone(&file), row.bytes, trace));
+        }
         match last {
-            Some(scanned) => self.enter_last(scanned, &file),
+            Some(scanned) => self.take_last(Last { scanned, file }),
             None => Ok(()),
         }
+    }
+
+    /// Takes in the last group of a segment. Those that are known not to be the last of all are entered.
+    fn take_last(&mut self, last: Last) -> Result<(), Fault> {
+        if !self.place.gate.durability().syncs() {
+            return self.enter_torn(last);
+        }
+        let sequence = |last: &Last| last.scanned.group.sequence;
+        let earlier = match self.latest.take() {
+            Some(latest) if sequence(&latest) > sequence(&last) => {
+                self.latest = Some(latest);
+                Some(last)
+            }
+            latest => {
+                self.latest = Some(last);
+                latest
+            }
+        };
+        earlier.map_or(Ok(()), |last| self.enter_durable(last))
+    }
+
+    /// Enters the last group of all.
+    fn enter_latest(&mut self) -> Result<(), Fault> {
+        match self.latest.take() {
+            Some(last) if last.scanned.group.sequence < self.walk.sequence => {
+                self.enter_durable(last)
+            }
+            Some(last) => self.enter_torn(last),
+            None => Ok(()),
+        }
+    }
+
+    /// Finds what a damaged head at the end of a segment spoke of, unless it may be the last group of all.
+    fn salvage_ends(&mut self) -> Result<(), Fault> {
+        let latest = self.latest.as_ref();
+        let latest = latest.map_or(0, |last| last.scanned.group.sequence);
+        let end = latest.max(self.walk.sequence);
+        for (file, bytes, trace) in std::mem::take(&mut self.traces) {
+            if trace.sequence > end {
+                continue;
+            }
+            let mut rows = salvage(&file, &(trace.at..bytes.into()), trace.sequence)?;
+            rows.extend(salvage_unnamed(&file, bytes, trace.sequence)?);
+            tracing::error!(
+                segment = %file.path().display(), at = trace.at, saved = rows.len(),
+                "bit rot: the head of the last group of a segment is damaged; chunks that are lost here must \
+                 be repaired from other replicas, and deletes may have come undone"
+            );
+            self.enter_rows(rows)?;
+        }
+        Ok(())
     }
 
     /// Enters a group that is known to be durable. Deletes first: a delete that was carried over
@@ -277,16 +359,34 @@ impl<'a> Recovery<'a> {
         self.commit(index)
     }
 
-    /// Enters what is whole of the last group in a segment.
-    fn enter_last(&mut self, mut last: Scanned, file: &Arc<SegmentFile>) -> Result<(), Fault> {
+    /// Enters the last group of a segment, which was durable when a later one was written. Its damaged
+    /// records are told, and set aside once the store is open.
+    fn enter_durable(&mut self, last: Last) -> Result<(), Fault> {
+        let Last { scanned, file } = last;
+        let rows = scanned.group.entries.iter();
+        for row in rows.filter_map(|entry| row_of(entry, &file, scanned.group.sequence)) {
+            match is_whole(&file, &row) {
+                Ok(true) => {}
+                // What cannot be read was durable all the same.
+                Err(fault) if !fault.is_unreadable() => return Err(fault),
+                _ => self.rotten.push(row.info.id),
+            }
+        }
+        self.enter(&scanned, &file)
+    }
+
+    /// Enters what is whole of a group that may be torn.
+    fn enter_torn(&mut self, last: Last) -> Result<(), Fault> {
+        let Last { scanned, file } = last;
+        let (mut last, file) = (scanned, &file);
         let sequence = last.group.sequence;
         let mut whole = Vec::with_capacity(last.group.entries.len());
         for entry in last.group.entries {
             match row_of(&entry, file, sequence) {
                 Some(row) if !is_whole(file, &row)? => tracing::warn!(
                     chunk = %row.info.id, segment = %file.path().display(),
-                    "a record in the last group of a segment is torn and was cut off; a crash leaves \
-                     such records, and none of them was acknowledged"
+                    "a record in the last group is torn and was cut off; a crash leaves such records, and \
+                     none of them was acknowledged"
                 ),
                 _ => whole.push(entry),
             }
@@ -295,8 +395,8 @@ impl<'a> Recovery<'a> {
         self.enter(&last, file)
     }
 
-    /// Groups follow each other without a gap, unless the index was made anew: then segments that
-    /// were freed since are missing.
+    /// Groups follow each other without a gap. If the index was made anew, those of segments that were
+    /// freed are missing, and only the gaps within segments tell.
     fn report_gaps(&self) {
         let Walk { sequence, groups } = self.walk;
         let expected = sequence - self.applied;

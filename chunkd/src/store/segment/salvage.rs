@@ -1,5 +1,7 @@
-//! Finding whole records where the head of their group is damaged: by the mark that each begins with.
+//! Finding whole records where the head of their group is damaged, by the mark that each begins with:
+//! those that followed the head, and those with room of their own somewhere before it.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -8,7 +10,9 @@ use super::super::index_rows::Row;
 use super::super::read::{RecordReader, Wait};
 use super::Location;
 use super::file::{SegmentFile, read_up_to};
+use super::group::Entry;
 use super::record::RecordHead;
+use super::scan::Scan;
 
 /// The chunks whose whole records lie in `range`, as of group `sequence`. Each was verified.
 pub(super) fn salvage(
@@ -33,6 +37,31 @@ pub(super) fn salvage(
                 at += usize::try_from(record_bytes).unwrap_or(usize::MAX).max(1);
             }
             None => at += 1,
+        }
+    }
+    Ok(rows)
+}
+
+/// The chunks whose whole records have room of their own and are named by no group that can be read, as of
+/// group `sequence`. A record that never became a chunk may be among them: whoever put it was told of a
+/// failure, or of nothing. Reads the heads of the whole segment again.
+pub(super) fn salvage_unnamed(
+    file: &Arc<SegmentFile>,
+    segment_bytes: u32,
+    sequence: u64,
+) -> Result<Vec<Row>, Fault> {
+    let mut scan = Scan::new(file, 0, 0, segment_bytes);
+    let mut named = HashSet::new();
+    while let Some(scanned) = scan.next()? {
+        named.extend(scanned.group.entries.iter().filter_map(Entry::offset));
+    }
+    let mut rows = Vec::new();
+    for at in scan.records().to_vec() {
+        if named.contains(&at) {
+            continue;
+        }
+        if let Some(head) = scan.record_at(at)? {
+            rows.extend(whole(file, at, &head, sequence)?.map(|(row, _)| row));
         }
     }
     Ok(rows)

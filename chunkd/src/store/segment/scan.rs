@@ -1,6 +1,8 @@
 //! Walking through a segment: which groups it holds, and where some are missing. Reads little more
 //! than the groups' heads.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::super::fault::Fault;
@@ -22,6 +24,14 @@ pub(super) struct Scan<'a> {
     ordinal: u32,
     /// Where the last thing ended that was understood.
     understood: u64,
+    /// What was not understood since the last group.
+    unread: Vec<Range<u64>>,
+    /// Where records with room of their own begin.
+    records: Vec<u64>,
+    /// Number of the last group among all of the store.
+    sequence: u64,
+    /// Where a head is that looks like a damaged one, behind the last group.
+    trace: Option<Trace>,
     window: Bytes,
     window_at: u64,
 }
@@ -32,8 +42,17 @@ pub(super) struct Scanned {
     pub group: Group,
     /// Where the group's head is.
     pub at: u64,
-    /// Groups are missing before this one, and they were in these bytes.
-    pub lost: Option<std::ops::Range<u64>>,
+    /// Groups are missing before this one, and they were in these bytes; nowhere if none is.
+    pub lost: Vec<Range<u64>>,
+}
+
+/// What is left of a group's head that is damaged.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Trace {
+    /// Where it is.
+    pub at: u64,
+    /// The number of the group, if that is not damaged too.
+    pub sequence: u64,
 }
 
 impl<'a> Scan<'a> {
@@ -46,6 +65,10 @@ impl<'a> Scan<'a> {
             end: u64::from(segment_bytes.saturating_sub(HEADER_BYTES)),
             ordinal,
             understood: from,
+            unread: Vec::new(),
+            records: Vec::new(),
+            sequence: 0,
+            trace: None,
             window: Bytes::new(),
             window_at: 0,
         }
@@ -57,20 +80,50 @@ impl<'a> Scan<'a> {
             let at = self.at;
             if let Some(group) = self.group()? {
                 let missing = group.ordinal != self.ordinal;
-                let lost = (missing && self.understood < at).then_some(self.understood..at);
                 self.ordinal = group.ordinal.wrapping_add(1);
+                // A damaged head before it shows in the ordinals.
+                self.trace = None;
+                self.sequence = group.sequence;
                 self.step(u64::from(group.bytes));
+                let unread = std::mem::take(&mut self.unread);
+                let lost = if missing { unread } else { Vec::new() };
                 return Ok(Some(Scanned { group, at, lost }));
             }
             match self.record()? {
-                Some(record_bytes) => self.step(record_bytes),
-                None => self.at += u64::from(ALIGN_BYTES),
+                Some(record_bytes) => {
+                    self.records.push(at);
+                    self.step(record_bytes);
+                }
+                None => {
+                    self.look_for_trace()?;
+                    self.at += u64::from(ALIGN_BYTES);
+                }
             }
         }
         Ok(None)
     }
 
+    /// Where the records with room of their own begin that were passed.
+    pub fn records(&self) -> &[u64] {
+        &self.records
+    }
+
+    /// What is left of a damaged head behind the last group, at the end.
+    pub fn trace(&self) -> Option<Trace> {
+        self.trace
+    }
+
+    /// The head of the record that begins at `at`.
+    pub fn record_at(&mut self, at: u64) -> Result<Option<RecordHead>, Fault> {
+        self.at = at;
+        self.record_head()
+    }
+
+    /// Passes something that was understood.
     fn step(&mut self, bytes: u64) {
+        if self.understood < self.at {
+            self.unread.push(self.understood..self.at);
+        }
         self.at += aligned(bytes);
         self.understood = self.at;
     }
@@ -87,14 +140,31 @@ impl<'a> Scan<'a> {
 
     /// The length of the record that begins here: one that was written to reserved room.
     fn record(&mut self) -> Result<Option<u64>, Fault> {
+        let head = self.record_head()?;
+        let bytes = head.map(|head| head.record_bytes());
+        Ok(bytes.filter(|bytes| self.fits(*bytes)))
+    }
+
+    fn record_head(&mut self) -> Result<Option<RecordHead>, Fault> {
         let nonce = self.file.nonce;
         let view = self.view(0)?;
         let Some(head_bytes) = RecordHead::announced_bytes(&view, nonce) else {
             return Ok(None);
         };
-        let head = RecordHead::decode(&self.view(head_bytes)?, nonce);
-        let bytes = head.map(|head| head.record_bytes());
-        Ok(bytes.filter(|bytes| self.fits(*bytes)))
+        Ok(RecordHead::decode(&self.view(head_bytes)?, nonce))
+    }
+
+    fn look_for_trace(&mut self) -> Result<(), Fault> {
+        if self.trace.is_none() {
+            let sequence = Group::traced_sequence(&self.view(0)?, self.file.nonce);
+            // What a crash has cut off in the number itself shows an earlier one.
+            let sequence = sequence.filter(|sequence| *sequence > self.sequence);
+            self.trace = sequence.map(|sequence| Trace {
+                at: self.at,
+                sequence,
+            });
+        }
+        Ok(())
     }
 
     fn fits(&self, bytes: u64) -> bool {

@@ -1,6 +1,6 @@
 //! All segments of one data directory, for those who write to them and read from them. The table that
-//! tells of them is locked for short: a file is opened and its header written meanwhile at most, to
-//! begin a segment.
+//! tells of them is never locked while the disk is waited for: the runtime's threads lock it too, and a disk
+//! that hangs must not stop them.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -13,6 +13,7 @@ use chunkproto::NodeId;
 use super::super::admission::Gate;
 use super::super::fault::Fault;
 use super::super::index::Change;
+use super::super::probe::Step;
 use super::create;
 use super::file::SegmentFile;
 use super::handles::Handles;
@@ -61,9 +62,12 @@ pub(crate) struct Segments {
     pub(super) dir: PathBuf,
     pub(super) node: NodeId,
     pub(super) segment_bytes: u32,
+    /// A segment that lost nothing for so long will not soon lose the rest by itself.
+    pub(super) settled_after: Duration,
     pub(super) gate: Arc<Gate>,
     table: Mutex<Table>,
-    /// Held while a file is made that somebody waits for, so that no two are made for one need.
+    /// Held while a segment is begun or made that somebody waits for, so that no two are for one need. Who
+    /// locks both locks this first.
     making: Mutex<()>,
     wake: Condvar,
 }
@@ -76,15 +80,17 @@ impl Segments {
             node,
             segment_bytes,
             open_files_max,
+            settled_after,
             gate,
             ..
         } = place;
-        let handles = Handles::new(dir.clone(), open_files_max);
+        let handles = Handles::new(open_files_max);
         let table = Table::new(rows, slots_end, handles);
         Arc::new(Self {
             dir,
             node,
             segment_bytes,
+            settled_after,
             gate,
             table: Mutex::new(table),
             making: Mutex::new(()),
@@ -111,8 +117,8 @@ impl Segments {
         record_bytes: u64,
         purpose: Purpose,
     ) -> Result<Reservation, Fault> {
-        let (mut table, slot) = self.active_with_room(aligned(record_bytes), purpose)?;
-        self.take(&mut table, slot, record_bytes)
+        let (mut table, file) = self.active_with_room(aligned(record_bytes), purpose)?;
+        Ok(self.take(&mut table, file, record_bytes))
     }
 
     /// Takes room for a group with `bytes` bytes, in the segment that new bytes go to.
@@ -124,15 +130,15 @@ impl Segments {
         bytes: u64,
         purpose: Purpose,
     ) -> Result<Spot, Fault> {
-        let (mut table, slot) = self.active_with_room(aligned(bytes), purpose)?;
-        self.spot(&mut table, slot, bytes)
+        let (mut table, file) = self.active_with_room(aligned(bytes), purpose)?;
+        Ok(self.spot(&mut table, file, bytes))
     }
 
     /// Takes room for a group that speaks of reservations in this segment alone. Each has kept a
     /// block for it.
     pub(super) fn place_group_in(self: &Arc<Self>, slot: u32, bytes: u64) -> Result<Spot, Fault> {
-        let mut table = self.lock();
-        self.spot(&mut table, slot, bytes)
+        let file = self.file(slot)?;
+        Ok(self.spot(&mut self.lock(), file, bytes))
     }
 
     /// The open file at `location`; None if the chunk is not there any more. With `cached`, also
@@ -142,18 +148,39 @@ impl Segments {
         location: &Location,
         cached: bool,
     ) -> Result<Option<Arc<SegmentFile>>, Fault> {
-        let mut table = self.lock();
-        let lives = |slot: &&Slot| {
-            slot.row.generation == location.generation && slot.row.state.holds_chunks()
+        let row = {
+            let mut table = self.lock();
+            let Some(row) = table.life_at(location) else {
+                return Ok(None);
+            };
+            match table.handles.get(location.slot) {
+                None if !cached => row,
+                file => return Ok(file),
+            }
         };
-        if table.slots.get(&location.slot).filter(lives).is_none() {
-            return Ok(None);
-        }
-        match table.handles.get(location.slot) {
-            Some(file) => Ok(Some(file)),
-            None if cached => Ok(None),
-            None => table.file(location.slot).map(Some),
-        }
+        let file = self.open(location.slot, &row)?;
+        let mut table = self.lock();
+        // It may have ended meanwhile.
+        let lives = table.life_at(location).is_some();
+        Ok(lives.then(|| table.handles.keep(file)))
+    }
+
+    /// Whether the life that `location` names goes on.
+    pub fn holds(&self, location: &Location) -> bool {
+        self.lock().life_at(location).is_some()
+    }
+
+    /// The open file of a segment in use that cannot be freed meanwhile.
+    pub(super) fn file(&self, slot: u32) -> Result<Arc<SegmentFile>, Fault> {
+        let row = {
+            let mut table = self.lock();
+            if let Some(file) = table.handles.get(slot) {
+                return Ok(file);
+            }
+            table.slot(slot).row
+        };
+        let file = self.open(slot, &row)?;
+        Ok(self.lock().handles.keep(file))
     }
 
     /// Counts a record of `bytes` bytes at `location` as a chunk, or as one no more.
@@ -259,78 +286,89 @@ impl Segments {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The segment that takes `bytes` more, in the locked table; begins another if the present one does
-    /// not.
+    /// The open file of the segment that takes `bytes` more, and the locked table; begins another if the
+    /// present one does not.
     fn active_with_room(
         &self,
         bytes: u64,
         purpose: Purpose,
-    ) -> Result<(MutexGuard<'_, Table>, u32), Fault> {
-        let mut table = self.lock();
+    ) -> Result<(MutexGuard<'_, Table>, Arc<SegmentFile>), Fault> {
         loop {
-            if let Some(slot) = table.open_for(bytes, purpose) {
-                return Ok((table, slot));
-            }
-            if let Some(slot) = table.free_for(bytes, purpose) {
-                self.begin(&mut table, slot, purpose)?;
-                self.wake.notify_all();
-                return Ok((table, slot));
+            let mut table = self.lock();
+            let open = table.open_for(bytes, purpose);
+            if let Some(file) = open.and_then(|slot| table.handles.get(slot)) {
+                return Ok((table, file));
             }
             drop(table);
-            self.make_free(bytes, purpose)?;
-            table = self.lock();
+            match open {
+                Some(slot) => drop(self.file(slot)?),
+                None => self.make_room(bytes, purpose)?,
+            }
         }
     }
 
-    /// Makes a free segment that `purpose` may take, unless somebody else made room meanwhile. The table is
-    /// not locked: making a file takes as long as two syncs.
-    fn make_free(&self, bytes: u64, purpose: Purpose) -> Result<(), Fault> {
-        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = {
-            let mut table = self.lock();
-            let open = table.open_for(bytes, purpose);
-            if open.or_else(|| table.free_for(bytes, purpose)).is_some() {
+    /// Takes one step towards a segment that takes `bytes` more, unless somebody else does meanwhile: begins
+    /// a free one, or makes one.
+    fn make_room(&self, bytes: u64, purpose: Purpose) -> Result<(), Fault> {
+        let _making = self.keep_free();
+        let free = {
+            let table = self.lock();
+            if table.open_for(bytes, purpose).is_some() {
                 return Ok(());
             }
-            table.new_slot()
+            table.free_for(bytes, purpose)
         };
+        match free {
+            Some(slot) => self.begin(slot, purpose),
+            None => self.make_free(bytes, purpose),
+        }
+    }
+
+    /// As long as this is held, no free segment is begun.
+    pub(super) fn keep_free(&self) -> MutexGuard<'_, ()> {
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a free segment that `purpose` may take.
+    fn make_free(&self, bytes: u64, purpose: Purpose) -> Result<(), Fault> {
         let row = SlotRow::free(0, self.segment_bytes);
         if !Slot::new(row).fits_afresh(bytes) {
             let error = io::Error::new(ErrorKind::StorageFull, "segments are shorter than that");
             return Err(Fault::io("append to", &self.dir)(error));
         }
+        let slot = self.lock().new_slot();
         create::create(self, slot, create::Fill::Reserve, purpose)?;
         self.lock().add_free(slot, self.segment_bytes);
         Ok(())
     }
 
-    fn spot(self: &Arc<Self>, table: &mut Table, slot: u32, bytes: u64) -> Result<Spot, Fault> {
-        let room = self.take(table, slot, bytes)?;
+    fn spot(self: &Arc<Self>, table: &mut Table, file: Arc<SegmentFile>, bytes: u64) -> Spot {
+        let slot = file.slot;
+        let room = self.take(table, file, bytes);
         let row = &mut table.slot(slot).row;
         row.ordinal += 1;
         let ordinal = row.ordinal - 1;
-        Ok(Spot { room, ordinal })
+        Spot { room, ordinal }
     }
 
     fn take(
         self: &Arc<Self>,
         table: &mut Table,
-        slot: u32,
+        file: Arc<SegmentFile>,
         bytes: u64,
-    ) -> Result<Reservation, Fault> {
-        let file = table.file(slot)?;
-        let offset = table.take(slot, bytes);
-        table.slot(slot).outstanding += 1;
-        Ok(Reservation {
+    ) -> Reservation {
+        let offset = table.take(file.slot, bytes);
+        table.slot(file.slot).outstanding += 1;
+        Reservation {
             file,
             offset,
             segments: Arc::clone(self),
-        })
+        }
     }
 
-    /// Begins another life of a free segment.
-    fn begin(&self, table: &mut Table, slot: u32, purpose: Purpose) -> Result<(), Fault> {
-        let row = table.slot(slot).row;
+    /// Begins another life of a free segment, which nobody else begins or gives up meanwhile.
+    fn begin(&self, slot: u32, purpose: Purpose) -> Result<(), Fault> {
+        let row = self.lock().slot(slot).row;
         let header = SegmentHeader {
             node: self.node,
             slot,
@@ -340,10 +378,18 @@ impl Segments {
             in_use: true,
         };
         let path = create::path(&self.dir, slot);
+        let asked = self.gate.probe().at(Step::BeginSegment);
+        asked.map_err(Fault::io("begin", &path))?;
         let file = SegmentFile::open(&path, slot, header.generation, header.nonce)?;
         file.write_header(&header)?;
-        table.begin(SlotRow::begun(&header), file, purpose);
+        self.lock().begin(SlotRow::begun(&header), file, purpose);
+        self.wake.notify_all();
         Ok(())
+    }
+
+    fn open(&self, slot: u32, row: &SlotRow) -> Result<Arc<SegmentFile>, Fault> {
+        let path = create::path(&self.dir, slot);
+        SegmentFile::open(&path, slot, row.generation, row.nonce).map(Arc::new)
     }
 }
 

@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::fault::Fault;
-use super::aligned;
 use super::file::SegmentFile;
 use super::handles::Handles;
 use super::segments::{Purpose, RESERVE_SEGMENTS};
 use super::slot::{Slot, SlotRow, SlotState};
+use super::{Location, aligned};
 
 pub(super) struct Table {
     pub slots: BTreeMap<u32, Slot>,
@@ -164,10 +163,11 @@ impl Table {
             .expect("slots are never removed while in use")
     }
 
-    /// The open file of a segment in use.
-    pub fn file(&mut self, slot: u32) -> Result<Arc<SegmentFile>, Fault> {
-        let row = self.slot(slot).row;
-        self.handles.open(slot, row.generation, row.nonce)
+    /// The row of the segment at `location`; None if its life is over.
+    pub fn life_at(&self, location: &Location) -> Option<SlotRow> {
+        let row = self.slots.get(&location.slot)?.row;
+        let lives = row.generation == location.generation && row.state.holds_chunks();
+        lives.then_some(row)
     }
 
     /// Appends nothing more to the segment that new bytes went to but the groups of its reservations.
