@@ -7,10 +7,15 @@ use tempfile::TempDir;
 
 /// Starts a standalone server without any settings but its ports and data.
 async fn start(dir: &TempDir) -> ServerProcess {
+    start_with(dir, &[]).await
+}
+
+async fn start_with(dir: &TempDir, more: &[&str]) -> ServerProcess {
     let ports = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
     let data = dir.path().join("data").into();
     let mut arguments: Vec<OsString> = vec!["standalone".into(), "--data".into(), data];
     arguments.extend(ports.map(OsString::from));
+    arguments.extend(more.iter().map(OsString::from));
     let mut process = ServerProcess::start("gateway", "gateway", dir.path(), &arguments, &[]);
     process.ready_line("Stop with Ctrl-C.").await;
     process
@@ -51,4 +56,15 @@ async fn generated_keys_stay_the_same() {
     process.terminate().await;
     let process = start(&dir).await;
     assert_eq!(keys(&process), first);
+}
+
+#[tokio::test]
+async fn a_server_that_would_lose_data_in_a_power_cut_says_so() {
+    let warning = "DURABILITY IS page-cache";
+    for (durability, expected) in [("page-cache", true), ("power-safe", false)] {
+        let dir = TempDir::new().unwrap();
+        let process = start_with(&dir, &["--durability", durability]).await;
+        assert_eq!(process.log().contains(warning), expected, "{durability}");
+        process.terminate().await;
+    }
 }

@@ -23,6 +23,7 @@ mod few_files;
 mod format;
 mod hanging;
 mod hostile;
+mod hot_reads;
 mod http;
 mod kills;
 mod kit;
