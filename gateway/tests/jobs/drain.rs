@@ -2,12 +2,11 @@
 //! nobody is let go who is still needed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use chunkproto::{ChunkId, NodeId};
 use futures::FutureExt as _;
 use gateway::admin::{NodeDesk, NodeOrder, OrderError};
-use gateway::jobs::{DrainJob, Job as _, JobError, MoveSettings};
+use gateway::jobs::{Job as _, JobError};
 use metastore::{
     ChunkRef, Metastore as _, NodePhase, ObjectKey, RocksMetastore, Upkeep as _, WriteCondition,
 };
@@ -16,21 +15,6 @@ use crate::kit::World;
 use crate::nodes::{Fault, payload};
 
 impl World {
-    fn drain(&self, replicas: u8) -> DrainJob {
-        let settings = MoveSettings {
-            replicas,
-            rate_bytes_per_s: None,
-        };
-        DrainJob::new(self.job_copies(), settings)
-    }
-
-    async fn order(&self, node: NodeId, order: NodeOrder) -> Result<(), OrderError> {
-        let membership = self.nodes.membership.clone();
-        let desk = NodeDesk::new(membership, self.metastore.clone(), 2);
-        let desk = desk.asking(Arc::new(self.nodes.clone()), Duration::from_secs(3600));
-        desk.carry_out(node, order).await
-    }
-
     async fn named(&self, chunk: &ChunkRef) -> Vec<NodeId> {
         let found = self.metastore.placements(&[chunk.id]).await.unwrap();
         found[0].clone().unwrap().chunk.replicas

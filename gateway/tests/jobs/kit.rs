@@ -8,10 +8,12 @@ use bytes::Bytes;
 use chunkproto::{ByteRange, ChunkId, Fence, JobName, NodeId};
 use futures::{StreamExt as _, stream};
 use gateway::Clock;
+use gateway::admin::{NodeDesk, NodeOrder, OrderError};
 use gateway::chunks::{ChunkSlice, RunningReads};
 use gateway::cluster::Patience;
 use gateway::jobs::{
-    Copies, GarbageCollector, Job, JobBoard, JobError, RepairJob, RepairSettings, Round, Throttle,
+    Copies, DrainJob, Evenness, GarbageCollector, Job, JobBoard, JobError, MoveSettings,
+    RebalanceJob, RebalanceSettings, RepairJob, RepairSettings, Round, Throttle,
 };
 use metastore::{
     Bucket, BucketId, BucketName, ChunkRef, CommitObject, GcEntry, LeaseAnswer, LeaseRequest,
@@ -222,6 +224,35 @@ impl World {
             rate_bytes_per_s: None,
         };
         RepairJob::new(self.job_copies(), settings, Arc::default())
+    }
+
+    pub fn drain(&self, replicas: u8) -> DrainJob {
+        let settings = MoveSettings {
+            replicas,
+            rate_bytes_per_s: None,
+        };
+        DrainJob::new(self.job_copies(), settings)
+    }
+
+    /// Gives an order about a node of a cluster with two replicas.
+    pub async fn order(&self, node: NodeId, order: NodeOrder) -> Result<(), OrderError> {
+        let membership = self.nodes.membership.clone();
+        let desk = NodeDesk::new(membership, self.metastore.clone(), 2);
+        let desk = desk.asking(Arc::new(self.nodes.clone()), Duration::from_secs(3600));
+        desk.carry_out(node, order).await
+    }
+
+    pub fn rebalance(&self, replicas: u8) -> RebalanceJob {
+        let settings = RebalanceSettings {
+            moves: MoveSettings {
+                replicas,
+                rate_bytes_per_s: None,
+            },
+            evenness: Evenness {
+                threshold_percent: 5,
+            },
+        };
+        RebalanceJob::new(self.job_copies(), settings)
     }
 
     /// What jobs that move chunks work with.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use chunkproto::{ChunkId, NodeId};
 use futures::FutureExt as _;
-use gateway::jobs::{Evenness, Job as _, JobState, MoveSettings, RebalanceJob, RebalanceSettings};
+use gateway::jobs::{Job as _, JobState};
 use metastore::{ChunkRef, Metastore as _, NodePhase, ObjectKey, Upkeep as _};
 
 use crate::kit::{CHUNK_BYTES, World, lease_of};
@@ -17,19 +17,6 @@ const CAPACITY_BYTES: u64 = 200 * CHUNK_BYTES as u64;
 const GARBAGE_ADDED_UP_MAX: usize = 100_000;
 
 impl World {
-    fn rebalance(&self) -> RebalanceJob {
-        let settings = RebalanceSettings {
-            moves: MoveSettings {
-                replicas: 2,
-                rate_bytes_per_s: None,
-            },
-            evenness: Evenness {
-                threshold_percent: 5,
-            },
-        };
-        RebalanceJob::new(self.job_copies(), settings)
-    }
-
     /// Sixty chunks with two copies each, on the first two of the nodes.
     async fn fill_two(&self) -> Vec<ChunkRef> {
         let mut chunks = Vec::new();
@@ -75,7 +62,7 @@ impl World {
 async fn newcomers_get_their_share_and_then_nothing_moves_any_more() {
     let world = World::new(4).await;
     let chunks = world.fill_two().await;
-    world.run(&world.rebalance()).await.unwrap();
+    world.run(&world.rebalance(2)).await.unwrap();
     world.collect_everything().await;
     world.assert_two_good_copies(&chunks).await;
     let counts: Vec<_> = world
@@ -91,7 +78,7 @@ async fn newcomers_get_their_share_and_then_nothing_moves_any_more() {
 
     world.nodes.report(CAPACITY_BYTES);
     let moved = world.nodes.copied().len();
-    world.run(&world.rebalance()).await.unwrap();
+    world.run(&world.rebalance(2)).await.unwrap();
     assert_eq!(world.nodes.copied().len(), moved, "it is even");
 }
 
@@ -99,11 +86,11 @@ async fn newcomers_get_their_share_and_then_nothing_moves_any_more() {
 async fn copies_that_wait_to_be_deleted_are_not_taken_for_load() {
     let world = World::new(4).await;
     world.fill_two().await;
-    world.run(&world.rebalance()).await.unwrap();
+    world.run(&world.rebalance(2)).await.unwrap();
     let moved = world.nodes.copied().len();
     // The old copies are still there, and the nodes say so.
     world.nodes.report(CAPACITY_BYTES);
-    world.run(&world.rebalance()).await.unwrap();
+    world.run(&world.rebalance(2)).await.unwrap();
     assert_eq!(world.nodes.copied().len(), moved);
 }
 
@@ -114,7 +101,7 @@ async fn a_newcomer_that_takes_nothing_costs_nothing() {
     world
         .nodes
         .set_fault(world.nodes.all()[2], Fault::DiesAtSync);
-    world.run(&world.rebalance()).await.unwrap();
+    world.run(&world.rebalance(2)).await.unwrap();
     world.assert_two_good_copies(&chunks).await;
     assert_eq!(world.garbage().await, []);
 }
@@ -128,7 +115,7 @@ async fn copies_do_not_crowd_into_one_zone() {
     };
     let zones = [(a, "a"), (b, "b"), (newcomer, "b")];
     world.nodes.report_in_zones(CAPACITY_BYTES, &zones);
-    world.run(&world.rebalance()).await.unwrap();
+    world.run(&world.rebalance(2)).await.unwrap();
     world.assert_two_good_copies(&chunks).await;
     assert!(world.nodes.chunks_on(newcomer) > 0);
     let ids: Vec<_> = chunks.iter().map(|chunk| chunk.id).collect();
@@ -144,7 +131,7 @@ async fn copies_do_not_crowd_into_one_zone() {
 async fn a_move_that_is_not_committed_costs_no_copy() {
     let world = World::new(4).await;
     let chunks = world.fill_two().await;
-    let rebalance = world.rebalance();
+    let rebalance = world.rebalance(2);
     let stale = world.round(world.lease(&rebalance.name()).await);
     // Another gateway takes over while the first copies are under way; the nodes have not heard of it.
     let (metastore, job) = (world.metastore.clone(), rebalance.name());
@@ -167,7 +154,7 @@ async fn an_upload_that_waits_to_be_deleted_stops_nothing_and_is_not_taken_for_l
     let newcomers = &world.nodes.all()[2..];
     world.put_aborted_upload(30, newcomers).await;
     let chunks = world.fill_two().await;
-    world.run(&world.rebalance()).await.unwrap();
+    world.run(&world.rebalance(2)).await.unwrap();
     world.assert_two_good_copies(&chunks).await;
     let moved = world.nodes.copied().len();
     assert!(
@@ -188,7 +175,7 @@ async fn while_there_is_too_much_garbage_to_add_up_the_status_says_that_it_waits
         let discarded = world.metastore.discard(vec![garbage.clone()], world.now());
         discarded.await.unwrap();
     }
-    let running = runner(&world, &world.board, world.stopped()).run(world.rebalance());
+    let running = runner(&world, &world.board, world.stopped()).run(world.rebalance(2));
     tokio::spawn(running);
     let waiting = report(&world.board, JobState::Waiting).await;
     assert!(waiting.detail.contains("--gc-grace"), "{waiting:?}");
@@ -205,7 +192,7 @@ async fn a_node_that_is_to_leave_in_mid_round_gets_no_more() {
         let membership = membership.clone();
         async move { membership.set_phase(leaving, NodePhase::Draining) }.boxed()
     });
-    world.run(&world.rebalance()).await.unwrap();
+    world.run(&world.rebalance(2)).await.unwrap();
     world.assert_two_good_copies(&chunks).await;
     let got = world.nodes.chunks_on(leaving);
     assert!((1..=4).contains(&got), "{got} chunks went to it");

@@ -1,7 +1,7 @@
 //! The protocol in simulated time, which goes on by turns: clients, faults and jobs each wait for as
 //! many turns of the others as a seed says, and so does every message on its way. Nodes go away
-//! and return, break connections, store and send garbage, lose and rot chunks; never so many at a time
-//! that a chunk with all its copies could be lost. No client is ever given other bytes than it put,
+//! and return, break connections, store and send garbage, lose and rot chunks, are drained and evened
+//! out; never so many at a time that a chunk with all its copies could be lost. No client is ever given other bytes than it put,
 //! and once the faults are over everything is as if there had been none.
 //!
 //! A thousand seeds by default; `SEXTANT_SIMULATIONS` says how many, `SEXTANT_SIMULATION_SEED` which
@@ -18,6 +18,7 @@ use bytes::{Bytes, BytesMut};
 use chunkproto::{ByteRange, ChunkId, Crc64, NodeId};
 use futures::future::{join, join_all};
 use futures::{FutureExt as _, StreamExt as _, stream};
+use gateway::admin::NodeOrder;
 use gateway::chunks::slices_of;
 use gateway::jobs::{Job, ReconcileJob, ReconcileSettings, StrayLimits};
 use metastore::{
@@ -39,6 +40,8 @@ const CLIENTS: u64 = 3;
 const OPERATIONS: u64 = 40;
 const KEYS_EACH: u64 = 4;
 const LENGTH_MAX: u64 = 3000;
+/// Twentieths of it, a few objects, matter to the rebalance.
+const CAPACITY_BYTES: u64 = 100_000;
 /// How long a turn takes by the clock of the jobs.
 const TURN: Duration = Duration::from_millis(50);
 const GRACE: Duration = Duration::from_secs(5);
@@ -91,6 +94,9 @@ struct Simulation {
     /// What clients know to be stored.
     truth: RefCell<BTreeMap<String, Bytes>>,
     faulty: RefCell<Vec<NodeId>>,
+    draining: Cell<Option<NodeId>>,
+    /// Objects that clients tried to put, and those that were acknowledged.
+    puts: Cell<[u64; 2]>,
     over: Cell<bool>,
 }
 
@@ -104,17 +110,26 @@ fn what_was_acknowledged_stands_whatever_nodes_do_and_all_is_in_order_afterwards
     let only: Option<u64> = number("SEXTANT_SIMULATION_SEED");
     let count = number("SEXTANT_SIMULATIONS").unwrap_or(SEEDS);
     let seeds = only.map_or(0..count, |seed| seed..seed + 1);
+    let (mut tried, mut acknowledged) = (0, 0);
     for seed in seeds {
         println!("seed {seed}");
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
             .unwrap();
-        runtime.block_on(simulate(seed));
+        let puts = runtime.block_on(simulate(seed));
+        tried += puts[0];
+        acknowledged += puts[1];
     }
+    let most = "nodes fail, but most writes are acknowledged";
+    assert!(
+        acknowledged * 2 > tried,
+        "{most}: {acknowledged} of {tried}"
+    );
 }
 
-async fn simulate(seed: u64) {
+/// Puts that were tried, and that were acknowledged.
+async fn simulate(seed: u64) -> [u64; 2] {
     let dice = Dice::new(seed);
     let world = World::new(NODES).await;
     let wire = dice.clone();
@@ -127,6 +142,8 @@ async fn simulate(seed: u64) {
         dice,
         truth: RefCell::default(),
         faulty: RefCell::default(),
+        draining: Cell::default(),
+        puts: Cell::default(),
         over: Cell::new(false),
     };
     let clients = join_all((0..CLIENTS).map(|client| simulation.client(client)));
@@ -134,6 +151,7 @@ async fn simulate(seed: u64) {
     let others = join(simulation.trouble(), simulation.upkeep());
     join(clients, join(others, simulation.time())).await;
     simulation.settle().await;
+    simulation.puts.get()
 }
 
 impl Simulation {
@@ -153,9 +171,13 @@ impl Simulation {
             match self.dice.below(10) {
                 0..5 => {
                     let bytes = self.dice.bytes();
+                    let [tried, acknowledged] = self.puts.get();
+                    self.puts.set([tried + 1, acknowledged]);
                     if let Ok(object) = self.world.try_put(&key, &bytes, REPLICAS).await {
                         self.assert_quorum(&object.data);
                         self.truth.borrow_mut().insert(key, bytes);
+                        let [tried, acknowledged] = self.puts.get();
+                        self.puts.set([tried, acknowledged + 1]);
                     }
                 }
                 5..7 => {
@@ -204,9 +226,10 @@ impl Simulation {
     async fn trouble(&self) {
         while !self.over.get() {
             self.dice.pause(60).await;
-            match self.dice.below(4) {
+            match self.dice.below(5) {
                 0 => self.harm_a_node(),
                 1 => self.heal_a_node(),
+                2 => self.order_a_node().await,
                 _ => self.harm_a_chunk().await,
             }
         }
@@ -236,6 +259,18 @@ impl Simulation {
         if !faulty.is_empty() {
             let at = self.dice.at(faulty.len());
             self.world.bring_back(faulty.swap_remove(at));
+        }
+    }
+
+    /// A node is to leave, or the one that is leaving stays.
+    async fn order_a_node(&self) {
+        if let Some(node) = self.draining.take() {
+            self.world.order(node, NodeOrder::Undrain).await.unwrap();
+            return;
+        }
+        let node = self.any_node();
+        if self.world.order(node, NodeOrder::Drain).await.is_ok() {
+            self.draining.set(Some(node));
         }
     }
 
@@ -288,11 +323,17 @@ impl Simulation {
         let gateway = async || {
             let (repair, reconcile) = (self.world.repair(REPLICAS), self.reconcile());
             let garbage = self.world.collector(GRACE);
+            let (drain, rebalance) = (self.world.drain(REPLICAS), self.world.rebalance(REPLICAS));
             while !self.over.get() {
                 self.dice.pause(100).await;
-                match self.dice.below(3) {
+                match self.dice.below(5) {
                     0 => self.run(&repair).await,
                     1 => self.run(&garbage).await,
+                    2 => self.run(&drain).await,
+                    3 => {
+                        self.world.nodes.report(CAPACITY_BYTES);
+                        self.run(&rebalance).await;
+                    }
                     _ => self.run(&reconcile).await,
                 }
             }
@@ -321,6 +362,9 @@ impl Simulation {
     /// Ends all faults, lets the jobs do their work, and asserts that all is in order.
     async fn settle(&self) {
         let world = &self.world;
+        if let Some(node) = self.draining.take() {
+            world.order(node, NodeOrder::Undrain).await.unwrap();
+        }
         world
             .nodes
             .all()

@@ -228,7 +228,7 @@ impl Nodes {
             registration.zone = zone.into();
             registration.state.capacity_bytes = capacity_bytes;
             registration.state.used_bytes = used_bytes;
-            registration.state.free_bytes = capacity_bytes - used_bytes;
+            registration.state.free_bytes = capacity_bytes.saturating_sub(used_bytes);
             self.membership.register(registration).unwrap();
         }
     }
