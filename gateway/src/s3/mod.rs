@@ -36,6 +36,7 @@ mod headers;
 mod lifecycle;
 mod lifecycle_rule;
 mod list;
+mod listings;
 mod multipart;
 mod object_attributes;
 mod object_lock;

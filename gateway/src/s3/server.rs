@@ -15,6 +15,7 @@ use tracing::{debug, error};
 use super::access::BucketAddresses;
 use super::cors::CrossOrigin;
 use super::document_limit::{Bounds, DOCUMENT_MAX_BYTES};
+use super::listings::{Listings, until_sent};
 use super::served_anew::ServedAnew;
 use super::service::S3Gateway;
 use super::undeclared_length::{UndeclaredLength, missing_length};
@@ -41,6 +42,7 @@ pub struct S3Server {
     hosts: VirtualHosts,
     sigv2_headers: bool,
     undeclared: UndeclaredLength,
+    listings: Listings,
 }
 
 impl S3Server {
@@ -74,6 +76,7 @@ impl S3Server {
             hosts,
             sigv2_headers,
             undeclared: UndeclaredLength::new(),
+            listings: Listings::new(),
         }
     }
 
@@ -141,6 +144,12 @@ impl S3Server {
             return Ok(response);
         }
         let is_form = form_answer::is_form(request.method(), request.headers());
+        let names_object = names_object(&self.hosts, request.uri(), request.headers());
+        let query = request.uri().query();
+        let turn = self
+            .listings
+            .turn(request.method(), names_object, query)
+            .await?;
         let served = self.serve(request, is_form, envelope).await;
         if let Some(fault) = watch.fault.get() {
             return Err(fault.into());
@@ -149,7 +158,10 @@ impl S3Server {
         if is_form {
             form_answer::correct(&mut response);
         }
-        Ok(response)
+        Ok(match turn {
+            Some(turn) if response.status().is_success() => until_sent(response, turn),
+            _ => response,
+        })
     }
 
     /// Hands the request to s3s, in the shape in which s3s understands it.

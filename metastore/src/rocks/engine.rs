@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
 
 use super::batch::Batch;
 use super::committer::{Committer, Refused};
@@ -17,6 +18,9 @@ use super::read::{Looked, Reader, Store, Unseen};
 use super::tables::Table;
 use crate::{MetaError, MetaResult};
 
+/// Pages of listings that are read at a time: each holds some MiB, and its thread keeps them.
+const PAGES_AT_ONCE_MAX: usize = 4;
+
 /// An open store with all that writing to it takes.
 pub(super) struct Engine {
     pub(super) locks: Locks,
@@ -24,6 +28,8 @@ pub(super) struct Engine {
     // open; so the database is closed, and the directory free, once this struct is dropped.
     committer: Committer,
     store: Arc<Store>,
+    /// One permit for each page that may be read at a time.
+    pages: Semaphore,
 }
 
 impl Engine {
@@ -40,6 +46,7 @@ impl Engine {
             locks: Locks::new(),
             committer: Committer::start(write)?,
             store,
+            pages: Semaphore::new(PAGES_AT_ONCE_MAX),
         })
     }
 
@@ -90,6 +97,17 @@ impl Engine {
                 )),
             },
         }
+    }
+
+    /// As [`blocking`](Self::blocking), for pages of a listing: a thousand rows each, on as few threads
+    /// as keep the processors busy. Others wait.
+    pub(super) async fn page<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> MetaResult<T> + Send + 'static,
+    ) -> MetaResult<T> {
+        // Nobody closes it.
+        let _permit = self.pages.acquire().await.ok();
+        self.blocking(work).await
     }
 
     /// Makes a batch durable that was checked under the locks `held`. See [`Committer::commit`].

@@ -93,7 +93,7 @@ impl Metastore for RocksMetastore {
     ) -> MetaResult<BucketPage> {
         let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
         self.engine
-            .blocking(move |store| store.list_buckets(&prefix, after.as_deref(), limit))
+            .page(move |store| store.list_buckets(&prefix, after.as_deref(), limit))
             .await
     }
 
@@ -192,13 +192,13 @@ impl Metastore for RocksMetastore {
 
     async fn list_versions(&self, query: VersionQuery) -> MetaResult<VersionPage> {
         self.engine
-            .blocking(move |store| store.list_versions(&query))
+            .page(move |store| store.list_versions(&query))
             .await
     }
 
     async fn list_objects(&self, query: ListQuery) -> MetaResult<ListPage<ListedObject>> {
         self.engine
-            .blocking(move |store| store.list_objects(&query))
+            .page(move |store| store.list_objects(&query))
             .await
     }
 
@@ -244,7 +244,7 @@ impl Metastore for RocksMetastore {
         limit: usize,
     ) -> MetaResult<PartPage> {
         self.engine
-            .blocking(move |store| store.list_parts(upload, after, limit))
+            .page(move |store| store.list_parts(upload, after, limit))
             .await
     }
 
@@ -274,7 +274,7 @@ impl Metastore for RocksMetastore {
 
     async fn list_uploads(&self, query: UploadQuery) -> MetaResult<UploadPage> {
         self.engine
-            .blocking(move |store| store.list_uploads(&query))
+            .page(move |store| store.list_uploads(&query))
             .await
     }
 
