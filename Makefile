@@ -101,8 +101,9 @@ bench-rebalance: build ## Measure how much a rebalance slows GETs and PUTs down 
 	TMPDIR="$(abspath $(BENCH_DIR))" $(TARGET_DIR)/release/rebalance-bench
 
 .PHONY: bench-chunks
-bench-chunks: build ## Measure the chunk store alone, one file per chunk against segments (6 min)
+bench-chunks: build ## Measure the chunk store alone, one file per chunk against segments, new and in use for long (7 min)
 	$(TARGET_DIR)/release/chunk-bench "$(BENCH_DIR)" --layout both --gets
+	$(TARGET_DIR)/release/chunk-bench "$(BENCH_DIR)" --layout both --size-kib 1024 --clients 16,64 --turnover-mib 1024
 
 .PHONY: bench-garage
 bench-garage: build garage ## Compare small durable PUTs with Garage, which is compiled first (20 min, then 2)
