@@ -156,7 +156,7 @@ async fn policies_that_are_none_or_too_large_are_refused_and_the_old_one_stays()
             "arn:aws:s3:::bucket/{}",
             "a*".repeat(20_000)
         ))),
-        format!("{good}{}", " ".repeat(DOCUMENT_MAX_BYTES)),
+        format!("{good}{}", " ".repeat(MIB)),
     ] {
         let answer = put(at, "/bucket?policy").body(bad.clone()).send().await;
         assert_refused(&answer, &bad[..bad.len().min(80)]);
