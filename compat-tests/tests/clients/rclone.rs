@@ -138,7 +138,9 @@ async fn a_mount_reads_and_writes_like_a_disk() {
     })
     .await
     .unwrap();
-    home.run("fusermount3", &["-u", "mount"]).await;
+    // A program that another test is starting holds the files that were open, until it runs.
+    home.shell("until fusermount3 -u mount; do sleep 0.1; done")
+        .await;
     let ended = tokio::time::timeout(Duration::from_secs(20), rclone.wait()).await;
     assert!(ended.unwrap().unwrap().success());
 
