@@ -61,7 +61,8 @@ fuzz: build ## Fuzz each parser for SECONDS (60), or TARGET alone
 
 .PHONY: starts
 starts: deps ## Fill a chunk store with COUNT small chunks in DIR, kill it, and measure its starts
-	cargo run $(CARGO_FLAGS) --example starts -- "$(or $(DIR),./starts)" $(or $(COUNT),10000000)
+	cargo build $(CARGO_FLAGS) --example starts
+	$(TARGET_DIR)/release/examples/starts "$(or $(DIR),./starts)" $(or $(COUNT),10000000)
 
 .PHONY: memory-test
 memory-test: build ## Measure the gateway's peak memory under 32 uploads and 32 downloads of 1 GiB (15 min)
