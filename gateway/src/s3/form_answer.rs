@@ -97,7 +97,7 @@ fn complete_location(response: &mut HttpResponse) {
         return;
     };
     let text = String::from_utf8_lossy(&body).into_owned();
-    let url = url.replace('&', "&amp;").replace('<', "&lt;");
+    let url = quick_xml::escape::escape(&url);
     let completed = text.split_once("<Location>").and_then(|(before, rest)| {
         let (_, behind) = rest.split_once("</Location>")?;
         Some(format!("{before}<Location>{url}</Location>{behind}"))

@@ -4,9 +4,10 @@
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use metastore::{ObjectVersion, SystemHeaders};
 use s3s::dto::{ETag, Metadata, StorageClass, Timestamp};
-use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
+use s3s::{S3Result, s3_error};
 use time::OffsetDateTime;
 
+use super::errors;
 use crate::http::query_pairs;
 
 /// Most bytes of user metadata, names and values together. Source: S3 user guide, "Working with
@@ -100,12 +101,11 @@ pub fn system_headers(headers: &HeaderMap) -> S3Result<SystemHeaders> {
     }
     let website_redirect = text(WEBSITE_REDIRECT)?;
     if !website_redirect.as_deref().is_none_or(is_redirect_target) {
-        let mut error = S3Error::with_message(
-            S3ErrorCode::Custom("InvalidRedirectLocation".into()),
+        return Err(errors::custom(
+            StatusCode::BAD_REQUEST,
+            "InvalidRedirectLocation",
             "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
-        );
-        error.set_status_code(StatusCode::BAD_REQUEST);
-        return Err(error);
+        ));
     }
     Ok(SystemHeaders {
         content_type: text(header::CONTENT_TYPE)?,

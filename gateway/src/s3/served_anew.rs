@@ -163,8 +163,7 @@ fn belongs_to_signature(key: &str) -> bool {
 }
 
 pub(super) fn without_signature(uri: &Uri) -> S3Result<Uri> {
-    let is_kept =
-        |key: Cow<'_, str>| !SIGNATURE_KEYS.contains(&&*key) && moved_header(&key).is_none();
+    let is_kept = |key: Cow<'_, str>| !belongs_to_signature(&key) && moved_header(&key).is_none();
     let query: Vec<_> = uri
         .query()
         .unwrap_or_default()

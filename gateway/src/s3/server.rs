@@ -133,7 +133,7 @@ impl S3Server {
         watch: &BodyWatch,
         envelope: &Envelope,
     ) -> Result<Response<Body>, Refused> {
-        self.admit(&request)?;
+        self.admit(&request, watch.names_object)?;
         if let Some(bounds) = watch.bounds {
             bounds.refuse_declared(request.headers())?;
         }
@@ -144,11 +144,10 @@ impl S3Server {
             return Ok(response);
         }
         let is_form = form_answer::is_form(request.method(), request.headers());
-        let names_object = names_object(&self.hosts, request.uri(), request.headers());
         let query = request.uri().query();
         let turn = self
             .listings
-            .turn(request.method(), names_object, query)
+            .turn(request.method(), watch.names_object, query)
             .await?;
         let served = self.serve(request, is_form, envelope).await;
         if let Some(fault) = watch.fault.get() {
@@ -197,6 +196,7 @@ impl S3Server {
             bounds: Bounds::of(method, &parts.uri, headers, names_object),
             fault: FaultNote::default(),
             withheld: body.withheld(),
+            names_object,
         };
         let body = WholeBody::new(body, watch.bounds, headers, watch.fault.clone());
         let body = Body::http_body(body);
@@ -205,9 +205,8 @@ impl S3Server {
     }
 
     /// Refuses what s3s would take for something else, or would read before it knows the caller.
-    fn admit(&self, request: &Request<Body>) -> Result<(), Refused> {
+    fn admit(&self, request: &Request<Body>, names_object: bool) -> Result<(), Refused> {
         let (method, headers) = (request.method(), request.headers());
-        let names_object = names_object(&self.hosts, request.uri(), headers);
         let query = request.uri().query();
         refuse_unknown_subresource(method, names_object, query).map_err(|refusal| {
             let (status, code) = match refusal {
@@ -264,6 +263,8 @@ struct BodyWatch {
     bounds: Option<Bounds>,
     fault: FaultNote,
     withheld: Withheld,
+    /// Whether the request names an object.
+    names_object: bool,
 }
 
 /// Headers of the answer that the URL asks for are taken from those alone who signed it.

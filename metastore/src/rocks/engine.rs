@@ -18,7 +18,7 @@ use super::read::{Looked, Reader, Store, Unseen};
 use super::tables::Table;
 use crate::{MetaError, MetaResult};
 
-/// Pages of listings that are read at a time: each holds some MiB, and its thread keeps them.
+/// Pages of listings that are read at a time: more threads than processors only take turns.
 const PAGES_AT_ONCE_MAX: usize = 4;
 
 /// An open store with all that writing to it takes.
