@@ -1,5 +1,5 @@
-//! What all jobs that move chunks do: look which copies of a chunk are good, choose a node, copy to
-//! it, verify, change the row.
+//! What all jobs that move chunks do on the nodes: look which copies of a chunk are good, choose a
+//! node, copy to it, verify. What they change in rows is in `rows.rs`.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chunkproto::{ChunkError, ChunkId, ChunkReceipt, NodeId};
 use futures::future::join_all;
-use metastore::{ChunkRef, MetaError, MetaResult, Metastore, NodeChunk, ReplicaChange};
+use metastore::{ChunkRef, Metastore};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 use uuid::Uuid;
@@ -56,17 +56,6 @@ pub enum CopyFailure {
     Target,
     /// The round is over.
     Over,
-}
-
-/// What became of a change of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Changed {
-    /// The row names what it should.
-    Done,
-    /// It is as it was, and what it will be is for a later round to find out.
-    NotNow,
-    /// No row names the chunk any longer.
-    Gone,
 }
 
 impl Copies {
@@ -132,15 +121,6 @@ impl Copies {
             (holding == Holding::Good).then_some(node)
         });
         join_all(asked).await.into_iter().flatten().collect()
-    }
-
-    /// Whether the node may come to be named for the chunk: on another one, a copy waits to be deleted
-    /// and may be gone by then.
-    ///
-    /// # Errors
-    /// What keeps the metadata from being read.
-    pub(super) async fn may_name(&self, chunk: &ChunkRef, node: NodeId) -> MetaResult<bool> {
-        Ok(chunk.replicas.contains(&node) || !self.metastore.is_on_node(node, chunk.id).await?)
     }
 
     /// The best node for another copy of the chunk beside those on `kept`, whose zones are avoided;
@@ -258,100 +238,5 @@ impl Copies {
             round.leave_unsettled();
         }
         false
-    }
-
-    /// Makes the chunk's row name `replicas`, where it still names what the caller saw. Copies made
-    /// for a row that is gone are given to garbage collection.
-    ///
-    /// # Errors
-    /// What keeps the metadata from being read or written.
-    pub async fn name(
-        &self,
-        chunk: &ChunkRef,
-        replicas: Vec<NodeId>,
-        round: &Round,
-    ) -> MetaResult<Changed> {
-        if replicas == chunk.replicas {
-            return Ok(Changed::Done);
-        }
-        let change = ReplicaChange {
-            chunk: chunk.id,
-            expected: chunk.replicas.clone(),
-            replicas: replicas.clone(),
-            now: round.now(),
-        };
-        match self.metastore.change_replicas(round.fence(), change).await {
-            Ok(()) => Ok(Changed::Done),
-            Err(MetaError::NoSuchChunk(_)) => {
-                let copied = |node: &NodeId| !chunk.replicas.contains(node);
-                let replicas: Vec<_> = replicas.into_iter().filter(copied).collect();
-                self.give_up(chunk, replicas, round).await?;
-                Ok(Changed::Gone)
-            }
-            Err(MetaError::Conflict) => Ok(Changed::NotNow),
-            Err(MetaError::Fenced(_)) => {
-                round.end();
-                Ok(Changed::NotNow)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn give_up(
-        &self,
-        chunk: &ChunkRef,
-        replicas: Vec<NodeId>,
-        round: &Round,
-    ) -> MetaResult<()> {
-        if replicas.is_empty() {
-            return Ok(());
-        }
-        let copies = ChunkRef {
-            replicas,
-            ..chunk.clone()
-        };
-        match self.metastore.discard(vec![copies], round.now()).await {
-            // Named again is impossible for an id; whoever has it keeps it.
-            Err(MetaError::Conflict) => Ok(()),
-            other => other,
-        }
-    }
-
-    /// Chunks that rows placed on a node, in id order, those behind `after`. One whose row cannot be read
-    /// comes without its placement, as if it waited to be deleted: it is left alone.
-    ///
-    /// # Errors
-    /// What else keeps the metadata from being read.
-    pub(super) async fn node_chunks(
-        &self,
-        node: NodeId,
-        (after, limit): (Option<ChunkId>, usize),
-        round: &Round,
-    ) -> MetaResult<Vec<NodeChunk>> {
-        let page = self.metastore.node_chunks(node, after, limit).await;
-        if !matches!(page, Err(MetaError::Corrupt { .. })) {
-            return page;
-        }
-        let ids = self.metastore.chunks_on_node(node, after, limit).await?;
-        let mut page = Vec::with_capacity(ids.len());
-        for id in ids {
-            let placement = round.readable(id, self.metastore.placements(&[id]).await)?;
-            let placement = placement.into_iter().flatten().flatten().next();
-            page.push(NodeChunk { id, placement });
-        }
-        Ok(page)
-    }
-
-    /// Where a chunk is by its row; none once no row names it.
-    ///
-    /// # Errors
-    /// What keeps the metadata from being read.
-    pub async fn placement(&self, chunk: ChunkId) -> MetaResult<Option<ChunkRef>> {
-        let found = self.metastore.placements(&[chunk]).await?;
-        Ok(found
-            .into_iter()
-            .flatten()
-            .next()
-            .map(|placed| placed.chunk))
     }
 }

@@ -18,6 +18,7 @@ mod rebalance;
 mod reconcile;
 mod relocate;
 mod repair;
+mod rows;
 mod runner;
 mod start;
 mod survey;

@@ -3,10 +3,11 @@
 //! copies than before (I7).
 
 use chunkproto::NodeId;
-use metastore::{ChunkRef, MetaResult, RepairNeed};
+use metastore::{ChunkRef, MetaResult};
 
-use super::copies::{Changed, Copies, CopyFailure, Holding};
+use super::copies::{Copies, CopyFailure, Holding};
 use super::job::Round;
+use super::rows::Changed;
 
 /// Nodes tried for one chunk in one round.
 const ATTEMPTS_MAX: usize = 3;
@@ -77,7 +78,7 @@ impl Copies {
                 continue;
             }
             match self.copy(chunk, source, target, round).await {
-                Ok(()) => return self.rename(chunk, from, target, round).await,
+                Ok(()) => return self.rename(chunk, (from, target), wanted, round).await,
                 Err(CopyFailure::Source) => {
                     sources.remove(0);
                     self.queue_repair(chunk, sources.len(), wanted, round)
@@ -110,32 +111,15 @@ impl Copies {
     async fn rename(
         &self,
         chunk: &ChunkRef,
-        from: NodeId,
-        target: NodeId,
+        (from, target): (NodeId, NodeId),
+        wanted: u8,
         round: &Round,
     ) -> MetaResult<Relocated> {
         let moved = |&node: &NodeId| if node == from { target } else { node };
         let replicas = chunk.replicas.iter().map(moved).collect();
-        Ok(match self.name(chunk, replicas, round).await? {
+        Ok(match self.name(chunk, replicas, wanted, round).await? {
             Changed::Done | Changed::Gone => Relocated::Moved,
             Changed::NotNow => Relocated::NotNow,
         })
-    }
-
-    async fn queue_repair(
-        &self,
-        chunk: &ChunkRef,
-        good: usize,
-        wanted: u8,
-        round: &Round,
-    ) -> MetaResult<()> {
-        let need = RepairNeed {
-            chunk: chunk.id,
-            length_bytes: chunk.length_bytes,
-            wanted,
-            have: u8::try_from(good).unwrap_or(u8::MAX),
-            since: round.now(),
-        };
-        self.metastore.queue_repairs(vec![need]).await
     }
 }

@@ -8,10 +8,11 @@ use futures::FutureExt as _;
 use gateway::admin::{NodeDesk, NodeOrder, OrderError};
 use gateway::jobs::{Job as _, JobError};
 use metastore::{
-    ChunkRef, Metastore as _, NodePhase, ObjectKey, RocksMetastore, Upkeep as _, WriteCondition,
+    ChunkRef, Metastore as _, NodePhase, ObjectKey, ReplicaChange, RocksMetastore, Timestamp,
+    Upkeep as _, WriteCondition,
 };
 
-use crate::kit::World;
+use crate::kit::{World, lease_of};
 use crate::nodes::{Fault, payload};
 
 impl World {
@@ -71,6 +72,37 @@ async fn a_copy_that_waits_to_be_deleted_is_not_moved_to() {
     world.collect_everything().await;
     world.run(&world.drain(2)).await.unwrap();
     world.assert_moved_off(leaving, &chunk).await;
+}
+
+#[tokio::test]
+async fn a_copy_that_was_made_while_another_job_changed_the_row_is_not_forgotten() {
+    let world = World::new(4).await;
+    let [stays, leaving, ..] = world.nodes.all()[..] else {
+        panic!("four nodes")
+    };
+    let chunk = world.put_chunk_on("cat", &[stays, leaving]).await;
+    world.order(leaving, NodeOrder::Drain).await.unwrap();
+    let (metastore, seen) = (world.metastore.clone(), chunk.clone());
+    world.nodes.before_copies(move || {
+        let (metastore, seen) = (metastore.clone(), seen.clone());
+        async move {
+            let fence = lease_of(metastore.as_ref(), &"repair".parse().unwrap()).await;
+            let change = ReplicaChange {
+                chunk: seen.id,
+                expected: seen.replicas,
+                replicas: vec![stays],
+                now: Timestamp::now(),
+            };
+            metastore.change_replicas(&fence, change).await.unwrap();
+        }
+        .boxed()
+    });
+
+    world.run(&world.drain(2)).await.unwrap();
+
+    world.assert_moved_off(leaving, &chunk).await;
+    world.collect_everything().await;
+    assert_eq!(world.copies(chunk.id), 2);
 }
 
 #[tokio::test]

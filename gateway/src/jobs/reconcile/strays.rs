@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use chunkproto::NodeId;
-use metastore::{ChunkRef, MetaError, MetaResult, RepairNeed, Stray, StrayFate, Timestamp};
+use metastore::{ChunkRef, MetaError, MetaResult, Stray, StrayFate, Timestamp};
 use tracing::{info, warn};
 
 use super::compare::info_of;
@@ -181,18 +181,15 @@ impl StraysOf<'_> {
             Holding::Good if stray.quarantined_at.is_none() => {
                 let mut replicas = chunk.replicas.clone();
                 replicas.push(self.node);
-                self.copies.name(chunk, replicas, self.round).await?;
+                self.copies
+                    .name(chunk, replicas, self.wanted, self.round)
+                    .await?;
             }
             Holding::Good | Holding::Unreadable | Holding::Awaited | Holding::Lost => {}
         }
-        let need = RepairNeed {
-            chunk: chunk.id,
-            length_bytes: chunk.length_bytes,
-            wanted: self.wanted,
-            have: u8::try_from(good).unwrap_or(u8::MAX),
-            since: self.round.now(),
-        };
-        self.copies.metastore.queue_repairs(vec![need]).await?;
+        self.copies
+            .queue_repair(chunk, good, self.wanted, self.round)
+            .await?;
         Ok(true)
     }
 

@@ -159,7 +159,7 @@ impl RepairJob {
         let Some(chunk) = self.copies.placement(entry.chunk).await? else {
             return self.settle(entry, None, round).await;
         };
-        let wanted = usize::from(self.settings.replicas);
+        let wanted = self.settings.replicas;
         let left = match mend(&self.copies, &chunk, wanted, only_last_copies, round).await? {
             Mended::Gone | Mended::Whole => None,
             Mended::Short(have) => Some(RepairNeed {

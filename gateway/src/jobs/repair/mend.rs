@@ -4,8 +4,9 @@ use chunkproto::NodeId;
 use metastore::{ChunkRef, MetaResult};
 use tracing::{debug, warn};
 
-use crate::jobs::copies::{Changed, Copies, CopyFailure, Holding};
+use crate::jobs::copies::{Copies, CopyFailure, Holding};
 use crate::jobs::job::Round;
+use crate::jobs::rows::Changed;
 
 /// Nodes tried for one chunk in one round.
 const ATTEMPTS_MAX: usize = 6;
@@ -31,8 +32,8 @@ struct Patient<'a> {
     refused: Vec<NodeId>,
 }
 
-/// Sees that `chunk` has `wanted` good copies. With `only_last_copies`, leaves chunks alone that have
-/// more than one. A copy that is missing or bad is taken out of the row only once there are `wanted`
+/// Sees that `chunk` has `wanted_copies` good copies. With `only_last_copies`, leaves chunks alone that have
+/// more than one. A copy that is missing or bad is taken out of the row only once there are so many
 /// good ones (I7); so are good ones beyond that. Where no node that the row names has a good copy, all
 /// others are asked: whoever has one comes to be named, or is copied from.
 ///
@@ -41,10 +42,11 @@ struct Patient<'a> {
 pub async fn mend(
     copies: &Copies,
     chunk: &ChunkRef,
-    wanted: usize,
+    wanted_copies: u8,
     only_last_copies: bool,
     round: &Round,
 ) -> MetaResult<Mended> {
+    let wanted = usize::from(wanted_copies);
     let mut patient = Patient {
         chunk,
         held: copies.examine(chunk).await,
@@ -62,7 +64,7 @@ pub async fn mend(
     // A node that was given up and returned brings its copies back.
     let surplus = copies.surplus(&patient.good(), wanted);
     replicas.retain(|node| !surplus.contains(node));
-    match copies.name(chunk, replicas, round).await? {
+    match copies.name(chunk, replicas, wanted_copies, round).await? {
         Changed::Gone => return Ok(Mended::Gone),
         Changed::NotNow => debug!(chunk = %chunk.id, "its row changed while it was mended"),
         Changed::Done if patient.is_whole(wanted) => return Ok(Mended::Whole),

@@ -1,0 +1,198 @@
+//! What all jobs that move chunks do in the metadata: look where rows place chunks, make a row name
+//! other nodes by compare-and-set, and queue what lacks copies for repair.
+
+use chunkproto::{ChunkId, NodeId};
+use metastore::{
+    ChunkRef, MetaError, MetaResult, Metastore as _, NodeChunk, RepairNeed, ReplicaChange,
+};
+
+use super::copies::Copies;
+use super::job::Round;
+
+/// Tries to make a row that keeps changing name a copy.
+const ATTEMPTS_MAX: usize = 4;
+
+/// What became of a change of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    /// The row names what it should.
+    Done,
+    /// It does not, and what it will name is for a later round to find out.
+    NotNow,
+    /// No row names the chunk any longer.
+    Gone,
+}
+
+impl Copies {
+    /// Makes the chunk's row name `replicas`, where it still names what the caller saw. Where it does
+    /// not, copies that were made for it are not forgotten: the row comes to name them beside what it
+    /// names now, and repair, which knows that `wanted` are enough, takes out what is too many. Copies
+    /// made for a row that is gone are given to garbage collection.
+    ///
+    /// # Errors
+    /// What keeps the metadata from being read or written.
+    pub async fn name(
+        &self,
+        chunk: &ChunkRef,
+        replicas: Vec<NodeId>,
+        wanted: u8,
+        round: &Round,
+    ) -> MetaResult<Changed> {
+        match self.try_name(chunk, &replicas, round).await {
+            Err(MetaError::Conflict) => {
+                let made = without(&replicas, &chunk.replicas);
+                self.name_too(chunk, &made, wanted, round).await
+            }
+            changed => changed,
+        }
+    }
+
+    /// As [`name`](Self::name), but a row that changed is an error.
+    async fn try_name(
+        &self,
+        chunk: &ChunkRef,
+        replicas: &[NodeId],
+        round: &Round,
+    ) -> MetaResult<Changed> {
+        if replicas == chunk.replicas {
+            return Ok(Changed::Done);
+        }
+        let change = ReplicaChange {
+            chunk: chunk.id,
+            expected: chunk.replicas.clone(),
+            replicas: replicas.to_vec(),
+            now: round.now(),
+        };
+        match self.metastore.change_replicas(round.fence(), change).await {
+            Ok(()) => Ok(Changed::Done),
+            Err(MetaError::NoSuchChunk(_)) => {
+                let made = without(replicas, &chunk.replicas);
+                self.give_up(chunk, made, round).await?;
+                Ok(Changed::Gone)
+            }
+            Err(MetaError::Fenced(_)) => {
+                round.end();
+                Ok(Changed::NotNow)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a row that another job changed name good copies that were `made`, beside the others. One
+    /// that waits on its node to be deleted cannot be named; it goes as it was to.
+    async fn name_too(
+        &self,
+        chunk: &ChunkRef,
+        made: &[NodeId],
+        wanted: u8,
+        round: &Round,
+    ) -> MetaResult<Changed> {
+        for _ in 0..ATTEMPTS_MAX {
+            let Some(current) = self.placement(chunk.id).await? else {
+                self.give_up(chunk, made.to_vec(), round).await?;
+                return Ok(Changed::Gone);
+            };
+            let mut replicas = current.replicas.clone();
+            replicas.extend(without(made, &current.replicas));
+            match self.try_name(&current, &replicas, round).await {
+                Ok(Changed::Done) => {
+                    self.queue_repair(&current, replicas.len(), wanted, round)
+                        .await?;
+                    return Ok(Changed::NotNow);
+                }
+                Err(MetaError::Conflict) => {}
+                other => return other,
+            }
+        }
+        Ok(Changed::NotNow)
+    }
+
+    async fn give_up(&self, chunk: &ChunkRef, made: Vec<NodeId>, round: &Round) -> MetaResult<()> {
+        if made.is_empty() {
+            return Ok(());
+        }
+        let copies = ChunkRef {
+            replicas: made,
+            ..chunk.clone()
+        };
+        match self.metastore.discard(vec![copies], round.now()).await {
+            // Named again is impossible for an id; whoever has it keeps it.
+            Err(MetaError::Conflict) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Queues a chunk with `good` good copies of `wanted` for repair.
+    ///
+    /// # Errors
+    /// What keeps the metadata from being read or written.
+    pub(super) async fn queue_repair(
+        &self,
+        chunk: &ChunkRef,
+        good: usize,
+        wanted: u8,
+        round: &Round,
+    ) -> MetaResult<()> {
+        let need = RepairNeed {
+            chunk: chunk.id,
+            length_bytes: chunk.length_bytes,
+            wanted,
+            have: u8::try_from(good).unwrap_or(u8::MAX),
+            since: round.now(),
+        };
+        self.metastore.queue_repairs(vec![need]).await
+    }
+
+    /// Whether the node may come to be named for the chunk: on another one, a copy waits to be deleted
+    /// and may be gone by then.
+    ///
+    /// # Errors
+    /// What keeps the metadata from being read.
+    pub(super) async fn may_name(&self, chunk: &ChunkRef, node: NodeId) -> MetaResult<bool> {
+        Ok(chunk.replicas.contains(&node) || !self.metastore.is_on_node(node, chunk.id).await?)
+    }
+
+    /// Chunks that rows placed on a node, in id order, those behind `after`. One whose row cannot be read
+    /// comes without its placement, as if it waited to be deleted: it is left alone.
+    ///
+    /// # Errors
+    /// What else keeps the metadata from being read.
+    pub(super) async fn node_chunks(
+        &self,
+        node: NodeId,
+        (after, limit): (Option<ChunkId>, usize),
+        round: &Round,
+    ) -> MetaResult<Vec<NodeChunk>> {
+        let page = self.metastore.node_chunks(node, after, limit).await;
+        if !matches!(page, Err(MetaError::Corrupt { .. })) {
+            return page;
+        }
+        let ids = self.metastore.chunks_on_node(node, after, limit).await?;
+        let mut page = Vec::with_capacity(ids.len());
+        for id in ids {
+            let placement = round.readable(id, self.metastore.placements(&[id]).await)?;
+            let placement = placement.into_iter().flatten().flatten().next();
+            page.push(NodeChunk { id, placement });
+        }
+        Ok(page)
+    }
+
+    /// Where a chunk is by its row; none once no row names it.
+    ///
+    /// # Errors
+    /// What keeps the metadata from being read.
+    pub async fn placement(&self, chunk: ChunkId) -> MetaResult<Option<ChunkRef>> {
+        let found = self.metastore.placements(&[chunk]).await?;
+        Ok(found
+            .into_iter()
+            .flatten()
+            .next()
+            .map(|placed| placed.chunk))
+    }
+}
+
+/// Those of `nodes` that are not among `others`.
+fn without(nodes: &[NodeId], others: &[NodeId]) -> Vec<NodeId> {
+    let rest = nodes.iter().filter(|node| !others.contains(node));
+    rest.copied().collect()
+}
