@@ -153,6 +153,27 @@ async fn a_copy_on_a_node_that_was_given_up_is_garbage_when_it_returns() {
 }
 
 #[tokio::test]
+async fn a_copy_too_many_goes_even_if_its_node_is_awaited() {
+    let world = World::patient(3).await;
+    let chunk = world.put_chunk_on("cat", &world.nodes.all()).await;
+    let need = RepairNeed {
+        chunk: chunk.id,
+        length_bytes: chunk.length_bytes,
+        wanted: 2,
+        have: 2,
+        since: world.now(),
+    };
+    world.metastore.queue_repairs(vec![need]).await.unwrap();
+    let awaited = world.nodes.all()[0];
+    world.take_down(awaited);
+    world.run(&world.repair(2)).await.unwrap();
+    world.bring_back(awaited);
+    world.collect_everything().await;
+    assert!(!world.nodes.has(awaited, chunk.id));
+    assert_eq!(world.copies(chunk.id), 2);
+}
+
+#[tokio::test]
 async fn a_node_that_is_about_to_return_is_waited_for() {
     let world = World::patient(4).await;
     let chunk = world.put_chunk("cat", 2).await;

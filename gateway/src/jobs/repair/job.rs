@@ -161,7 +161,8 @@ impl RepairJob {
         };
         let wanted = self.settings.replicas;
         let left = match mend(&self.copies, &chunk, wanted, only_last_copies, round).await? {
-            Mended::Gone | Mended::Whole => None,
+            Mended::Gone => None,
+            Mended::Whole(replicas) => return self.end(entry, &replicas, round).await,
             Mended::Short(have) => Some(RepairNeed {
                 chunk: chunk.id,
                 length_bytes: chunk.length_bytes,
@@ -175,6 +176,25 @@ impl RepairJob {
             return Ok(Worked::in_vain(entry));
         }
         self.settle(entry, left, round).await
+    }
+
+    /// Takes an entry off the queue whose chunk was left with `replicas`. Who changed the row meanwhile
+    /// and found the entry still in the queue counts on it.
+    async fn end(
+        &self,
+        entry: RepairEntry,
+        replicas: &[NodeId],
+        round: &Round,
+    ) -> MetaResult<Worked> {
+        let worked = self.settle(entry, None, round).await?;
+        let current = self.copies.placement(entry.chunk).await?;
+        if let Some(chunk) = current.filter(|chunk| chunk.replicas != replicas) {
+            let (good, wanted) = (chunk.replicas.len(), self.settings.replicas);
+            self.copies
+                .queue_repair(&chunk, good, wanted, round)
+                .await?;
+        }
+        Ok(worked)
     }
 
     async fn settle(

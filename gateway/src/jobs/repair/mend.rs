@@ -16,8 +16,9 @@ const ATTEMPTS_MAX: usize = 6;
 pub enum Mended {
     /// No row names it.
     Gone,
-    /// It has as many good copies as it should, counting nodes that are about to return.
-    Whole,
+    /// It has as many good copies as it should, counting nodes that are about to return, and its row
+    /// names these.
+    Whole(Vec<NodeId>),
     /// It has this many good copies, and lacks more.
     Short(u8),
 }
@@ -64,10 +65,13 @@ pub async fn mend(
     // A node that was given up and returned brings its copies back.
     let surplus = copies.surplus(&patient.good(), wanted);
     replicas.retain(|node| !surplus.contains(node));
-    match copies.name(chunk, replicas, wanted_copies, round).await? {
+    match copies
+        .name(chunk, replicas.clone(), wanted_copies, round)
+        .await?
+    {
         Changed::Gone => return Ok(Mended::Gone),
         Changed::NotNow => debug!(chunk = %chunk.id, "its row changed while it was mended"),
-        Changed::Done if patient.is_whole(wanted) => return Ok(Mended::Whole),
+        Changed::Done if patient.is_whole(wanted) => return Ok(Mended::Whole(replicas)),
         Changed::Done => {}
     }
     let good = u8::try_from(patient.good().len()).unwrap_or(u8::MAX);
@@ -146,13 +150,10 @@ impl Patient<'_> {
     }
 
     /// What the row is to name: all good copies, and the others as long as there are too few good
-    /// ones. A node that is awaited stays.
+    /// ones.
     fn replicas(&self, wanted: usize) -> Vec<NodeId> {
         let is_enough = self.good().len() >= wanted;
-        let stays = |holding: Holding| match holding {
-            Holding::Good | Holding::Awaited => true,
-            Holding::Nothing | Holding::Other | Holding::Unreadable | Holding::Lost => !is_enough,
-        };
+        let stays = |holding: Holding| holding == Holding::Good || !is_enough;
         let named = self.held.iter().filter(|(_, holding)| stays(*holding));
         named.map(|(node, _)| *node).collect()
     }
