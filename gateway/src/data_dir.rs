@@ -16,14 +16,14 @@ const OWNER_ONLY: u32 = 0o700;
 
 /// Which command a directory belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+pub enum DirectoryKind {
     /// `gateway standalone`: metadata and chunk stores.
     Standalone,
     /// `gateway serve`: metadata alone.
     Metadata,
 }
 
-impl Purpose {
+impl DirectoryKind {
     /// The marker's content: purpose and format version.
     const fn marker(self) -> &'static str {
         match self {
@@ -71,18 +71,18 @@ pub enum DirectoryError {
 ///
 /// # Errors
 /// See [`DirectoryError`].
-pub fn claim(dir: &Path, purpose: Purpose) -> Result<(), DirectoryError> {
+pub fn claim(dir: &Path, kind: DirectoryKind) -> Result<(), DirectoryError> {
     let fail = |source| DirectoryError::Io {
         path: dir.to_owned(),
         source,
     };
     create(dir).map_err(fail)?;
     match std::fs::read_to_string(dir.join(MARKER)) {
-        Ok(found) if found == purpose.marker() => Ok(()),
+        Ok(found) if found == kind.marker() => Ok(()),
         Ok(found) => Err(DirectoryError::Other {
             path: dir.to_owned(),
             found: found.trim().chars().take(60).collect(),
-            wanted: purpose.marker().trim().to_owned(),
+            wanted: kind.marker().trim().to_owned(),
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if !is_unused(dir).map_err(fail)? {
@@ -90,7 +90,7 @@ pub fn claim(dir: &Path, purpose: Purpose) -> Result<(), DirectoryError> {
                     path: dir.to_owned(),
                 });
             }
-            mark(dir, purpose).map_err(fail)
+            mark(dir, kind).map_err(fail)
         }
         Err(error) => Err(fail(error)),
     }
@@ -115,7 +115,7 @@ fn is_unused(dir: &Path) -> io::Result<bool> {
 }
 
 /// Writes the marker durably: whole or not at all.
-fn mark(dir: &Path, purpose: Purpose) -> io::Result<()> {
+fn mark(dir: &Path, kind: DirectoryKind) -> io::Result<()> {
     let being_made = dir.join(MARKER_BEING_MADE);
     let mut file = OpenOptions::new()
         .write(true)
@@ -123,7 +123,7 @@ fn mark(dir: &Path, purpose: Purpose) -> io::Result<()> {
         .truncate(true)
         .mode(0o600)
         .open(&being_made)?;
-    file.write_all(purpose.marker().as_bytes())?;
+    file.write_all(kind.marker().as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&being_made, dir.join(MARKER))?;
     File::open(dir)?.sync_all()
@@ -137,15 +137,15 @@ mod tests {
     fn a_directory_is_made_once_and_recognised_after() {
         let parent = tempfile::tempdir().unwrap();
         let dir = parent.path().join("new");
-        claim(&dir, Purpose::Standalone).unwrap();
-        claim(&dir, Purpose::Standalone).unwrap();
+        claim(&dir, DirectoryKind::Standalone).unwrap();
+        claim(&dir, DirectoryKind::Standalone).unwrap();
     }
 
     #[test]
     fn a_directory_with_other_files_is_refused_and_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("thesis.tex"), "x").unwrap();
-        let refused = claim(dir.path(), Purpose::Standalone);
+        let refused = claim(dir.path(), DirectoryKind::Standalone);
         assert!(matches!(refused, Err(DirectoryError::Foreign { .. })));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
@@ -153,8 +153,8 @@ mod tests {
     #[test]
     fn another_command_s_directory_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        claim(dir.path(), Purpose::Standalone).unwrap();
-        let refused = claim(dir.path(), Purpose::Metadata).unwrap_err();
+        claim(dir.path(), DirectoryKind::Standalone).unwrap();
+        let refused = claim(dir.path(), DirectoryKind::Metadata).unwrap_err();
         assert!(refused.to_string().contains("standalone"));
     }
 
@@ -162,6 +162,6 @@ mod tests {
     fn a_first_start_that_was_cut_off_is_begun_again() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(MARKER_BEING_MADE), "sext").unwrap();
-        claim(dir.path(), Purpose::Metadata).unwrap();
+        claim(dir.path(), DirectoryKind::Metadata).unwrap();
     }
 }

@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 
 use crate::admin::{AdminParts, AdminServer};
 use crate::chunks::{
-    BodyReader, BodyWriter, ByteBudget, ChunkTransport, Leftovers, RepairHints, RunningReads,
+    AbandonedChunks, BodyReader, BodyWriter, ByteBudget, ChunkTransport, RepairHints, RunningReads,
     WriterSettings,
 };
 use crate::cluster::Membership;
@@ -206,7 +206,7 @@ pub async fn run(
     let (stop, stopped) = watch::channel(());
     let reads = RunningReads::default();
     let (hints, hint_queue) = RepairHints::new();
-    let (leftovers, leftover_queue) = Leftovers::new();
+    let (abandoned, abandoned_queue) = AbandonedChunks::new();
     let source = parts.database.take().filter(|_| parts.is_backed_up);
     let job_parts = JobParts {
         metastore: Arc::clone(&parts.metastore),
@@ -214,7 +214,7 @@ pub async fn run(
         membership: Arc::clone(&parts.membership),
         reads: reads.clone(),
         hints: hint_queue,
-        leftovers: leftover_queue,
+        abandoned: abandoned_queue,
         board,
         replicas: parts.writer.replicas,
         backup: source.map(|source| BackupParts {
@@ -231,7 +231,7 @@ pub async fn run(
         lifecycle: lifecycle_settings(config),
     };
     let jobs = run_jobs(job_parts, &config.jobs, stopped.clone());
-    let s3 = s3_server(parts, (reads, hints, leftovers), config);
+    let s3 = s3_server(parts, (reads, hints, abandoned), config);
     let stopping = |mut stopped: watch::Receiver<()>| async move {
         let _ = stopped.changed().await;
     };
@@ -284,7 +284,7 @@ fn lifecycle_settings(config: &GatewayConfig) -> LifecycleSettings {
 
 fn s3_server(
     parts: Parts,
-    (reads, hints, leftovers): (RunningReads, RepairHints, Leftovers),
+    (reads, hints, abandoned): (RunningReads, RepairHints, AbandonedChunks),
     config: &GatewayConfig,
 ) -> S3Server {
     let budget = |size: bytesize::ByteSize| ByteBudget::new(size.as_u64(), BUDGET_PATIENCE);
@@ -294,7 +294,7 @@ fn s3_server(
         budget(config.write_budget),
         parts.writer,
     )
-    .leaving(leftovers);
+    .with_abandoned(abandoned);
     let reader = BodyReader::new(
         parts.transport,
         parts.membership,

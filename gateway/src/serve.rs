@@ -8,9 +8,9 @@ use chunkproto::Durability;
 use metastore::{RocksMetastore, RocksOptions};
 
 use crate::chunks::{HttpTransport, WriterSettings};
-use crate::cluster::{Membership, Patience, learn_phases, remember_nodes};
+use crate::cluster::{Membership, NodeTimeouts, learn_phases, remember_nodes};
 use crate::config::{MetadataUrl, ServeConfig};
-use crate::data_dir::{self, Purpose};
+use crate::data_dir::{self, DirectoryKind};
 use crate::keys;
 pub use crate::process::StartError;
 use crate::process::{self, Listeners, Parts};
@@ -27,7 +27,7 @@ pub(crate) const DATABASE_DIR: &str = "metadata";
 pub async fn run(config: ServeConfig) -> Result<(), StartError> {
     let listeners = Listeners::bind(&config.gateway).await?;
     let MetadataUrl::RocksDb(dir) = &config.metadata;
-    data_dir::claim(dir, Purpose::Metadata)?;
+    data_dir::claim(dir, DirectoryKind::Metadata)?;
     let metastore = open_metastore(&dir.join(DATABASE_DIR), config.gateway.durability)?;
     let keys = keys::root_keys(dir, process::given_keys(&config.gateway))?;
     let secret = keys::cluster_secret(dir, config.cluster_secret.clone())?;
@@ -35,9 +35,9 @@ pub async fn run(config: ServeConfig) -> Result<(), StartError> {
     let key_ring = process::key_ring(&config.gateway, dir)?;
     process::load_users(&config.gateway, metastore.as_ref(), &key_ring).await?;
 
-    let membership = Arc::new(Membership::new(Patience {
+    let membership = Arc::new(Membership::new(NodeTimeouts {
         down_after: Duration::from_secs(config.gateway.jobs.node_down_after),
-        ..Patience::default()
+        ..NodeTimeouts::default()
     }));
     learn_phases(metastore.as_ref(), &membership).await?;
     remember_nodes(metastore.as_ref(), &membership).await?;

@@ -60,8 +60,8 @@ pub use rocks::{
     RocksBackup, RocksMetastore, RocksOptions,
 };
 pub use upkeep::{
-    JobControl, LeaseAnswer, LeaseRequest, NodeChunk, NodePhase, Placement, RepairCounts,
-    RepairEntry, RepairNeed, ReplicaChange, Stray, StrayFate, Upkeep,
+    JobControl, LeaseAnswer, LeaseRequest, NodeChunk, NodePhase, Orphan, OrphanFate, Placement,
+    RepairCounts, RepairEntry, RepairNeed, ReplicaChange, Upkeep,
 };
 pub use usage::{BucketUsage, Quota, Usage};
 pub use users::{AccessKey, User, UserName};

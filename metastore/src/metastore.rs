@@ -486,5 +486,5 @@ pub trait Metastore: Upkeep {
     ///
     /// # Errors
     /// `Conflict`, and nothing is queued, where a row names one of the chunks.
-    async fn discard(&self, chunks: Vec<ChunkRef>, now: Timestamp) -> MetaResult<()>;
+    async fn queue_garbage(&self, chunks: Vec<ChunkRef>, now: Timestamp) -> MetaResult<()>;
 }

@@ -87,17 +87,17 @@ impl GcEntry {
     ///
     /// # Panics
     /// For an entry of parts: its chunks are named by rows still, and would leak.
-    pub(crate) fn done(&self) -> Done<'_> {
+    pub(crate) fn deleted(&self) -> DeletedChunks<'_> {
         match &self.item {
-            GcItem::Chunks(chunks) => Done::Chunks(chunks),
-            GcItem::Copies(chunk) => Done::Copies(chunk),
+            GcItem::Chunks(chunks) => DeletedChunks::Chunks(chunks),
+            GcItem::Copies(chunk) => DeletedChunks::Copies(chunk),
             GcItem::Parts(_) => panic!("an entry of parts ends by being expanded"),
         }
     }
 }
 
 /// What an entry of the garbage collection queue has come to.
-pub(crate) enum Done<'e> {
+pub(crate) enum DeletedChunks<'e> {
     /// These chunks are nowhere.
     Chunks(&'e [ChunkRef]),
     /// This chunk is no longer on these nodes.

@@ -122,7 +122,7 @@ pub struct RepairCounts {
 
 /// A chunk that a node holds and that no row places there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stray {
+pub struct Orphan {
     /// What the node holds.
     pub chunk: ChunkInfo,
     /// When it was first seen.
@@ -131,9 +131,9 @@ pub struct Stray {
     pub quarantined_at: Option<Timestamp>,
 }
 
-/// What becomes of a stray.
+/// What becomes of an orphan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StrayFate {
+pub enum OrphanFate {
     /// It is none: a row places it there, or the node no longer holds it.
     Spared,
     /// It is garbage from this moment on. Only for one in quarantine.
@@ -218,7 +218,7 @@ pub trait Upkeep: Send + Sync + 'static {
     ///
     /// # Errors
     /// `Fenced`.
-    async fn settle_repair(
+    async fn finish_repair(
         &self,
         fence: &Fence,
         entry: &RepairEntry,
@@ -233,7 +233,7 @@ pub trait Upkeep: Send + Sync + 'static {
     ///
     /// # Errors
     /// `Fenced`.
-    async fn note_strays(
+    async fn note_orphans(
         &self,
         fence: &Fence,
         node: NodeId,
@@ -241,21 +241,21 @@ pub trait Upkeep: Send + Sync + 'static {
         now: Timestamp,
     ) -> MetaResult<()>;
 
-    /// The strays of a node in id order, those behind `after`.
-    async fn strays(
+    /// The orphans of a node in id order, those behind `after`.
+    async fn orphans(
         &self,
         node: NodeId,
         after: Option<ChunkId>,
         limit: usize,
-    ) -> MetaResult<Vec<Stray>>;
+    ) -> MetaResult<Vec<Orphan>>;
 
-    /// Puts a stray into quarantine: from now on the node's copy of the chunk is named by no row.
-    /// (A write that takes so long that its own chunks are strays by then must not be committed; see
+    /// Puts an orphan into quarantine: from now on the node's copy of the chunk is named by no row.
+    /// (A write that takes so long that its own chunks are orphans by then must not be committed; see
     /// the gateway's limit on the time of a write.)
     ///
     /// # Errors
     /// `Fenced`; `Conflict` where a row places the chunk on the node after all.
-    async fn quarantine_stray(
+    async fn quarantine_orphan(
         &self,
         fence: &Fence,
         node: NodeId,
@@ -263,17 +263,17 @@ pub trait Upkeep: Send + Sync + 'static {
         now: Timestamp,
     ) -> MetaResult<()>;
 
-    /// Ends a stray. Does nothing to one that is not noted, and none to one that is to be garbage and
+    /// Ends an orphan. Does nothing to one that is not noted, and none to one that is to be garbage and
     /// is not in quarantine.
     ///
     /// # Errors
     /// `Fenced`.
-    async fn end_stray(
+    async fn end_orphan(
         &self,
         fence: &Fence,
         node: NodeId,
         chunk: ChunkId,
-        fate: StrayFate,
+        fate: OrphanFate,
     ) -> MetaResult<()>;
 
     /// Carries out what a rule or an expiry asks for, if what it judged is as it was.
@@ -332,7 +332,7 @@ impl RepairNeed {
     }
 }
 
-impl Stray {
+impl Orphan {
     /// The copy that it is, as garbage collection wants it.
     pub(crate) fn copy_on(&self, node: NodeId) -> ChunkRef {
         ChunkRef {

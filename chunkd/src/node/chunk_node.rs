@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::decisions::Decisions;
-use super::disk::{NodeDisk, Suspicion};
+use super::disk::{FailedOperation, NodeDisk};
 use super::error::NodeError;
 use super::lookup;
 use super::merge::merged;
@@ -87,7 +87,7 @@ impl ChunkNode {
         let disk = &self.parts.disks[number];
         let store = disk.writable().ok_or_else(placement::no_disk_writes)?;
         let result = store.put(put, body).await;
-        disk.settle(result, Suspicion::Write, self.parts.checks.patience)
+        disk.check_on_error(result, FailedOperation::Write, self.parts.checks.timeout)
             .await
     }
 
@@ -115,12 +115,15 @@ impl ChunkNode {
                 store.get_with_owner(id, range).await
             })
             .await?;
-        let patience = self.parts.checks.patience;
-        let settled = move |piece| {
+        let timeout = self.parts.checks.timeout;
+        let checked = move |piece| {
             let disk = Arc::clone(&disk);
-            async move { disk.settle(piece, Suspicion::Read, patience).await }
+            async move {
+                disk.check_on_error(piece, FailedOperation::Read, timeout)
+                    .await
+            }
         };
-        owned.read.stream = owned.read.stream.then(settled).boxed();
+        owned.read.stream = owned.read.stream.then(checked).boxed();
         Ok(owned)
     }
 
@@ -182,12 +185,13 @@ impl ChunkNode {
     /// # Errors
     /// As [`ChunkStore::delete`], and `Refused` while a disk is fenced off.
     pub async fn delete(&self, id: ChunkId) -> ChunkResult<()> {
-        let patience = self.parts.checks.patience;
+        let timeout = self.parts.checks.timeout;
         let disks = self.parts.disks.iter().cloned();
         let deletes = disks.map(|disk| async move {
             let store = disk.writable().ok_or_else(|| lookup::may_be_on(&disk))?;
             let result = store.delete(id).await;
-            disk.settle(result, Suspicion::Write, patience).await
+            disk.check_on_error(result, FailedOperation::Write, timeout)
+                .await
         });
         // Each disk is tried, whatever the others say.
         join_all(deletes).await.into_iter().collect()
@@ -200,14 +204,17 @@ impl ChunkNode {
     /// # Errors
     /// `Io`.
     pub async fn list(&self, after: Option<ChunkId>, limit: usize) -> ChunkResult<Listing> {
-        let patience = self.parts.checks.patience;
+        let timeout = self.parts.checks.timeout;
         let disks = self.parts.disks.iter().cloned();
         let pages = disks.map(|disk| async move {
             let Some(store) = disk.readable() else {
                 return Ok(None);
             };
             let page = store.list(after, limit).await;
-            match disk.settle(page, Suspicion::Read, patience).await {
+            match disk
+                .check_on_error(page, FailedOperation::Read, timeout)
+                .await
+            {
                 // Fenced off at the latest by now, and what it holds is not known.
                 Err(_) if disk.writable().is_none() => Ok(None),
                 page => page.map(Some),
@@ -247,17 +254,17 @@ impl ChunkNode {
     }
 
     /// How long a disk may take to answer.
-    pub(crate) fn patience(&self) -> Duration {
-        self.parts.checks.patience
+    pub(crate) fn timeout(&self) -> Duration {
+        self.parts.checks.timeout
     }
 
     /// Looks whether each disk is there and well, and fences off those that are not. Ends after
-    /// [`DiskChecks::patience`] at the latest; a disk that has not answered by then is fenced off
+    /// [`DiskChecks::timeout`] at the latest; a disk that has not answered by then is fenced off
     /// until it does.
     pub async fn check_disks(&self) {
-        let patience = self.parts.checks.patience;
-        let looks = self.parts.disks.iter();
-        join_all(looks.map(|disk| disk.look(Suspicion::None, patience))).await;
+        let timeout = self.parts.checks.timeout;
+        let disks = self.parts.disks.iter();
+        join_all(disks.map(|disk| disk.check_health(FailedOperation::None, timeout))).await;
     }
 
     /// Checks the disks again and again, until the future is dropped.

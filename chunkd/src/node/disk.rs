@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use chunkproto::{ChunkError, ChunkResult, DiskId};
 use tokio::sync::{Mutex, oneshot};
-use tokio::time::timeout;
+use tokio::time;
 
-use super::checkup::{Checkup, Verdict};
+use super::health_check::{HealthCheck, Verdict};
 use super::state::DiskState;
 use crate::store::{ChunkStore, StoreState};
 
 /// How a disk is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Condition {
+pub enum DiskHealth {
     /// Well. It may be full.
     Serving,
     /// Fenced off but for reads, which are verified and therefore good if they succeed.
@@ -27,7 +27,7 @@ pub enum Condition {
 
 /// What failed on a disk, and so what to look for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Suspicion {
+pub(crate) enum FailedOperation {
     /// Nothing in particular.
     None,
     /// A read failed.
@@ -46,20 +46,20 @@ pub(crate) struct NodeDisk {
     device: Option<u64>,
     /// Size of the filesystem at start, by which new chunks are spread.
     weight_bytes: u64,
-    condition: RwLock<Condition>,
+    health: RwLock<DiskHealth>,
     /// Set while a look at the disk takes too long; unlike a condition it passes.
     stalled: AtomicBool,
     /// How often the disk was fenced off.
     fenced_count: AtomicU64,
     /// The look under way. One at a time.
-    look: Mutex<Option<oneshot::Receiver<Verdict>>>,
+    check: Mutex<Option<oneshot::Receiver<Verdict>>>,
 }
 
 impl NodeDisk {
     /// A disk that serves from `dir`, on filesystem `device`.
     pub fn serving(id: DiskId, dir: PathBuf, store: ChunkStore, device: Option<u64>) -> Self {
         let weight_bytes = store.state().capacity_bytes;
-        let mut disk = Self::new(id, dir, Condition::Serving);
+        let mut disk = Self::new(id, dir, DiskHealth::Serving);
         disk.store = Some(store);
         disk.device = device;
         disk.weight_bytes = weight_bytes;
@@ -68,8 +68,8 @@ impl NodeDisk {
 
     /// A disk that is not to be had.
     pub fn missing(id: DiskId, dir: PathBuf, reason: String) -> Self {
-        let disk = Self::new(id, dir, Condition::Serving);
-        disk.worsen(Condition::Fenced(reason));
+        let disk = Self::new(id, dir, DiskHealth::Serving);
+        disk.worsen(DiskHealth::Fenced(reason));
         disk
     }
 
@@ -90,17 +90,17 @@ impl NodeDisk {
 
     /// The store, if it may be read.
     pub fn readable(&self) -> Option<ChunkStore> {
-        match self.condition() {
-            Condition::Serving | Condition::ReadOnly(_) => self.store.clone(),
-            Condition::Fenced(_) => None,
+        match self.health() {
+            DiskHealth::Serving | DiskHealth::ReadOnly(_) => self.store.clone(),
+            DiskHealth::Fenced(_) => None,
         }
     }
 
     /// The store, if it may be changed.
     pub fn writable(&self) -> Option<ChunkStore> {
-        match self.condition() {
-            Condition::Serving => self.store.clone(),
-            Condition::ReadOnly(_) | Condition::Fenced(_) => None,
+        match self.health() {
+            DiskHealth::Serving => self.store.clone(),
+            DiskHealth::ReadOnly(_) | DiskHealth::Fenced(_) => None,
         }
     }
 
@@ -108,7 +108,7 @@ impl NodeDisk {
     pub fn store_state(&self) -> Option<StoreState> {
         let state = self.readable()?.state();
         if let Some(reason) = &state.failed {
-            self.worsen(Condition::ReadOnly(reason.clone()));
+            self.worsen(DiskHealth::ReadOnly(reason.clone()));
         }
         Some(state)
     }
@@ -119,7 +119,7 @@ impl NodeDisk {
         DiskState {
             disk_id: self.id,
             dir: self.dir.clone(),
-            condition: self.condition(),
+            health: self.health(),
             device: self.device,
             fenced_count: self.fenced_count.load(Ordering::Relaxed),
             store,
@@ -127,85 +127,85 @@ impl NodeDisk {
     }
 
     /// How the disk is.
-    pub fn condition(&self) -> Condition {
+    pub fn health(&self) -> DiskHealth {
         if self.stalled.load(Ordering::Relaxed) {
-            return Condition::Fenced("it does not answer".into());
+            return DiskHealth::Fenced("it does not answer".into());
         }
-        self.lasting_condition()
+        self.lasting_health()
     }
 
     /// Passes a result of the store on. After an input/output error the disk is looked at first, so
     /// that whoever hears of the error finds it fenced off if it has to be.
-    pub async fn settle<T>(
+    pub async fn check_on_error<T>(
         &self,
         result: ChunkResult<T>,
-        suspicion: Suspicion,
-        patience: Duration,
+        operation: FailedOperation,
+        timeout: Duration,
     ) -> ChunkResult<T> {
         if matches!(result, Err(ChunkError::Io(_))) {
-            self.look(suspicion, patience).await;
+            self.check_health(operation, timeout).await;
         }
         result
     }
 
-    /// Looks whether the disk is there and well, for at most `patience`, and fences it off if not.
-    pub async fn look(&self, suspicion: Suspicion, patience: Duration) {
-        if self.is_not_to_be_looked_at(suspicion) {
+    /// Looks whether the disk is there and well, for at most `timeout`, and fences it off if not.
+    pub async fn check_health(&self, operation: FailedOperation, timeout: Duration) {
+        if self.is_not_to_be_looked_at(operation) {
             return;
         }
-        let mut look = self.look.lock().await;
+        let mut check = self.check.lock().await;
         // The look that was waited for may have taken too long, or found the disk gone.
-        if self.is_not_to_be_looked_at(suspicion) {
+        if self.is_not_to_be_looked_at(operation) {
             return;
         }
-        let verdict = look.get_or_insert_with(|| {
-            let checkup = Checkup {
+        let verdict = check.get_or_insert_with(|| {
+            let health_check = HealthCheck {
                 dir: self.dir.clone(),
                 disk_id: self.id,
-                try_write: suspicion == Suspicion::Write,
+                try_write: operation == FailedOperation::Write,
             };
-            checkup.start()
+            health_check.start()
         });
-        match timeout(patience, verdict).await {
+        match time::timeout(timeout, verdict).await {
             Ok(verdict) => {
-                *look = None;
+                *check = None;
                 self.answered();
                 self.judge(verdict.unwrap_or(Verdict::Unclear));
             }
-            Err(_) => self.stall(patience),
+            Err(_) => self.stall(timeout),
         }
     }
 
-    fn new(id: DiskId, dir: PathBuf, condition: Condition) -> Self {
+    fn new(id: DiskId, dir: PathBuf, health: DiskHealth) -> Self {
         Self {
             id,
             dir,
             store: None,
             device: None,
             weight_bytes: 0,
-            condition: RwLock::new(condition),
+            health: RwLock::new(health),
             stalled: AtomicBool::new(false),
             fenced_count: AtomicU64::new(0),
-            look: Mutex::new(None),
+            check: Mutex::new(None),
         }
     }
 
     /// A disk that is gone is not looked at, and one that stalls is waited for by the regular looks alone.
-    fn is_not_to_be_looked_at(&self, suspicion: Suspicion) -> bool {
-        let stalls = self.stalled.load(Ordering::Relaxed) && suspicion != Suspicion::None;
-        stalls || matches!(self.lasting_condition(), Condition::Fenced(_))
+    fn is_not_to_be_looked_at(&self, operation: FailedOperation) -> bool {
+        let stalls = self.stalled.load(Ordering::Relaxed) && operation != FailedOperation::None;
+        stalls || matches!(self.lasting_health(), DiskHealth::Fenced(_))
     }
 
     /// How the disk is, but for stalls.
-    fn lasting_condition(&self) -> Condition {
-        let condition = self.condition.read();
-        condition.unwrap_or_else(PoisonError::into_inner).clone()
+    fn lasting_health(&self) -> DiskHealth {
+        let health = self.health.read();
+        health.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn judge(&self, verdict: Verdict) {
         let worse = match verdict {
-            Verdict::Gone(reason) => Condition::Fenced(reason),
-            Verdict::NoWrites(reason) => Condition::ReadOnly(reason),
+            Verdict::Gone(reason) => DiskHealth::Fenced(reason),
+            Verdict::NoWrites(reason) => DiskHealth::ReadOnly(reason),
             Verdict::Unclear => return,
             Verdict::Good => {
                 self.store_state(); // tells of a failed sync, and of too many chunks that it cannot read
@@ -216,32 +216,29 @@ impl NodeDisk {
     }
 
     /// Takes a condition in if it is worse than the present one, and says so once.
-    fn worsen(&self, to: Condition) {
-        let mut condition = self
-            .condition
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+    fn worsen(&self, to: DiskHealth) {
+        let mut health = self.health.write().unwrap_or_else(PoisonError::into_inner);
         let (dir, disk) = (self.dir.display(), self.id);
-        match (&*condition, &to) {
-            (Condition::Serving, Condition::ReadOnly(reason)) => tracing::error!(
+        match (&*health, &to) {
+            (DiskHealth::Serving, DiskHealth::ReadOnly(reason)) => tracing::error!(
                 %disk, %dir, reason,
                 "a disk is fenced off and only read; the others go on"
             ),
-            (Condition::Serving | Condition::ReadOnly(_), Condition::Fenced(reason)) => {
+            (DiskHealth::Serving | DiskHealth::ReadOnly(_), DiskHealth::Fenced(reason)) => {
                 tracing::error!(%disk, %dir, reason, "a disk is fenced off; the others go on");
             }
             _ => return,
         }
         self.fenced_count.fetch_add(1, Ordering::Relaxed);
-        *condition = to;
+        *health = to;
     }
 
-    fn stall(&self, patience: Duration) {
+    fn stall(&self, timeout: Duration) {
         if !self.stalled.swap(true, Ordering::Relaxed) {
             self.fenced_count.fetch_add(1, Ordering::Relaxed);
             tracing::error!(
                 disk = %self.id, dir = %self.dir.display(),
-                "a disk did not answer for {patience:?} and is fenced off until it does"
+                "a disk did not answer for {timeout:?} and is fenced off until it does"
             );
         }
     }
@@ -260,35 +257,35 @@ mod tests {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
     use tempfile::TempDir;
 
-    use super::super::identity::{Identity, Roster};
+    use super::super::identity::{DiskIdentity, Roster};
     use super::*;
     use crate::store::StoreOptions;
 
-    const PATIENCE: Duration = Duration::from_secs(60);
+    const TIMEOUT: Duration = Duration::from_secs(60);
 
     /// A disk with an identity.
     fn fresh() -> (TempDir, NodeDisk) {
         let dir = TempDir::new().unwrap();
         let store = ChunkStore::open(StoreOptions::new(dir.path())).unwrap();
         let id = DiskId::generate();
-        Identity::new(id, Roster::default())
+        DiskIdentity::new(id, Roster::default())
             .write(dir.path())
             .unwrap();
         let disk = NodeDisk::serving(id, dir.path().to_owned(), store, None);
         (dir, disk)
     }
 
-    async fn fail(disk: &NodeDisk, suspicion: Suspicion) {
+    async fn fail(disk: &NodeDisk, operation: FailedOperation) {
         let failed: ChunkResult<()> = Err(ChunkError::Io("made up".into()));
-        let told = disk.settle(failed, suspicion, PATIENCE).await;
+        let told = disk.check_on_error(failed, operation, TIMEOUT).await;
         assert!(matches!(told, Err(ChunkError::Io(_))));
     }
 
     #[tokio::test]
     async fn a_failed_write_on_a_disk_that_is_well_changes_nothing() {
         let (_dir, disk) = fresh();
-        fail(&disk, Suspicion::Write).await;
-        assert_eq!(disk.condition(), Condition::Serving);
+        fail(&disk, FailedOperation::Write).await;
+        assert_eq!(disk.health(), DiskHealth::Serving);
     }
 
     #[tokio::test]
@@ -301,18 +298,22 @@ mod tests {
         mknodat(CWD, &identity, FileType::Fifo, Mode::RWXU, 0).unwrap();
         let looking = Arc::clone(&disk);
         let first = tokio::spawn(async move {
-            let patience = Duration::from_millis(50);
-            looking.look(Suspicion::None, patience).await;
+            let timeout = Duration::from_millis(50);
+            looking.check_health(FailedOperation::None, timeout).await;
         });
-        while disk.look.try_lock().is_ok() {
+        while disk.check.try_lock().is_ok() {
             tokio::task::yield_now().await;
         }
 
-        let second = timeout(PATIENCE / 2, disk.look(Suspicion::Read, PATIENCE)).await;
+        let second = time::timeout(
+            TIMEOUT / 2,
+            disk.check_health(FailedOperation::Read, TIMEOUT),
+        )
+        .await;
 
         first.await.unwrap();
         assert!(second.is_ok(), "it waited for a look of its own");
-        assert!(matches!(disk.condition(), Condition::Fenced(_)));
+        assert!(matches!(disk.health(), DiskHealth::Fenced(_)));
         // Lets the thread go that looks.
         drop(std::fs::File::options().write(true).open(&identity));
     }
@@ -320,11 +321,11 @@ mod tests {
     #[tokio::test]
     async fn a_disk_only_gets_worse() {
         let (_dir, disk) = fresh();
-        disk.worsen(Condition::Fenced("first".into()));
-        disk.worsen(Condition::ReadOnly("later".into()));
-        disk.worsen(Condition::Fenced("last".into()));
-        disk.look(Suspicion::None, PATIENCE).await;
-        assert_eq!(disk.condition(), Condition::Fenced("first".into()));
+        disk.worsen(DiskHealth::Fenced("first".into()));
+        disk.worsen(DiskHealth::ReadOnly("later".into()));
+        disk.worsen(DiskHealth::Fenced("last".into()));
+        disk.check_health(FailedOperation::None, TIMEOUT).await;
+        assert_eq!(disk.health(), DiskHealth::Fenced("first".into()));
         assert_eq!(disk.state().fenced_count, 1);
     }
 }

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::identity::Identity;
+use super::identity::DiskIdentity;
 
 /// The bytes of a `disk.json`.
 pub(crate) fn identity(bytes: &[u8]) {
     let dir = Path::new("disk");
-    if let Ok(identity) = Identity::parse(dir, bytes) {
+    if let Ok(identity) = DiskIdentity::parse(dir, bytes) {
         let written = serde_json::to_vec(&identity).expect("what was read can be written");
-        let again = Identity::parse(dir, &written).expect("what was written can be read");
+        let again = DiskIdentity::parse(dir, &written).expect("what was written can be read");
         assert_eq!(again, identity);
     }
 }

@@ -17,7 +17,7 @@ const FORMAT: u32 = 1;
 
 /// What a data directory says of itself and its siblings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Identity {
+pub(crate) struct DiskIdentity {
     format: u32,
     /// The disk that this directory is.
     pub disk_id: DiskId,
@@ -42,7 +42,7 @@ pub(crate) fn path_in(dir: &Path) -> PathBuf {
     dir.join("disk.json")
 }
 
-impl Identity {
+impl DiskIdentity {
     /// The identity of disk `disk_id` in a node with the disks of `roster`.
     pub fn new(disk_id: DiskId, roster: Roster) -> Self {
         Self {
@@ -156,15 +156,15 @@ mod tests {
     #[test]
     fn what_was_written_reads_back() {
         let dir = tempfile::TempDir::new().unwrap();
-        assert!(Identity::read(dir.path()).unwrap().is_none());
-        let identity = Identity::new(disk(1), roster(7, &[(1, "/a"), (2, "/b")], &[9]));
+        assert!(DiskIdentity::read(dir.path()).unwrap().is_none());
+        let identity = DiskIdentity::new(disk(1), roster(7, &[(1, "/a"), (2, "/b")], &[9]));
         identity.write(dir.path()).unwrap();
-        assert_eq!(Identity::read(dir.path()).unwrap(), Some(identity));
+        assert_eq!(DiskIdentity::read(dir.path()).unwrap(), Some(identity));
     }
 
     #[test]
     fn unreadable_and_later_files_are_refused() {
-        let parse = |text: &str| Identity::parse(Path::new("/d"), text.as_bytes()).unwrap_err();
+        let parse = |text: &str| DiskIdentity::parse(Path::new("/d"), text.as_bytes()).unwrap_err();
         assert!(matches!(parse("{"), OpenError::Damaged { .. }));
         assert!(matches!(
             parse(r#"{"format":1}"#),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chunkproto::{ChunkError, ChunkId, ChunkResult};
 
 use super::chunk_node::Parts;
-use super::disk::{NodeDisk, Suspicion};
+use super::disk::{FailedOperation, NodeDisk};
 use super::rank::{self, Candidate};
 use crate::store::ChunkStore;
 
@@ -36,7 +36,7 @@ impl Parts {
             let answer = match disk.readable() {
                 Some(store) => {
                     let answer = ask(store).await;
-                    disk.settle(answer, Suspicion::Read, self.checks.patience)
+                    disk.check_on_error(answer, FailedOperation::Read, self.checks.timeout)
                         .await
                 }
                 None => Err(may_be_on(disk)),

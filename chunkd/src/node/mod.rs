@@ -1,14 +1,15 @@
 //! A chunk server's disks: several data directories under one node id, each with a store of its own.
 //! A disk that fails is fenced off and reported while the others serve.
 
-mod checkup;
 mod chunk_node;
 mod decisions;
 mod disk;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod health_check;
 mod identity;
+mod inspect;
 mod lookup;
 mod merge;
 mod open;
@@ -16,11 +17,10 @@ mod placement;
 mod plan;
 mod rank;
 mod state;
-mod survey;
 
 pub use chunk_node::{ChunkNode, Listing};
-pub use disk::Condition;
-pub(crate) use disk::{NodeDisk, Suspicion};
+pub use disk::DiskHealth;
+pub(crate) use disk::{FailedOperation, NodeDisk};
 pub use error::NodeError;
 pub use open::{DiskChecks, NodeOptions};
 pub use state::{DiskState, NodeState};

@@ -14,9 +14,9 @@ use super::chunk_node::Parts;
 use super::decisions::Decisions;
 use super::disk::NodeDisk;
 use super::error::NodeError;
-use super::identity::{Identity, Roster};
+use super::identity::{DiskIdentity, Roster};
+use super::inspect::{inspect, same_place};
 use super::plan::{self, ToOpen};
-use super::survey::{look_at, same_place};
 use crate::scrub::ScrubBoard;
 use crate::store::{ChunkStore, OpenError, StoreOptions};
 
@@ -39,7 +39,7 @@ pub struct DiskChecks {
     /// Between two looks.
     pub period: Duration,
     /// How long a disk may take to answer one.
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
 impl Default for DiskChecks {
@@ -48,7 +48,7 @@ impl Default for DiskChecks {
     fn default() -> Self {
         Self {
             period: Duration::from_secs(5),
-            patience: Duration::from_secs(10),
+            timeout: Duration::from_secs(10),
         }
     }
 }
@@ -69,7 +69,7 @@ impl NodeOptions {
 /// Opens the node. Blocks.
 pub(crate) fn open(options: NodeOptions) -> Result<Parts, NodeError> {
     let dirs = checked(&options.dirs)?;
-    let plan = plan::plan(dirs.into_iter().map(look_at).collect(), &options.forget)?;
+    let plan = plan::plan(dirs.into_iter().map(inspect).collect(), &options.forget)?;
     let opened = open_all(&plan.open, plan.node_id, &options);
     let mut disks: Vec<_> = plan
         .missing
@@ -140,12 +140,12 @@ fn open_all(
 
 /// Tells a disk, now locked, who it is and which others there are.
 fn introduce(to_open: &ToOpen, roster: &Roster) -> Result<(), OpenError> {
-    let identity = Identity::new(to_open.disk_id, roster.clone());
-    let present = Identity::read(&to_open.dir)?;
+    let identity = DiskIdentity::new(to_open.disk_id, roster.clone());
+    let present = DiskIdentity::read(&to_open.dir)?;
     if present.as_ref() == Some(&identity) {
         return Ok(());
     }
-    let is_other = |present: Identity| present.disk_id != to_open.disk_id;
+    let is_other = |present: DiskIdentity| present.disk_id != to_open.disk_id;
     let written = if present.is_some_and(is_other) {
         Err("another disk took its place meanwhile".to_owned())
     } else {

@@ -3,7 +3,7 @@
 use chunkproto::{ChunkError, ChunkId, ChunkPut, ChunkResult};
 
 use super::chunk_node::Parts;
-use super::disk::Suspicion;
+use super::disk::FailedOperation;
 
 impl Parts {
     /// The number of the disk for a new chunk. With one disk there is nothing to choose, and its
@@ -46,7 +46,7 @@ impl Parts {
                 continue;
             };
             let found = store.head(id).await;
-            let found = disk.settle(found, Suspicion::Read, self.checks.patience);
+            let found = disk.check_on_error(found, FailedOperation::Read, self.checks.timeout);
             if found.await.is_ok() {
                 return Some(number);
             }

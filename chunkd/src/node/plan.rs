@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use chunkproto::{DiskId, NodeId};
 
 use super::error::NodeError;
-use super::identity::{Identity, Roster};
-use super::survey::{Look, Sight, same_place};
+use super::identity::{DiskIdentity, Roster};
+use super::inspect::{DirectoryContent, Inspection, same_place};
 use crate::store::OpenError;
 
 /// How the node is to be opened.
@@ -47,14 +47,16 @@ pub(crate) struct MissingDisk {
 }
 
 /// Plans a node from its directories, without the disks of `forget`.
-pub(crate) fn plan(looks: Vec<Look>, forget: &[DiskId]) -> Result<Plan, NodeError> {
-    let node_id = node_of(&looks)?.unwrap_or_else(NodeId::generate);
-    let known = Roster::merged(looks.iter().filter_map(|look| match &look.sight {
-        Sight::Disk(_, Some(identity)) => Some(&identity.roster),
-        _ => None,
-    }));
+pub(crate) fn plan(inspections: Vec<Inspection>, forget: &[DiskId]) -> Result<Plan, NodeError> {
+    let node_id = node_of(&inspections)?.unwrap_or_else(NodeId::generate);
+    let known = Roster::merged(inspections.iter().filter_map(
+        |inspection| match &inspection.content {
+            DirectoryContent::Disk(_, Some(identity)) => Some(&identity.roster),
+            _ => None,
+        },
+    ));
     let mut roster = known.clone();
-    let present = present_disks(&looks, &roster)?;
+    let present = present_disks(&inspections, &roster)?;
     forget_disks(&mut roster, forget, &present)?;
 
     let mut absent: BTreeMap<_, _> = roster.disks.clone();
@@ -65,8 +67,8 @@ pub(crate) fn plan(looks: Vec<Look>, forget: &[DiskId]) -> Result<Plan, NodeErro
         open: Vec::new(),
         missing: Vec::new(),
     };
-    for look in looks {
-        plan.settle(look, &mut absent)?;
+    for inspection in inspections {
+        plan.decide(inspection, &mut absent)?;
     }
     for (disk_id, path) in absent {
         plan.miss(disk_id, path, "it is in none of the data directories");
@@ -92,11 +94,13 @@ fn text_of(path: &Path) -> String {
 }
 
 /// The one node that all directories with a node belong to.
-fn node_of(looks: &[Look]) -> Result<Option<NodeId>, NodeError> {
-    let mut nodes = looks.iter().filter_map(|look| match look.sight {
-        Sight::Disk(node, _) => Some((&look.dir, node)),
-        _ => None,
-    });
+fn node_of(inspections: &[Inspection]) -> Result<Option<NodeId>, NodeError> {
+    let mut nodes = inspections
+        .iter()
+        .filter_map(|inspection| match inspection.content {
+            DirectoryContent::Disk(node, _) => Some((&inspection.dir, node)),
+            _ => None,
+        });
     let Some((dir, node)) = nodes.next() else {
         return Ok(None);
     };
@@ -112,22 +116,26 @@ fn node_of(looks: &[Look]) -> Result<Option<NodeId>, NodeError> {
 }
 
 /// The disks that are there by their own word, each in one directory.
-fn present_disks(looks: &[Look], roster: &Roster) -> Result<BTreeMap<DiskId, PathBuf>, NodeError> {
+fn present_disks(
+    inspections: &[Inspection],
+    roster: &Roster,
+) -> Result<BTreeMap<DiskId, PathBuf>, NodeError> {
     let mut present = BTreeMap::new();
-    for look in looks {
-        let Sight::Disk(_, Some(Identity { disk_id, .. })) = &look.sight else {
+    for inspection in inspections {
+        let DirectoryContent::Disk(_, Some(DiskIdentity { disk_id, .. })) = &inspection.content
+        else {
             continue;
         };
         if roster.forgotten.contains(disk_id) {
             return Err(NodeError::Returned {
-                dir: look.dir.clone(),
+                dir: inspection.dir.clone(),
                 disk: *disk_id,
             });
         }
-        if let Some(first) = present.insert(*disk_id, look.dir.clone()) {
+        if let Some(first) = present.insert(*disk_id, inspection.dir.clone()) {
             return Err(NodeError::Copied {
                 disk: *disk_id,
-                dirs: [first, look.dir.clone()],
+                dirs: [first, inspection.dir.clone()],
             });
         }
     }
@@ -161,40 +169,40 @@ fn forget_disks(
 
 impl Plan {
     /// Decides about one directory. Takes from `absent` the disk that belongs there and is not.
-    fn settle(
+    fn decide(
         &mut self,
-        look: Look,
+        inspection: Inspection,
         absent: &mut BTreeMap<DiskId, String>,
     ) -> Result<(), NodeError> {
-        let Look { dir, sight } = look;
+        let Inspection { dir, content } = inspection;
         let belongs = absent
             .iter()
             .find(|(_, path)| same_place(Path::new(path), &dir))
             .map(|(disk, _)| *disk);
-        let reason = match (sight, belongs) {
-            (Sight::Disk(_, Some(Identity { disk_id, .. })), _) => {
+        let reason = match (content, belongs) {
+            (DirectoryContent::Disk(_, Some(DiskIdentity { disk_id, .. })), _) => {
                 self.take(dir, disk_id, true);
                 return Ok(());
             }
             // A disk from before disks had ids, or one whose first start was cut off.
-            (Sight::Disk(_, None), belongs) => {
+            (DirectoryContent::Disk(_, None), belongs) => {
                 let disk_id = belongs.unwrap_or_else(DiskId::generate);
                 absent.remove(&disk_id);
                 self.take(dir, disk_id, true);
                 return Ok(());
             }
-            (Sight::Missing | Sight::Empty, None) => {
+            (DirectoryContent::Missing | DirectoryContent::Empty, None) => {
                 self.take(dir, DiskId::generate(), false);
                 return Ok(());
             }
-            (Sight::Missing, Some(_)) => "the directory is missing".to_owned(),
-            (Sight::Empty, Some(_)) => "the directory is empty".to_owned(),
-            (Sight::Unusable(error @ OpenError::Newer { .. }), _)
-            | (Sight::Unusable(error), None) => return Err(error.into()),
-            (Sight::Unusable(OpenError::Foreign { found, .. }), Some(_)) => {
+            (DirectoryContent::Missing, Some(_)) => "the directory is missing".to_owned(),
+            (DirectoryContent::Empty, Some(_)) => "the directory is empty".to_owned(),
+            (DirectoryContent::Unusable(error @ OpenError::Newer { .. }), _)
+            | (DirectoryContent::Unusable(error), None) => return Err(error.into()),
+            (DirectoryContent::Unusable(OpenError::Foreign { found, .. }), Some(_)) => {
                 format!("the directory holds '{found}' and no disk")
             }
-            (Sight::Unusable(error), Some(_)) => error.to_string(),
+            (DirectoryContent::Unusable(error), Some(_)) => error.to_string(),
         };
         if let Some((disk_id, path)) = belongs.and_then(|disk| absent.remove_entry(&disk)) {
             self.miss(disk_id, path, &reason);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use chunkproto::{DiskId, FencedDisk, Heartbeat};
 use uuid::Uuid;
 
-use super::disk::Condition;
+use super::disk::DiskHealth;
 use crate::store::StoreState;
 
 /// A node's condition at one moment.
@@ -27,7 +27,7 @@ pub struct DiskState {
     /// Its data directory, or where that was last.
     pub dir: PathBuf,
     /// How it is.
-    pub condition: Condition,
+    pub health: DiskHealth,
     /// The filesystem that it lies on, where that is known.
     pub device: Option<u64>,
     /// How often it was fenced off since the process started.
@@ -57,7 +57,7 @@ impl NodeState {
             total.disk_errors += store.disk_errors;
             total.quarantined += store.quarantined;
             total.in_flight += store.in_flight;
-            if disk.condition != Condition::Serving {
+            if disk.health != DiskHealth::Serving {
                 continue;
             }
             total.used_bytes += store.used_bytes;
@@ -91,10 +91,10 @@ impl DiskState {
     /// What gateways hear of the disk, if it is fenced off.
     #[must_use]
     pub fn fenced(&self) -> Option<FencedDisk> {
-        let (readable, reason) = match &self.condition {
-            Condition::Serving => return None,
-            Condition::ReadOnly(reason) => (true, reason),
-            Condition::Fenced(reason) => (false, reason),
+        let (readable, reason) = match &self.health {
+            DiskHealth::Serving => return None,
+            DiskHealth::ReadOnly(reason) => (true, reason),
+            DiskHealth::Fenced(reason) => (false, reason),
         };
         Some(FencedDisk {
             disk_id: self.disk_id,
@@ -109,7 +109,7 @@ impl DiskState {
 mod tests {
     use super::*;
 
-    fn disk(condition: Condition, device: u64) -> DiskState {
+    fn disk(health: DiskHealth, device: u64) -> DiskState {
         let store = StoreState {
             capacity_bytes: 100,
             used_bytes: 10,
@@ -121,12 +121,12 @@ mod tests {
             writable: true,
             failed: None,
         };
-        let store = (!matches!(condition, Condition::Fenced(_))).then_some(store);
+        let store = (!matches!(health, DiskHealth::Fenced(_))).then_some(store);
         DiskState {
             disk_id: DiskId::generate(),
             dir: "/disk".into(),
-            fenced_count: u64::from(condition != Condition::Serving),
-            condition,
+            fenced_count: u64::from(health != DiskHealth::Serving),
+            health,
             device: Some(device),
             store,
         }
@@ -135,10 +135,10 @@ mod tests {
     #[test]
     fn room_and_content_are_summed_over_the_disks_that_serve() {
         let state = NodeState::of(vec![
-            disk(Condition::Serving, 1),
-            disk(Condition::ReadOnly("read-only".into()), 2),
-            disk(Condition::Fenced("gone".into()), 3),
-            disk(Condition::Serving, 4),
+            disk(DiskHealth::Serving, 1),
+            disk(DiskHealth::ReadOnly("read-only".into()), 2),
+            disk(DiskHealth::Fenced("gone".into()), 3),
+            disk(DiskHealth::Serving, 4),
         ]);
         let total = &state.total;
         assert_eq!((total.capacity_bytes, total.free_bytes), (200, 160));
@@ -157,8 +157,8 @@ mod tests {
     #[test]
     fn a_filesystem_that_two_disks_share_counts_once() {
         let state = NodeState::of(vec![
-            disk(Condition::Serving, 1),
-            disk(Condition::Serving, 1),
+            disk(DiskHealth::Serving, 1),
+            disk(DiskHealth::Serving, 1),
         ]);
         assert_eq!(state.total.capacity_bytes, 100);
         assert_eq!(state.total.used_bytes, 20);

@@ -71,7 +71,7 @@ impl Pass {
 
     /// Takes the clock in. If it went back, everything that is known of the past moves back with it, or
     /// the walk would stand still until the clock is where it was.
-    pub fn heed(&mut self, now_ms: u64) {
+    pub fn adjust_for_clock(&mut self, now_ms: u64) {
         let latest_at_ms = self.latest_at_ms.max(self.began_at_ms);
         let back_ms = latest_at_ms.saturating_sub(now_ms);
         self.latest_at_ms = now_ms;
@@ -216,7 +216,7 @@ mod tests {
         let start_ms = 100 * PERIOD_MS;
         let mut pass = Pass::first(start_ms);
         let half_ms = walk(&mut pass, &ids[..5], load, start_ms);
-        pass.heed(half_ms);
+        pass.adjust_for_clock(half_ms);
         let (wait_ms, age_ms) = (
             pass.wait_ms(load, PERIOD_MS, half_ms),
             half_ms - pass.oldest_at_ms(),
@@ -224,7 +224,7 @@ mod tests {
         for back_ms in [1, PERIOD_MS / 3, 50 * PERIOD_MS] {
             let mut pass = pass.clone();
             let now_ms = half_ms - back_ms;
-            pass.heed(now_ms);
+            pass.adjust_for_clock(now_ms);
             assert_eq!(pass.wait_ms(load, PERIOD_MS, now_ms), wait_ms);
             assert_eq!(now_ms - pass.oldest_at_ms(), age_ms);
         }

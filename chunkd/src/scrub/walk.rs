@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::kept;
 use super::pass::{Load, Pass};
 use super::report::ScrubBoard;
-use crate::node::{ChunkNode, NodeDisk, Suspicion};
+use crate::node::{ChunkNode, FailedOperation, NodeDisk};
 use crate::store::ChunkStore;
 
 /// Chunks listed at a time.
@@ -91,8 +91,12 @@ impl<'a> Walk<'a> {
     /// Goes through one page of chunks, or begins the next pass at the end.
     async fn page(&mut self, store: &ChunkStore) {
         let page = store.list(self.pass.cursor(), PAGE).await;
-        let patience = self.node.patience();
-        let Ok(page) = self.disk.settle(page, Suspicion::Read, patience).await else {
+        let timeout = self.node.timeout();
+        let Ok(page) = self
+            .disk
+            .check_on_error(page, FailedOperation::Read, timeout)
+            .await
+        else {
             // Said where it happened.
             return sleep(LOOK_MAX).await;
         };
@@ -125,7 +129,7 @@ impl<'a> Walk<'a> {
         let period_ms = u64::try_from(self.settings.period.as_millis()).unwrap_or(u64::MAX);
         loop {
             let now_ms = now_ms();
-            self.pass.heed(now_ms);
+            self.pass.adjust_for_clock(now_ms);
             let wait_ms = self.pass.wait_ms(load_of(store), period_ms, now_ms);
             if wait_ms == 0 {
                 break;
@@ -144,8 +148,12 @@ impl<'a> Walk<'a> {
     async fn verify(&mut self, store: &ChunkStore, chunk: ChunkInfo) {
         let began = Instant::now();
         let verified = store.verify_from_disk(chunk.id).await;
-        let patience = self.node.patience();
-        match self.disk.settle(verified, Suspicion::Read, patience).await {
+        let timeout = self.node.timeout();
+        match self
+            .disk
+            .check_on_error(verified, FailedOperation::Read, timeout)
+            .await
+        {
             Ok(_) => self.verified += 1,
             Err(ChunkError::Corrupt { .. }) => {
                 self.verified += 1;

@@ -1,7 +1,7 @@
 //! The metrics of single disks, labelled by their data directories.
 
 use super::metrics::{head, line};
-use crate::node::{Condition, DiskState};
+use crate::node::{DiskHealth, DiskState};
 use crate::store::StoreState;
 
 /// A value of one disk; None where it cannot be asked.
@@ -12,7 +12,7 @@ const METRICS: [(&str, &str, &str, Value); 7] = [
         "up",
         "gauge",
         "1 while the disk serves, 0 while it is fenced off.",
-        |disk| Some(u64::from(disk.condition == Condition::Serving)),
+        |disk| Some(u64::from(disk.health == DiskHealth::Serving)),
     ),
     (
         "writable",
@@ -64,7 +64,7 @@ pub(super) fn render(text: &mut String, disks: &[DiskState]) {
 }
 
 fn takes_chunks(disk: &DiskState) -> bool {
-    disk.condition == Condition::Serving && disk.store.as_ref().is_some_and(|store| store.writable)
+    disk.health == DiskHealth::Serving && disk.store.as_ref().is_some_and(|store| store.writable)
 }
 
 fn of_store(disk: &DiskState, value: fn(&StoreState) -> u64) -> Option<u64> {
@@ -89,7 +89,7 @@ mod tests {
         let disk = DiskState {
             disk_id: DiskId::generate(),
             dir: "/srv/a \"b\"".into(),
-            condition: Condition::Fenced("gone".into()),
+            health: DiskHealth::Fenced("gone".into()),
             device: None,
             fenced_count: 1,
             store: None,

@@ -213,7 +213,7 @@ impl Gate {
 
     /// Draws the consequence of a fault that ends writing: a failed sync, or a damaged index. Others change
     /// nothing here.
-    pub fn heed(&self, fault: &Fault) {
+    pub fn poison_if_fatal(&self, fault: &Fault) {
         match fault {
             Fault::Sync { .. } => self.poison(fault.to_string()),
             Fault::BadIndex(_) => self.poison(format!(

@@ -12,9 +12,9 @@ pub(crate) struct Blocking<T>(JoinHandle<ChunkResult<T>>);
 
 /// How much of the same kind of work may be on the blocking pool at a time. A clone shares the turns.
 #[derive(Clone)]
-pub(crate) struct Turns(Arc<Semaphore>);
+pub(crate) struct WorkLimit(Arc<Semaphore>);
 
-impl Turns {
+impl WorkLimit {
     /// Turns for so much work at a time.
     pub fn new(most: usize) -> Self {
         Self(Arc::new(Semaphore::new(most)))

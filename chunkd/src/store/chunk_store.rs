@@ -128,7 +128,7 @@ impl ChunkStore {
     async fn begin(&self, id: ChunkId, range: Option<ByteRange>) -> ChunkResult<Begun> {
         let disk = Arc::clone(&self.disk);
         self.disk
-            .turns()
+            .work_limit()
             .run(move || {
                 let reader = disk.open(id)?;
                 let range = checked_range(range, reader.info().length_bytes)?;
@@ -157,7 +157,7 @@ impl ChunkStore {
     ) -> ChunkResult<(ChunkInfo, Option<OwnerHint>)> {
         let disk = Arc::clone(&self.disk);
         self.disk
-            .turns()
+            .work_limit()
             .run(move || {
                 let reader = disk.open_to_describe(id)?;
                 Ok((reader.info(), reader.owner().ok()))
@@ -178,7 +178,7 @@ impl ChunkStore {
     /// `NotFound`, `Corrupt`, `Io`.
     pub async fn verify(&self, id: ChunkId) -> ChunkResult<ChunkInfo> {
         let disk = Arc::clone(&self.disk);
-        self.disk.turns().run(move || disk.verify(id)).await
+        self.disk.work_limit().run(move || disk.verify(id)).await
     }
 
     /// As [`verify`](Self::verify), reading from the disk and not from the page cache, as far as the
@@ -189,7 +189,7 @@ impl ChunkStore {
     pub async fn verify_from_disk(&self, id: ChunkId) -> ChunkResult<ChunkInfo> {
         let disk = Arc::clone(&self.disk);
         self.disk
-            .turns()
+            .work_limit()
             .run(move || disk.verify_from_disk(id))
             .await
     }
@@ -201,7 +201,7 @@ impl ChunkStore {
     pub async fn owner(&self, id: ChunkId) -> ChunkResult<OwnerHint> {
         let disk = Arc::clone(&self.disk);
         self.disk
-            .turns()
+            .work_limit()
             .run(move || {
                 disk.open(id)?
                     .owner()
@@ -217,28 +217,28 @@ impl ChunkStore {
     /// `Refused` on a failed disk or while the store closes, and `Io`.
     pub async fn delete(&self, id: ChunkId) -> ChunkResult<()> {
         let permit = self.disk.gate().admit_removal().await?;
-        let busy = self.disk.busy().enter(id).await;
+        let lock = self.disk.chunk_locks().lock(id).await;
         let row = match self.disk.row_cached(id) {
             Cached::Row(row) => Some(row),
             Cached::Absent => None,
             Cached::Unknown => {
                 let disk = Arc::clone(&self.disk);
-                self.disk.turns().run(move || disk.row(id)).await?
+                self.disk.work_limit().run(move || disk.row(id)).await?
             }
         };
         if row.is_some_and(|row| row.location.is_some()) {
-            let hold = Arc::new((Some(busy), Some(permit)));
+            let guards = Arc::new((Some(lock), Some(permit)));
             let work = Work::Delete { id, only: None };
-            self.disk.commit(id, work, hold).await?;
+            self.disk.commit(id, work, guards).await?;
             self.disk.note_good(id);
             return Ok(());
         }
         let disk = Arc::clone(&self.disk);
         self.disk
-            .turns()
+            .work_limit()
             .run(move || {
                 let deleted = disk.delete_file(id);
-                drop((busy, permit));
+                drop((lock, permit));
                 deleted
             })
             .await
@@ -252,7 +252,10 @@ impl ChunkStore {
     /// `Io`.
     pub async fn list(&self, after: Option<ChunkId>, limit: usize) -> ChunkResult<Vec<ChunkInfo>> {
         let disk = Arc::clone(&self.disk);
-        self.disk.turns().run(move || disk.list(after, limit)).await
+        self.disk
+            .work_limit()
+            .run(move || disk.list(after, limit))
+            .await
     }
 
     /// Whether a chunk of this length would probably find room. Costs one statvfs, unless there is room
@@ -278,7 +281,7 @@ impl ChunkStore {
     pub async fn close(&self) -> ChunkResult<()> {
         self.disk.gate().close().await;
         let disk = Arc::clone(&self.disk);
-        self.disk.turns().run(move || disk.mark_clean()).await
+        self.disk.work_limit().run(move || disk.mark_clean()).await
     }
 }
 
@@ -326,7 +329,7 @@ impl Reading {
     /// Starts reading the next piece when it is its turn; None at the end.
     async fn start_next(&mut self) -> Option<Blocking<Bytes>> {
         let piece = self.next?;
-        let begun = self.disk.turns().start(self.reading(piece)).await;
+        let begun = self.disk.work_limit().start(self.reading(piece)).await;
         self.next = next_piece(piece, self.end);
         Some(begun)
     }
@@ -334,7 +337,7 @@ impl Reading {
     /// Starts reading the next piece; None at the end, and where others have their turn first.
     fn start_ahead(&mut self) -> Option<Blocking<Bytes>> {
         let piece = self.next?;
-        let begun = self.disk.turns().try_start(self.reading(piece))?;
+        let begun = self.disk.work_limit().try_start(self.reading(piece))?;
         self.next = next_piece(piece, self.end);
         Some(begun)
     }

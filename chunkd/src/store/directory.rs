@@ -38,13 +38,13 @@ pub(crate) struct Layout {
 
 /// The content of `node.json`: whose directory this is.
 #[derive(Debug, Serialize, Deserialize)]
-struct Identity {
+struct NodeIdentity {
     format: u32,
     node_id: NodeId,
 }
 
 /// What a directory turned out to be.
-pub(crate) enum Found {
+pub(crate) enum DirectoryState {
     /// Nothing, or a first start that did not end: to be initialised.
     Empty,
     /// A data directory of ours.
@@ -115,7 +115,7 @@ impl Layout {
     }
 
     /// Looks at the directory without touching it.
-    pub fn inspect(&self) -> Result<Found, Fault> {
+    pub fn inspect(&self) -> Result<DirectoryState, Fault> {
         match fs::read(self.identity()) {
             Ok(bytes) => self.inspect_node(&bytes),
             Err(error) if error.kind() == ErrorKind::NotFound => self.inspect_unnamed(),
@@ -166,7 +166,7 @@ impl Layout {
     }
 
     fn write_identity(&self, node_id: NodeId) -> Result<(), Fault> {
-        let identity = Identity {
+        let identity = NodeIdentity {
             format: LAYOUT_VERSION,
             node_id,
         };
@@ -181,14 +181,14 @@ impl Layout {
         durable::publish(&file, &temp, &self.identity(), Durability::PowerSafe)
     }
 
-    fn inspect_node(&self, identity: &[u8]) -> Result<Found, Fault> {
+    fn inspect_node(&self, identity: &[u8]) -> Result<DirectoryState, Fault> {
         let format = |value: &serde_json::Value| value.get("format")?.as_u64();
         let identity = match serde_json::from_slice::<serde_json::Value>(identity) {
             Ok(value) if format(&value) > Some(LAYOUT_VERSION.into()) => {
                 let found = format(&value).and_then(|found| u32::try_from(found).ok());
-                return Ok(Found::Newer(found.unwrap_or(u32::MAX)));
+                return Ok(DirectoryState::Newer(found.unwrap_or(u32::MAX)));
             }
-            Ok(value) => serde_json::from_value::<Identity>(value),
+            Ok(value) => serde_json::from_value::<NodeIdentity>(value),
             Err(error) => Err(error),
         };
         let identity = match identity {
@@ -196,12 +196,16 @@ impl Layout {
                 identity
             }
             Ok(identity) => {
-                return Ok(Found::Damaged(format!(
+                return Ok(DirectoryState::Damaged(format!(
                     "node.json has format {}",
                     identity.format
                 )));
             }
-            Err(error) => return Ok(Found::Damaged(format!("node.json is unreadable: {error}"))),
+            Err(error) => {
+                return Ok(DirectoryState::Damaged(format!(
+                    "node.json is unreadable: {error}"
+                )));
+            }
         };
         let essential = (0..=u8::MAX)
             .map(|last_byte| self.fan_out(last_byte))
@@ -209,33 +213,33 @@ impl Layout {
             .chain((identity.format > BEFORE_SEGMENTS).then(|| self.segments()));
         for dir in essential {
             if !dir.is_dir() {
-                return Ok(Found::Damaged(format!(
+                return Ok(DirectoryState::Damaged(format!(
                     "the directory {} is missing",
                     dir.display()
                 )));
             }
         }
         Ok(match identity.format {
-            BEFORE_SEGMENTS => Found::Older(identity.node_id),
-            _ => Found::Node(identity.node_id),
+            BEFORE_SEGMENTS => DirectoryState::Older(identity.node_id),
+            _ => DirectoryState::Node(identity.node_id),
         })
     }
 
-    fn inspect_unnamed(&self) -> Result<Found, Fault> {
+    fn inspect_unnamed(&self) -> Result<DirectoryState, Fault> {
         for name in names_in(&self.root)? {
             if !HALF_MADE.contains(&name.as_str()) {
-                return Ok(Found::Foreign(name));
+                return Ok(DirectoryState::Foreign(name));
             }
         }
         let fan_out = (0..=u8::MAX).map(|last_byte| self.fan_out(last_byte));
         for dir in fan_out.chain([self.segments()]) {
             if let Some(name) = names_in(&dir)?.first() {
-                return Ok(Found::Damaged(format!(
+                return Ok(DirectoryState::Damaged(format!(
                     "there are chunks ({name}) but no node.json"
                 )));
             }
         }
-        Ok(Found::Empty)
+        Ok(DirectoryState::Empty)
     }
 
     fn identity(&self) -> PathBuf {

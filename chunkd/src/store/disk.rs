@@ -10,18 +10,19 @@ use bytes::Bytes;
 use chunkproto::{ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkResult, NodeId};
 
 use super::admission::{Gate, StoreState, WritePermit};
-use super::blocking::Turns;
-use super::busy::BusyIds;
+use super::blocking::WorkLimit;
+use super::chunk_locks::ChunkLocks;
 use super::directory::Layout;
 use super::durable;
 use super::fault::Fault;
 use super::index::{Cached, Index};
 use super::index_rows::Row;
 use super::probe::Step;
-use super::read::{Place, RecordReader, Wait};
+use super::read::{RecordPlace, RecordReader, Wait};
 use super::record::Header;
 use super::segment::{
-    Committer, Hold, Keeper, Landed, Purpose, RecordHead, Recovered, Segments, Tools, Work,
+    ChangeGuards, CommitOutcome, Committer, Keeper, KeeperContext, RecordHead, Recovered, Segments,
+    Work, WriteClass,
 };
 use super::unreadable::{UNREADABLE_MAX, Unreadable};
 use super::write::{RecordWriter, SealedRecord, TempFile};
@@ -36,7 +37,7 @@ const WORK_MAX: usize = 64;
 const LOOKUPS_MAX: usize = 8;
 
 /// Whose directory is open, and the way in.
-pub(crate) struct Identity {
+pub(crate) struct OpenDirectory {
     pub node_id: NodeId,
     pub layout: Layout,
     pub gate: Arc<Gate>,
@@ -52,19 +53,19 @@ pub(crate) struct Disk {
     segments: Arc<Segments>,
     index: Arc<Index>,
     segment_max_bytes: u64,
-    segment_writers: Turns,
-    turns: Turns,
-    busy: Arc<BusyIds>,
+    segment_writers: WorkLimit,
+    work_limit: WorkLimit,
+    chunk_locks: Arc<ChunkLocks>,
     unreadable: Arc<Unreadable>,
     closed: AtomicBool,
-    identity: Identity,
+    identity: OpenDirectory,
 }
 
 /// A record that is there: open, or why it cannot be opened, and where it is.
-type Found = Result<RecordReader, (Fault, Place)>;
+type RecordLookup = Result<RecordReader, (Fault, RecordPlace)>;
 
 /// What lies under the id of a new chunk. Something damaged has made way.
-pub(crate) enum Present {
+pub(crate) enum ExistingRecord {
     Nothing,
     SameBytes,
 }
@@ -72,7 +73,7 @@ pub(crate) enum Present {
 impl Disk {
     /// Starts the threads of a directory that is known to be ours, locked, with its index in line.
     pub fn start(
-        identity: Identity,
+        identity: OpenDirectory,
         index: Index,
         recovered: Recovered,
         segment_max_bytes: u64,
@@ -86,14 +87,14 @@ impl Disk {
         let failed = || Fault::io("start a thread for", identity.layout.root());
         let committer = Committer::start(Arc::clone(&segments), Arc::clone(&index), sequence);
         let committer = Arc::new(committer.map_err(failed())?);
-        let busy = Arc::new(BusyIds::default());
+        let chunk_locks = Arc::new(ChunkLocks::default());
         let unreadable = Arc::new(Unreadable::default());
-        let keeper = Keeper::start(Tools {
+        let keeper = Keeper::start(KeeperContext {
             layout: identity.layout.clone(),
             segments: Arc::clone(&segments),
             index: Arc::clone(&index),
             committer: Arc::clone(&committer),
-            busy: Arc::clone(&busy),
+            chunk_locks: Arc::clone(&chunk_locks),
             unreadable: Arc::clone(&unreadable),
         });
         let disk = Self {
@@ -102,9 +103,9 @@ impl Disk {
             segments,
             index,
             segment_max_bytes,
-            segment_writers: Turns::new(SEGMENT_WRITERS),
-            turns: Turns::new(WORK_MAX),
-            busy,
+            segment_writers: WorkLimit::new(SEGMENT_WRITERS),
+            work_limit: WorkLimit::new(WORK_MAX),
+            chunk_locks,
             unreadable,
             closed: AtomicBool::new(false),
             identity,
@@ -137,8 +138,8 @@ impl Disk {
     }
 
     /// The chunks that are being changed.
-    pub fn busy(&self) -> &Arc<BusyIds> {
-        &self.busy
+    pub fn chunk_locks(&self) -> &Arc<ChunkLocks> {
+        &self.chunk_locks
     }
 
     /// The condition at this moment.
@@ -152,7 +153,7 @@ impl Disk {
     pub fn begin_file(&self, header: &Header, permit: WritePermit) -> ChunkResult<RecordWriter> {
         let durability = self.gate().durability();
         RecordWriter::in_own_file(&self.identity.layout, header, permit, durability)
-            .map_err(|fault| self.settle(header.id, fault))
+            .map_err(|fault| self.report(header.id, fault))
     }
 
     /// Begins a record in a segment.
@@ -164,42 +165,47 @@ impl Disk {
         let head = RecordHead::of(header);
         let begun = self
             .segments
-            .reserve(head.record_bytes(), Purpose::Put)
+            .reserve(head.record_bytes(), WriteClass::Put)
             .and_then(|reservation| {
                 let path = reservation.file.path();
                 let asked = self.gate().probe().at(Step::WriteRecord);
                 asked.map_err(Fault::io("write", path))?;
                 RecordWriter::in_segment(reservation, &head, permit)
             });
-        begun.map_err(|fault| self.settle(head.id, fault))
+        begun.map_err(|fault| self.report(head.id, fault))
     }
 
     /// The turns of those who write records to segments.
-    pub fn segment_writers(&self) -> &Turns {
+    pub fn segment_writers(&self) -> &WorkLimit {
         &self.segment_writers
     }
 
     /// The turns of all other work. Never to be waited for by who has one.
-    pub fn turns(&self) -> &Turns {
-        &self.turns
+    pub fn work_limit(&self) -> &WorkLimit {
+        &self.work_limit
     }
 
     /// Adds data to a record.
     pub fn append(&self, writer: &mut RecordWriter, data: &[Bytes]) -> ChunkResult<()> {
         let written = writer.write(data);
-        written.map_err(|fault| self.settle(writer.id(), fault))
+        written.map_err(|fault| self.report(writer.id(), fault))
     }
 
     /// Ends a record.
     pub fn seal(&self, writer: RecordWriter) -> ChunkResult<SealedRecord> {
         let id = writer.id();
-        writer.seal().map_err(|fault| self.settle(id, fault))
+        writer.seal().map_err(|fault| self.report(id, fault))
     }
 
     /// Has the committer change chunk `id`.
-    pub async fn commit(&self, id: ChunkId, work: Work, hold: Hold) -> ChunkResult<Landed> {
-        let landed = self.committer.commit(work, Some(hold)).await;
-        landed.map_err(|fault| self.settle(id, fault))
+    pub async fn commit(
+        &self,
+        id: ChunkId,
+        work: Work,
+        guards: ChangeGuards,
+    ) -> ChunkResult<CommitOutcome> {
+        let landed = self.committer.commit(work, Some(guards)).await;
+        landed.map_err(|fault| self.report(id, fault))
     }
 
     /// Gives the file of a new chunk its name, and enters it in the index. The caller has entered
@@ -211,7 +217,7 @@ impl Disk {
             .map_err(Fault::io("publish", &dest))
             .and_then(|()| temp.publish(&dest))
             .and_then(|()| self.enter(&Row::own_file(info)));
-        named.map_err(|fault| self.settle(info.id, fault))
+        named.map_err(|fault| self.report(info.id, fault))
     }
 
     /// Makes the name of a chunk durable that has it already: its writer may have been killed before
@@ -223,7 +229,7 @@ impl Disk {
             Ok(_) => durable::sync_parent(&path),
             Err(fault) => Err(fault),
         };
-        synced.map_err(|fault| self.settle(id, fault))
+        synced.map_err(|fault| self.report(id, fault))
     }
 
     /// Looks at what lies under the id of a new chunk. Its bytes are verified before they stand in
@@ -232,7 +238,7 @@ impl Disk {
     ///
     /// # Errors
     /// `Conflict` for other bytes.
-    pub fn present(&self, new: &ChunkInfo) -> ChunkResult<Present> {
+    pub fn existing(&self, new: &ChunkInfo) -> ChunkResult<ExistingRecord> {
         let found = self.find(new.id).and_then(|reader| match reader {
             Ok(reader) => match reader.verify() {
                 Ok(()) => Ok(Ok(reader.info())),
@@ -240,17 +246,17 @@ impl Disk {
             },
             Err(damaged) => Ok(Err(damaged)),
         });
-        let present = match found {
-            Ok(Ok(old)) if old == *new => Ok(Present::SameBytes),
+        let existing = match found {
+            Ok(Ok(old)) if old == *new => Ok(ExistingRecord::SameBytes),
             Ok(Ok(_)) => Err(Fault::Conflict),
             Ok(Err((Fault::Damaged(detail), place))) => self
                 .set_aside(new.id, &detail, place, None)
-                .map(|()| Present::Nothing),
+                .map(|()| ExistingRecord::Nothing),
             Ok(Err((fault, _))) => Err(fault),
-            Err(Fault::Missing) => self.forget_lost(new.id).map(|()| Present::Nothing),
+            Err(Fault::Missing) => self.forget_lost(new.id).map(|()| ExistingRecord::Nothing),
             Err(fault) => Err(fault),
         };
-        present.map_err(|fault| self.settle(new.id, fault))
+        existing.map_err(|fault| self.report(new.id, fault))
     }
 
     /// Opens a chunk. One in a file is found by its path alone; a lost row in the index hides none.
@@ -259,7 +265,7 @@ impl Disk {
             Ok(reader) => Ok(reader),
             Err((fault, place)) => self.quarantine(id, fault, place),
         });
-        opened.map_err(|fault| self.settle_read(id, fault))
+        opened.map_err(|fault| self.report_read(id, fault))
     }
 
     /// Opens a chunk to describe it. One that could not be read lately is not vouched for.
@@ -293,7 +299,7 @@ impl Disk {
         let bytes = reader
             .read(piece, Wait::ForDisk)
             .or_else(|fault| self.quarantine(id, fault, reader.place()?));
-        bytes.map_err(|fault| self.settle_read(id, fault))
+        bytes.map_err(|fault| self.report_read(id, fault))
     }
 
     /// Reads and verifies all of a chunk; a damaged one goes to quarantine.
@@ -307,7 +313,7 @@ impl Disk {
                 self.note_good(id);
                 reader.info()
             })
-            .map_err(|fault| self.settle_read(id, fault))
+            .map_err(|fault| self.report_read(id, fault))
     }
 
     /// As [`verify`](Self::verify), but what is in memory of the chunk is dropped first, so that it is
@@ -324,7 +330,7 @@ impl Disk {
 
     /// What the index says of a chunk.
     pub fn row(&self, id: ChunkId) -> ChunkResult<Option<Row>> {
-        self.index.get(id).map_err(|fault| self.settle(id, fault))
+        self.index.get(id).map_err(|fault| self.report(id, fault))
     }
 
     /// The same from memory alone.
@@ -335,7 +341,7 @@ impl Disk {
     /// Removes the file of a chunk, durably. Ok if it is not there. The caller has entered its id.
     pub fn delete_file(&self, id: ChunkId) -> ChunkResult<()> {
         let deleted = self.try_delete_file(id);
-        deleted.map_err(|fault| self.settle(id, fault))?;
+        deleted.map_err(|fault| self.report(id, fault))?;
         self.unreadable.forget(id);
         Ok(())
     }
@@ -359,7 +365,7 @@ impl Disk {
         // Fewer than asked for mean the end; so as many more as may have to be left out.
         let page = self.index.page(after, limit.saturating_add(UNREADABLE_MAX));
         let mut page = page.map_err(|fault| {
-            self.gate().heed(&fault);
+            self.gate().poison_if_fatal(&fault);
             self.gate().count_disk_error();
             tracing::error!(%fault, "cannot list chunks");
             ChunkError::Io(fault.to_string())
@@ -388,7 +394,7 @@ impl Disk {
     }
 
     /// A chunk's record; the inner error is one of a record that is there, with its place.
-    fn find(&self, id: ChunkId) -> Result<Found, Fault> {
+    fn find(&self, id: ChunkId) -> Result<RecordLookup, Fault> {
         let (mut damaged, mut absent) = (None, None);
         for _ in 0..LOOKUPS_MAX {
             let row = match self.index.get(id) {
@@ -412,7 +418,7 @@ impl Disk {
                 Ok(reader) => return Ok(Ok(reader)),
                 // Looked at once more: it may have been moved between the two steps.
                 Err(fault) if damaged == Some(location) => {
-                    return Ok(Err((fault, Place::Segment(location))));
+                    return Ok(Err((fault, RecordPlace::Segment(location))));
                 }
                 Err(_) => damaged = Some(location),
             }
@@ -424,15 +430,15 @@ impl Disk {
 
     /// A chunk's record where the index is damaged. The path of a file of its own follows from its id
     /// alone; nothing is said of where other chunks are.
-    fn find_without_index(&self, id: ChunkId, fault: Fault) -> Result<Found, Fault> {
-        self.gate().heed(&fault);
+    fn find_without_index(&self, id: ChunkId, fault: Fault) -> Result<RecordLookup, Fault> {
+        self.gate().poison_if_fatal(&fault);
         self.find_file(id).map_err(|error| match error {
             Fault::Missing => fault,
             error => error,
         })
     }
 
-    fn find_file(&self, id: ChunkId) -> Result<Found, Fault> {
+    fn find_file(&self, id: ChunkId) -> Result<RecordLookup, Fault> {
         let path = self.identity.layout.record(id);
         let file = match open_file(&path) {
             Err(Fault::Missing) => {
@@ -441,12 +447,12 @@ impl Disk {
             }
             file => file?,
         };
-        let place = Place::of_file(&file, &path)?;
+        let place = RecordPlace::of_file(&file, &path)?;
         Ok(RecordReader::in_own_file(file, &path, id).map_err(|fault| (fault, place)))
     }
 
     fn enter(&self, row: &Row) -> Result<(), Fault> {
-        let mut index = self.index.change();
+        let mut index = self.index.batch();
         let had = index.get(row.info.id)?;
         index.put(row, had.as_ref());
         index.commit()
@@ -454,7 +460,7 @@ impl Disk {
 
     /// Removes the row of a chunk whose file is gone.
     fn forget(&self, id: ChunkId) -> Result<(), Fault> {
-        let mut index = self.index.change();
+        let mut index = self.index.batch();
         if let Some(row) = index.get(id)? {
             index.remove(&row);
         }

@@ -1,5 +1,5 @@
 //! What can go wrong under the store's blocking half, before it is told to a caller.
-//! `Disk::settle` turns each into a `ChunkError` and draws the consequences.
+//! `Disk::report` turns each into a `ChunkError` and draws the consequences.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};

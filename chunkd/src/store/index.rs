@@ -71,7 +71,7 @@ pub(crate) enum Cached {
 }
 
 /// Changes that become visible together, in [`commit`](Self::commit). Others wait meanwhile.
-pub(crate) struct Change<'a> {
+pub(crate) struct IndexBatch<'a> {
     index: &'a Index,
     _changing: MutexGuard<'a, ()>,
     next: State,
@@ -182,9 +182,9 @@ impl Index {
     }
 
     /// Begins a change.
-    pub fn change(&self) -> Change<'_> {
+    pub fn batch(&self) -> IndexBatch<'_> {
         let changing = self.changing.lock();
-        Change {
+        IndexBatch {
             index: self,
             _changing: changing.unwrap_or_else(PoisonError::into_inner),
             next: *self.state(),
@@ -288,7 +288,7 @@ impl Index {
     }
 }
 
-impl Change<'_> {
+impl IndexBatch<'_> {
     /// The row of chunk `id` before the change. One change touches a chunk once.
     pub fn get(&self, id: ChunkId) -> Result<Option<Row>, Fault> {
         self.index.get(id)

@@ -3,8 +3,8 @@
 
 mod admission;
 mod blocking;
-mod busy;
 mod bytes;
+mod chunk_locks;
 mod chunk_store;
 mod directory;
 mod disk;

@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 use chunkproto::{Durability, NodeId};
 
 use super::admission::Gate;
-use super::directory::{Found, LAYOUT_VERSION, Layout};
-use super::disk::{Disk, Identity};
+use super::directory::{DirectoryState, LAYOUT_VERSION, Layout};
+use super::disk::{Disk, OpenDirectory};
 use super::durable;
 use super::fault::Fault;
 use super::index::{Index, IndexCache};
 use super::open_files;
 use super::probe::Probe;
 use super::rebuild;
-use super::segment::{self, ALIGN_BYTES, Recovered, SegmentPlace};
+use super::segment::{self, ALIGN_BYTES, Recovered, SegmentOptions};
 
 /// Settings of one store.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ pub struct StoreOptions {
     /// quarter of it get files of their own as well.
     pub segment_bytes: u32,
     /// A segment that lost no chunk for so long will not soon lose the rest by itself, and is compacted.
-    pub settled_after: Duration,
+    pub quiet_after: Duration,
     /// Asked before each step; for tests.
     pub probe: Probe,
     /// The node that the directory must belong to, and that a new one is given to; None takes any
@@ -66,7 +66,7 @@ impl StoreOptions {
     pub const FULL_PERCENT: u8 = 95;
 
     /// Long enough for one client to delete what it wrote together.
-    pub const SETTLED_AFTER: Duration = Duration::from_secs(5);
+    pub const QUIET_AFTER: Duration = Duration::from_secs(5);
 
     /// The defaults for the data directory `dir`.
     #[must_use]
@@ -78,7 +78,7 @@ impl StoreOptions {
             durability: Durability::PowerSafe,
             segment_max_bytes: Self::SEGMENT_MAX_BYTES,
             segment_bytes: Self::SEGMENT_BYTES,
-            settled_after: Self::SETTLED_AFTER,
+            quiet_after: Self::QUIET_AFTER,
             probe: Probe::default(),
             node_id: None,
         }
@@ -198,18 +198,19 @@ pub(crate) fn open(options: StoreOptions) -> Result<Disk, OpenError> {
         options.durability,
         options.probe.clone(),
     );
-    let place = SegmentPlace {
+    let segment_options = SegmentOptions {
         dir: layout.segments(),
         layout: layout.clone(),
         node: node_id,
         segment_bytes: segment_bytes(&options, &gate),
         open_files_max: open_files::raise_limit(),
-        settled_after: options.settled_after,
+        quiet_after: options.quiet_after,
         gate: Arc::clone(&gate),
     };
-    let (index, recovered) = load_index(&layout, place, &options.index_cache).map_err(failed)?;
+    let (index, recovered) =
+        load_index(&layout, segment_options, &options.index_cache).map_err(failed)?;
     tracing::debug!(dir = %dir.display(), %node_id, totals = ?index.totals(), "chunk store opened");
-    let identity = Identity {
+    let identity = OpenDirectory {
         node_id,
         layout,
         gate,
@@ -229,16 +230,17 @@ fn segment_bytes(options: &StoreOptions, gate: &Gate) -> u32 {
 /// The index in line with the records. After a clean stop that is as it was left.
 fn load_index(
     layout: &Layout,
-    place: SegmentPlace,
+    segment_options: SegmentOptions,
     cache: &IndexCache,
 ) -> Result<(Index, Recovered), Fault> {
     let dir = layout.index();
     remove_old_index(layout)?;
-    match Index::open(&dir, cache).and_then(|index| bring_in_line(layout, &place, index)) {
+    match Index::open(&dir, cache).and_then(|index| bring_in_line(layout, &segment_options, index))
+    {
         Err(Fault::BadIndex(detail)) => {
             tracing::warn!(dir = %dir.display(), detail, "the index is unusable and is made anew");
             remove_index(layout)?;
-            bring_in_line(layout, &place, Index::open(&dir, cache)?)
+            bring_in_line(layout, &segment_options, Index::open(&dir, cache)?)
         }
         opened => opened,
     }
@@ -262,13 +264,13 @@ fn remove_old_index(layout: &Layout) -> Result<(), Fault> {
 
 fn bring_in_line(
     layout: &Layout,
-    place: &SegmentPlace,
+    segment_options: &SegmentOptions,
     index: Index,
 ) -> Result<(Index, Recovered), Fault> {
     let clean = index.take_clean_mark()?;
-    let recovered = segment::recover(place.clone(), &index, clean)?;
+    let recovered = segment::recover(segment_options.clone(), &index, clean)?;
     if !clean {
-        rebuild::reconcile(layout, &index, place.gate.durability())?;
+        rebuild::reconcile(layout, &index, segment_options.gate.durability())?;
     }
     Ok((index, recovered))
 }
@@ -317,16 +319,16 @@ fn accept(
 fn inspect(layout: &Layout, dir: &Path) -> Result<Option<Owner>, OpenError> {
     let dir = dir.to_owned();
     match layout.inspect() {
-        Ok(Found::Node(node_id)) => Ok(Some(Owner::Present(node_id))),
-        Ok(Found::Older(node_id)) => Ok(Some(Owner::Older(node_id))),
-        Ok(Found::Empty) => Ok(None),
-        Ok(Found::Newer(found)) => Err(OpenError::Newer {
+        Ok(DirectoryState::Node(node_id)) => Ok(Some(Owner::Present(node_id))),
+        Ok(DirectoryState::Older(node_id)) => Ok(Some(Owner::Older(node_id))),
+        Ok(DirectoryState::Empty) => Ok(None),
+        Ok(DirectoryState::Newer(found)) => Err(OpenError::Newer {
             dir,
             found,
             supported: LAYOUT_VERSION,
         }),
-        Ok(Found::Damaged(detail)) => Err(OpenError::Damaged { dir, detail }),
-        Ok(Found::Foreign(found)) => Err(OpenError::Foreign { dir, found }),
+        Ok(DirectoryState::Damaged(detail)) => Err(OpenError::Damaged { dir, detail }),
+        Ok(DirectoryState::Foreign(found)) => Err(OpenError::Foreign { dir, found }),
         Err(fault) => Err(OpenError::Io {
             dir,
             detail: fault.to_string(),

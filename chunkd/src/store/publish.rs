@@ -6,8 +6,8 @@ use std::sync::Arc;
 use chunkproto::{ChunkInfo, ChunkReceipt, ChunkResult};
 
 use super::admission::WritePermit;
-use super::disk::{Disk, Present};
-use super::segment::{Hold, Landed, SegmentRecord, Work};
+use super::disk::{Disk, ExistingRecord};
+use super::segment::{ChangeGuards, CommitOutcome, SegmentRecord, Work};
 use super::write::{SealedRecord, Sink, TempFile};
 
 /// Appends a record with others in one group, and makes it the chunk.
@@ -44,14 +44,14 @@ async fn name(
     info: ChunkInfo,
     permit: WritePermit,
 ) -> ChunkResult<ChunkReceipt> {
-    let busy = disk.busy().enter(info.id).await;
-    let turns = disk.turns().clone();
-    let named = turns.run(move || {
-        let named = match disk.present(&info)? {
-            Present::SameBytes => disk.resync(info.id),
-            Present::Nothing => disk.name(temp, info),
+    let lock = disk.chunk_locks().lock(info.id).await;
+    let limit = disk.work_limit().clone();
+    let named = limit.run(move || {
+        let named = match disk.existing(&info)? {
+            ExistingRecord::SameBytes => disk.resync(info.id),
+            ExistingRecord::Nothing => disk.name(temp, info),
         };
-        drop((busy, permit));
+        drop((lock, permit));
         named.map(|()| receipt(info))
     });
     named.await
@@ -63,22 +63,22 @@ async fn commit(
     work: Work,
     permit: WritePermit,
 ) -> ChunkResult<ChunkReceipt> {
-    let busy = disk.busy().enter(info.id).await;
-    let hold: Hold = Arc::new((Some(busy), Some(permit)));
+    let lock = disk.chunk_locks().lock(info.id).await;
+    let guards: ChangeGuards = Arc::new((Some(lock), Some(permit)));
     let mut work = work;
     loop {
-        match disk.commit(info.id, work, Arc::clone(&hold)).await? {
-            Landed::Exists(refused) => work = *refused,
-            Landed::Done | Landed::Gone => return Ok(receipt(info)),
+        match disk.commit(info.id, work, Arc::clone(&guards)).await? {
+            CommitOutcome::Exists(refused) => work = *refused,
+            CommitOutcome::Done | CommitOutcome::Gone => return Ok(receipt(info)),
         }
         // Something is there: verify it before it stands in for the new bytes.
-        let (present, held) = (Arc::clone(&disk), Arc::clone(&hold));
-        let found = disk.turns().run(move || {
-            let found = present.present(&info);
+        let (looking, held) = (Arc::clone(&disk), Arc::clone(&guards));
+        let found = disk.work_limit().run(move || {
+            let found = looking.existing(&info);
             drop(held);
             found
         });
-        if let Present::SameBytes = found.await? {
+        if let ExistingRecord::SameBytes = found.await? {
             return Ok(receipt(info));
         }
     }

@@ -8,7 +8,7 @@ use chunkproto::{ChunkError, ChunkReceipt, ChunkResult, ChunkStream};
 use futures::StreamExt as _;
 
 use super::admission::WritePermit;
-use super::blocking::Turns;
+use super::blocking::WorkLimit;
 use super::disk::Disk;
 use super::publish;
 use super::record::{Header, Plan};
@@ -59,18 +59,18 @@ pub(super) async fn receive(
         let record = SegmentRecord::new(RecordHead::of(header), data);
         return publish::append(disk, record, permit).await;
     }
-    let turns = match tier {
+    let limit = match tier {
         Tier::Segment => disk.segment_writers().clone(),
-        Tier::Group | Tier::OwnFile => disk.turns().clone(),
+        Tier::Group | Tier::OwnFile => disk.work_limit().clone(),
     };
     let begin = move |disk: &Disk| match tier {
         Tier::OwnFile => disk.begin_file(&header, permit),
         Tier::Group | Tier::Segment => disk.begin_in_segment(header, permit),
     };
     let sealed = if declared_bytes <= SMALL_BYTES {
-        receive_small(&disk, &turns, begin, incoming).await?
+        receive_small(&disk, &limit, begin, incoming).await?
     } else {
-        receive_large(&disk, &turns, begin, incoming).await?
+        receive_large(&disk, &limit, begin, incoming).await?
     };
     publish::land(disk, sealed).await
 }
@@ -107,13 +107,13 @@ fn tier(disk: &Disk, length_bytes: u64, record_bytes: u64) -> Tier {
 /// All disk work in one trip.
 async fn receive_small(
     disk: &Arc<Disk>,
-    turns: &Turns,
+    limit: &WorkLimit,
     begin: impl FnOnce(&Disk) -> ChunkResult<RecordWriter> + Send + 'static,
     mut incoming: Incoming,
 ) -> ChunkResult<SealedRecord> {
     let data = incoming.gather_all().await?;
     let disk = Arc::clone(disk);
-    let written = turns.start(move || {
+    let written = limit.start(move || {
         let mut writer = begin(&disk)?;
         disk.append(&mut writer, &data)?;
         disk.seal(writer)
@@ -124,21 +124,21 @@ async fn receive_small(
 /// One trip per gathered run of bytes, with the next run gathered meanwhile.
 async fn receive_large(
     disk: &Arc<Disk>,
-    turns: &Turns,
+    limit: &WorkLimit,
     begin: impl FnOnce(&Disk) -> ChunkResult<RecordWriter> + Send + 'static,
     mut incoming: Incoming,
 ) -> ChunkResult<SealedRecord> {
     let beginning = Arc::clone(disk);
-    let mut under_way = turns.start(move || begin(&beginning)).await;
+    let mut under_way = limit.start(move || begin(&beginning)).await;
     loop {
         let gathered = incoming.next_run().await;
         let mut writer = under_way.finish().await?;
         let disk = Arc::clone(disk);
         let data = match gathered {
             Ok(Some(data)) => data,
-            Ok(None) => return turns.start(move || disk.seal(writer)).await.finish().await,
+            Ok(None) => return limit.start(move || disk.seal(writer)).await.finish().await,
             Err(error) => {
-                discard(turns, writer).await;
+                discard(limit, writer).await;
                 return Err(error);
             }
         };
@@ -146,13 +146,13 @@ async fn receive_large(
             disk.append(&mut writer, &data)?;
             Ok(writer)
         };
-        under_way = turns.start(append).await;
+        under_way = limit.start(append).await;
     }
 }
 
 /// Removes an unfinished record before the sender hears of the failure.
-async fn discard(turns: &Turns, writer: RecordWriter) {
-    let removed = turns.run(move || {
+async fn discard(limit: &WorkLimit, writer: RecordWriter) {
+    let removed = limit.run(move || {
         drop(writer);
         Ok(())
     });

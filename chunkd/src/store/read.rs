@@ -46,12 +46,12 @@ pub(crate) struct RecordReader {
     owner: Vec<u8>,
     plan: Plan,
     footer: Footer,
-    kept: Kept,
+    buffered: Buffered,
 }
 
 /// Where a record was found, to tell whether it is still the chunk's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum RecordPlace {
     /// A file of its own.
     OwnFile {
         /// Device of the file.
@@ -70,7 +70,7 @@ enum Source {
 }
 
 /// What is in memory of a record.
-enum Kept {
+enum Buffered {
     /// All of it.
     Whole(Bytes),
     /// The table of block checksums.
@@ -79,7 +79,7 @@ enum Kept {
     Nothing,
 }
 
-impl Place {
+impl RecordPlace {
     /// The place of a file of its own.
     pub fn of_file(file: &File, path: &Path) -> Result<Self, Fault> {
         let meta = file.metadata().map_err(Fault::io("look at", path))?;
@@ -145,7 +145,7 @@ impl RecordReader {
                 owner: head.owner,
                 plan,
                 footer,
-                kept: Kept::Whole(bytes.into()),
+                buffered: Buffered::Whole(bytes.into()),
             }
         } else {
             Self::with_ends(source, head.id, head.owner, plan, wait)?
@@ -194,10 +194,10 @@ impl RecordReader {
             owner,
             plan,
             footer,
-            kept: if keeps {
-                Kept::Table(table)
+            buffered: if keeps {
+                Buffered::Table(table)
             } else {
-                Kept::Nothing
+                Buffered::Nothing
             },
         })
     }
@@ -218,10 +218,10 @@ impl RecordReader {
     }
 
     /// Where the record is.
-    pub fn place(&self) -> Result<Place, Fault> {
+    pub fn place(&self) -> Result<RecordPlace, Fault> {
         match &self.source {
-            Source::OwnFile(file, path) => Place::of_file(file, path),
-            Source::Segment(_, location) => Ok(Place::Segment(*location)),
+            Source::OwnFile(file, path) => RecordPlace::of_file(file, path),
+            Source::Segment(_, location) => Ok(RecordPlace::Segment(*location)),
         }
     }
 
@@ -316,7 +316,7 @@ impl RecordReader {
 
     /// The checksums of the blocks `first..last`.
     fn table(&self, first: u64, last: u64, wait: Wait) -> Result<Bytes, Fault> {
-        if let Kept::Table(table) = &self.kept {
+        if let Buffered::Table(table) = &self.buffered {
             let part = &table[to_usize(4 * first)..to_usize(4 * last)];
             return Ok(Bytes::copy_from_slice(part));
         }
@@ -324,7 +324,9 @@ impl RecordReader {
     }
 
     fn part(&self, at: u64, length: u64, wait: Wait) -> Result<Bytes, Fault> {
-        if let (Kept::Whole(record), Source::Segment(_, location)) = (&self.kept, &self.source) {
+        if let (Buffered::Whole(record), Source::Segment(_, location)) =
+            (&self.buffered, &self.source)
+        {
             let start = to_usize(at - u64::from(location.offset));
             return Ok(record.slice(start..start + to_usize(length)));
         }

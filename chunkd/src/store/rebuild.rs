@@ -72,7 +72,7 @@ fn enter(layout: &Layout, index: &Index, id: ChunkId, path: &Path) -> Result<boo
     let file = File::open(path).map_err(Fault::io("open", path))?;
     match RecordReader::in_own_file(file, path, id) {
         Ok(reader) => {
-            let mut change = index.change();
+            let mut change = index.batch();
             change.put(&Row::own_file(reader.info()), None);
             change.commit().map(|()| true)
         }
@@ -101,7 +101,7 @@ fn drop_absent(layout: &Layout, index: &Index, on_disk: u64) -> Result<(), Fault
         let id = id?;
         let path = layout.record(id);
         if !path.try_exists().map_err(Fault::io("look at", &path))? {
-            let mut change = index.change();
+            let mut change = index.batch();
             if let Some(row) = change.get(id)? {
                 change.remove(&row);
             }

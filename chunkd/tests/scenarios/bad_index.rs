@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use chunkd::node::Condition;
+use chunkd::node::DiskHealth;
 use chunkd::{ChunkNode, ChunkStore, NodeOptions, StoreOptions};
 use chunkproto::{ChunkError, ChunkId};
 use tempfile::TempDir;
@@ -54,8 +54,8 @@ fn open_node(dir: &Path) -> ChunkNode {
     ChunkNode::open(NodeOptions::new([dir])).unwrap()
 }
 
-fn condition(node: &ChunkNode) -> Condition {
-    node.state().disks.remove(0).condition
+fn health(node: &ChunkNode) -> DiskHealth {
+    node.state().disks.remove(0).health
 }
 
 /// Flips a bit in the first block of rows of the index's longest table.
@@ -77,15 +77,15 @@ fn damage_index(dir: &Path) {
 async fn a_damaged_index_is_told_and_made_anew_by_a_restart() {
     let fixture = Fixture::new().await;
     let node = open_node(fixture.dir.path());
-    assert_eq!(condition(&node), Condition::Serving);
+    assert_eq!(health(&node), DiskHealth::Serving);
 
     let listing = node.list(None, usize::MAX).await.unwrap();
 
     assert!(listing.incomplete, "nothing is said to be missing");
-    let condition = condition(&node);
+    let health = health(&node);
     assert!(
-        matches!(&condition, Condition::ReadOnly(why) if why.contains("restart")),
-        "{condition:?}"
+        matches!(&health, DiskHealth::ReadOnly(why) if why.contains("restart")),
+        "{health:?}"
     );
     node.close().await.unwrap();
     drop(node);

@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use chunkd::node::{Condition, NodeState};
+use chunkd::node::{DiskHealth, NodeState};
 use chunkd::{ChunkNode, ChunkStore, NodeError, NodeOptions, OpenError, StoreOptions};
 use chunkproto::{ChunkError, ChunkId, DiskId};
 use futures::future::join_all;
@@ -368,12 +368,7 @@ async fn a_directory_from_before_there_were_several_is_one_disk_of_many() {
     assert_eq!(node.node_id(), node_id);
     assert_eq!(get(&node, id, None).await.unwrap(), b"from before");
     let disks = node.state().disks;
-    assert!(
-        disks.len() == 2
-            && disks
-                .iter()
-                .all(|disk| disk.condition == Condition::Serving)
-    );
+    assert!(disks.len() == 2 && disks.iter().all(|disk| disk.health == DiskHealth::Serving));
 }
 
 #[tokio::test]

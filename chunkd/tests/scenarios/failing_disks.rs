@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use chunkd::node::{Condition, DiskChecks};
+use chunkd::node::{DiskChecks, DiskHealth};
 use chunkd::{ChunkNode, NodeOptions, Probe, Step};
 use chunkproto::wire::ListPage;
 use chunkproto::{ChunkError, ChunkId, ChunkResult};
@@ -53,7 +53,7 @@ impl Fixture {
         options.store.segment_bytes = 1 << 20;
         options.checks = DiskChecks {
             period: Duration::MAX, // the scenarios look themselves
-            patience: Duration::from_secs(60),
+            timeout: Duration::from_secs(60),
         };
         let node = ChunkNode::open(options).unwrap();
         let mut chunks = Vec::new();
@@ -72,10 +72,10 @@ impl Fixture {
     }
 
     /// How the disk at `dir` is.
-    fn condition(&self, dir: &Path) -> Condition {
+    fn health(&self, dir: &Path) -> DiskHealth {
         let disks = self.node.state().disks;
         let disk = disks.into_iter().find(|disk| disk.dir == dir);
-        disk.unwrap().condition
+        disk.unwrap().health
     }
 
     /// Reads all chunks: how many are good. None may be reported missing or damaged.
@@ -129,12 +129,12 @@ async fn a_directory_that_vanishes_is_fenced_and_the_others_serve() {
     fs::rename(&fixture.b, fixture.home.path().join("gone")).unwrap();
     fixture.node.check_disks().await;
 
-    let reason = fixture.condition(&fixture.b);
+    let reason = fixture.health(&fixture.b);
     assert!(
-        matches!(&reason, Condition::Fenced(why) if why.contains("disk.json cannot be read")),
+        matches!(&reason, DiskHealth::Fenced(why) if why.contains("disk.json cannot be read")),
         "{reason:?}"
     );
-    assert_eq!(fixture.condition(&fixture.a), Condition::Serving);
+    assert_eq!(fixture.health(&fixture.a), DiskHealth::Serving);
     let state = fixture.node.state();
     assert_eq!(state.total.disk_errors, before.disk_errors + 1);
     assert!(state.total.chunk_count < before.chunk_count);
@@ -154,10 +154,10 @@ async fn a_disk_that_takes_no_writes_is_fenced_at_the_first_one_and_still_read()
     let error = fixture.put_until_failure(9 * MIB).await;
     assert!(matches!(error, ChunkError::Io(_)), "{error}");
 
-    let condition = fixture.condition(&fixture.b);
+    let health = fixture.health(&fixture.b);
     assert!(
-        matches!(&condition, Condition::ReadOnly(why) if why.contains("trial write")),
-        "{condition:?}"
+        matches!(&health, DiskHealth::ReadOnly(why) if why.contains("trial write")),
+        "{health:?}"
     );
     assert_eq!(fixture.good_reads().await, fixture.chunks.len());
     assert!(!fixture.node.list(None, 100).await.unwrap().incomplete);
@@ -202,7 +202,7 @@ async fn a_disk_that_hangs_is_fenced_until_it_answers() {
     let Fixture { node, a, b, .. } = fixture;
     drop(node);
     let mut options = NodeOptions::new([&a, &b]);
-    options.checks.patience = Duration::from_millis(50);
+    options.checks.timeout = Duration::from_millis(50);
     let node = ChunkNode::open(options).unwrap();
 
     // Who opens a pipe waits until it has a writer.
@@ -273,8 +273,8 @@ async fn a_disk_that_shuts_down_is_fenced_and_its_chunks_return_with_it() {
     disks[1].cut();
     let error = fixture.put_until_failure(100 * KIB).await;
     assert!(matches!(error, ChunkError::Io(_)), "{error}");
-    let condition = fixture.condition(&fixture.b);
-    assert!(matches!(condition, Condition::Fenced(_)), "{condition:?}");
+    let health = fixture.health(&fixture.b);
+    assert!(matches!(health, DiskHealth::Fenced(_)), "{health:?}");
     fixture.assert_serves().await;
     assert!(fixture.good_reads().await < fixture.chunks.len());
 
@@ -301,8 +301,8 @@ async fn a_disk_that_shuts_down_is_noticed_without_a_request() {
     let fixture = Fixture::on(&disks).await;
     disks[1].cut();
     fixture.node.check_disks().await;
-    let condition = fixture.condition(&fixture.b);
-    assert!(matches!(condition, Condition::Fenced(_)), "{condition:?}");
+    let health = fixture.health(&fixture.b);
+    assert!(matches!(health, DiskHealth::Fenced(_)), "{health:?}");
 }
 
 #[tokio::test]
@@ -312,8 +312,8 @@ async fn a_filesystem_that_goes_read_only_is_read_and_not_written() {
     disks[1].go_read_only();
     let error = fixture.put_until_failure(100 * KIB).await;
     assert!(matches!(error, ChunkError::Io(_)), "{error}");
-    let condition = fixture.condition(&fixture.b);
-    assert!(matches!(condition, Condition::ReadOnly(_)), "{condition:?}");
+    let health = fixture.health(&fixture.b);
+    assert!(matches!(health, DiskHealth::ReadOnly(_)), "{health:?}");
     assert_eq!(fixture.good_reads().await, fixture.chunks.len());
     fixture.assert_serves().await;
 }
@@ -325,11 +325,11 @@ async fn a_full_disk_leaves_new_chunks_to_the_others_and_admits_deletes() {
     disks[1].fill();
     fixture.assert_serves().await;
     assert_eq!(fixture.good_reads().await, fixture.chunks.len());
-    assert_eq!(fixture.condition(&fixture.b), Condition::Serving);
+    assert_eq!(fixture.health(&fixture.b), DiskHealth::Serving);
     for (id, _) in &fixture.chunks {
         fixture.node.delete(*id).await.unwrap();
     }
-    assert_eq!(fixture.condition(&fixture.b), Condition::Serving);
+    assert_eq!(fixture.health(&fixture.b), DiskHealth::Serving);
 }
 
 #[tokio::test]
@@ -338,8 +338,8 @@ async fn an_unmounted_disk_is_fenced_and_its_mount_point_left_alone() {
     let fixture = Fixture::on(&disks).await;
     disks[1].unmount();
     fixture.node.check_disks().await;
-    let condition = fixture.condition(&fixture.b);
-    assert!(matches!(condition, Condition::Fenced(_)), "{condition:?}");
+    let health = fixture.health(&fixture.b);
+    assert!(matches!(health, DiskHealth::Fenced(_)), "{health:?}");
     fixture.assert_serves().await;
     let Fixture { node, a, b, .. } = fixture;
     node.close().await.unwrap();

@@ -23,7 +23,7 @@ const SEGMENT_BYTES: u32 = 256 << 10;
 const OPERATIONS: usize = 150;
 const SECONDS: u64 = 12;
 /// Compaction waits no longer for a segment to lose more.
-const SETTLED_AFTER: Duration = Duration::from_millis(20);
+const QUIET_AFTER: Duration = Duration::from_millis(20);
 /// In groups, in room of their own, in files of their own, and around the limits.
 const LENGTHS: [usize; 12] = [
     1,
@@ -155,7 +155,7 @@ impl Run {
         let mut options = StoreOptions::new(self.dir.path());
         options.segment_bytes = SEGMENT_BYTES;
         // Half of a run is over by the time that it would wait for otherwise.
-        options.settled_after = SETTLED_AFTER;
+        options.quiet_after = QUIET_AFTER;
         let compacted = Arc::clone(&self.compacted);
         options.probe = Probe::new(move |step| {
             compacted.note(step);

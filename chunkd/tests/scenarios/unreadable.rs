@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chunkd::node::Condition;
+use chunkd::node::DiskHealth;
 use chunkd::scrub::ScrubSettings;
 use chunkd::{ChunkNode, ChunkStore, NodeOptions, StoreOptions};
 use chunkproto::{ChunkError, ChunkId, Durability};
@@ -40,8 +40,8 @@ fn make_unreadable(dir: &Path, id: ChunkId) -> PathBuf {
     aside
 }
 
-fn condition(node: &ChunkNode) -> Condition {
-    node.state().disks.remove(0).condition
+fn health(node: &ChunkNode) -> DiskHealth {
+    node.state().disks.remove(0).health
 }
 
 async fn listed(node: &ChunkNode, limit: usize) -> Vec<ChunkId> {
@@ -57,7 +57,7 @@ async fn a_chunk_that_cannot_be_read_is_not_vouched_for_until_it_can() {
         let read = get(&node, ids[0], None).await;
         assert!(matches!(read, Err(ChunkError::Io(_))), "{read:?}");
     }
-    assert_eq!(condition(&node), Condition::Serving);
+    assert_eq!(health(&node), DiskHealth::Serving);
     assert_eq!(listed(&node, 10).await, ids[1..]);
     assert_eq!(listed(&node, 2).await, ids[1..]);
 
@@ -74,12 +74,12 @@ async fn a_chunk_that_cannot_be_read_is_not_vouched_for_until_it_can() {
 async fn a_disk_that_cannot_read_many_chunks_gets_no_new_ones() {
     let (dir, node, ids) = node_with(17).await;
     for (number, id) in ids[..16].iter().enumerate() {
-        assert_eq!(condition(&node), Condition::Serving, "{number}");
+        assert_eq!(health(&node), DiskHealth::Serving, "{number}");
         make_unreadable(dir.path(), *id);
         assert!(get(&node, *id, None).await.is_err());
     }
-    let condition = condition(&node);
-    assert!(matches!(condition, Condition::ReadOnly(_)), "{condition:?}");
+    let health = health(&node);
+    assert!(matches!(health, DiskHealth::ReadOnly(_)), "{health:?}");
     assert!(!node.state().total.writable);
     assert!(get(&node, ids[16], None).await.is_ok());
 }

@@ -10,13 +10,13 @@ use compat_tests::{Cluster, Endpoint, Payload, Proxy, eventually, sdk};
 
 use crate::kit::{MIB, assert_stored, client_with_bucket, put};
 
-/// Strays and garbage go at once.
+/// Orphans and garbage go at once.
 const HASTY: [(&str, &str); 3] = [
     ("--gc-grace", "1"),
     ("--orphan-age", "2"),
     ("--orphan-quarantine", "1"),
 ];
-/// Reconciliation runs when a node registers with the new gateway; then strays wait their time.
+/// Reconciliation runs when a node registers with the new gateway; then orphans wait their time.
 const CLEANED_WITHIN: Duration = Duration::from_secs(60);
 const OLD: Payload = Payload::new(1, MIB);
 const NEW: Payload = Payload::new(2, MIB + 1);

@@ -14,7 +14,7 @@ const SCRUB_PERIOD_S: u64 = 10;
 /// Room for what the node holds at most, many times over.
 const SMALL_DISK_BYTES: u64 = 2 << 30;
 
-/// What takes hours in the life of a cluster takes seconds here. Uploads and strays live long enough
+/// What takes hours in the life of a cluster takes seconds here. Uploads and orphans live long enough
 /// for a write over a slow node.
 const SETTINGS: [(&str, &str); 6] = [
     ("--node-down-after", "8"),

@@ -15,7 +15,7 @@ use crate::plan::NODES;
 use crate::ring::{REPLICAS, Ring};
 
 /// All copies are back and all garbage is gone after so long: a lost node's patience, the age of
-/// strays, a pass of scrubbing, each a few seconds here, on a machine that does other things too.
+/// orphans, a pass of scrubbing, each a few seconds here, on a machine that does other things too.
 const HEALED_WITHIN: Duration = Duration::from_secs(120);
 /// Changes, and reads, that all clients together get done in a second at least. They get dozens done
 /// where nothing ails.

@@ -71,11 +71,11 @@ impl Limit {
 
 /// Answers for buckets. Cheap to clone.
 #[derive(Clone)]
-pub struct BucketDesk {
+pub struct BucketAdmin {
     metastore: Arc<dyn Metastore>,
 }
 
-impl BucketDesk {
+impl BucketAdmin {
     pub fn new(metastore: Arc<dyn Metastore>) -> Self {
         Self { metastore }
     }

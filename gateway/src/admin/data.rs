@@ -70,13 +70,13 @@ pub struct EndangeredObject {
 
 /// Looks how safe the data is. Cheap to clone.
 #[derive(Clone)]
-pub struct DataDesk {
+pub struct DataAdmin {
     metastore: Arc<dyn Metastore>,
     survey: SurveyBoard,
     replicas: u8,
 }
 
-impl DataDesk {
+impl DataAdmin {
     pub fn new(metastore: Arc<dyn Metastore>, survey: SurveyBoard, replicas: u8) -> Self {
         Self {
             metastore,

@@ -15,7 +15,7 @@ use crate::sealing::KeyRing;
 
 /// Has everything sealed anew. Cheap to clone.
 #[derive(Clone)]
-pub struct MasterKeyDesk {
+pub struct MasterKeyAdmin {
     metastore: Arc<dyn Metastore>,
     key_ring: Arc<KeyRing>,
     /// Where the file with the master keys is, if they come from there.
@@ -23,8 +23,8 @@ pub struct MasterKeyDesk {
     user_changes: Arc<Mutex<()>>,
 }
 
-impl MasterKeyDesk {
-    /// A desk for the keys of `key_ring`, which come from the file in `dir` if they do; whoever changes
+impl MasterKeyAdmin {
+    /// Orders for the keys of `key_ring`, which come from the file in `dir` if they do; whoever changes
     /// users holds `user_changes`.
     pub fn new(
         metastore: Arc<dyn Metastore>,

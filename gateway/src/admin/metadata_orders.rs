@@ -27,12 +27,12 @@ pub struct SavedDatabase {
 
 /// Copies the database for operators. Cheap to clone.
 #[derive(Clone)]
-pub struct MetadataDesk {
+pub struct MetadataAdmin {
     database: Option<RocksBackup>,
 }
 
-impl MetadataDesk {
-    /// A desk over `database`; none where there is nothing to copy.
+impl MetadataAdmin {
+    /// Orders over `database`; none where there is nothing to copy.
     pub fn new(database: Option<RocksBackup>) -> Self {
         Self { database }
     }

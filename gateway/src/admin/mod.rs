@@ -16,5 +16,5 @@ mod server;
 mod status;
 mod user_orders;
 
-pub use node_orders::{NodeDesk, NodeHolds, NodeOrder, OrderError};
+pub use node_orders::{NodeAdmin, NodeHolds, NodeOrder, OrderError};
 pub use server::{AdminParts, AdminServer};

@@ -131,7 +131,7 @@ fn advice(last_copies: u64) -> &'static str {
 
 /// Takes orders about nodes.
 #[derive(Clone)]
-pub struct NodeDesk {
+pub struct NodeAdmin {
     membership: Arc<Membership>,
     metastore: Arc<dyn Metastore>,
     replicas: u8,
@@ -149,8 +149,8 @@ struct Writes {
     time_max: Duration,
 }
 
-impl NodeDesk {
-    /// A desk for a cluster that keeps `replicas` of each chunk.
+impl NodeAdmin {
+    /// Orders for a cluster that keeps `replicas` of each chunk.
     #[must_use]
     pub fn new(membership: Arc<Membership>, metastore: Arc<dyn Metastore>, replicas: u8) -> Self {
         Self {

@@ -9,11 +9,11 @@ use metastore::{JobControl, MetaResult, Metastore};
 use serde::{Deserialize, Serialize};
 
 use super::answers::{Answer, body, json, not_found, refuse, unavailable};
-use super::bucket_orders::BucketDesk;
-use super::master_key_orders::MasterKeyDesk;
-use super::metadata_orders::MetadataDesk;
-use super::node_orders::{NodeDesk, NodeOrder, OrderError};
-use super::user_orders::UserDesk;
+use super::bucket_orders::BucketAdmin;
+use super::master_key_orders::MasterKeyAdmin;
+use super::metadata_orders::MetadataAdmin;
+use super::node_orders::{NodeAdmin, NodeOrder, OrderError};
+use super::user_orders::UserAdmin;
 use crate::jobs::JobBoard;
 
 /// Where orders go: `nodes/{id}`, `nodes/{id}/drain|undrain|remove`, `jobs/{name}`, `buckets`,
@@ -57,20 +57,20 @@ impl RateOrder {
 /// Carries orders out. Cheap to clone.
 #[derive(Clone)]
 pub struct Orders {
-    nodes: NodeDesk,
-    users: UserDesk,
-    metadata: MetadataDesk,
-    master_key: MasterKeyDesk,
-    buckets: BucketDesk,
+    nodes: NodeAdmin,
+    users: UserAdmin,
+    metadata: MetadataAdmin,
+    master_key: MasterKeyAdmin,
+    buckets: BucketAdmin,
     metastore: Arc<dyn Metastore>,
     jobs: JobBoard,
 }
 
 impl Orders {
     pub fn new(
-        nodes: NodeDesk,
-        users: UserDesk,
-        (metadata, master_key): (MetadataDesk, MasterKeyDesk),
+        nodes: NodeAdmin,
+        users: UserAdmin,
+        (metadata, master_key): (MetadataAdmin, MasterKeyAdmin),
         metastore: Arc<dyn Metastore>,
         jobs: JobBoard,
     ) -> Self {
@@ -79,7 +79,7 @@ impl Orders {
             users,
             metadata,
             master_key,
-            buckets: BucketDesk::new(Arc::clone(&metastore)),
+            buckets: BucketAdmin::new(Arc::clone(&metastore)),
             metastore,
             jobs,
         }

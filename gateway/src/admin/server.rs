@@ -13,14 +13,14 @@ use metastore::{MetaResult, Metastore, NodeRow, RocksBackup, Timestamp};
 use tracing::{info, warn};
 
 use super::answers::{Answer, body, json, not_found, refuse, text, unavailable};
-use super::data::DataDesk;
-use super::master_key_orders::MasterKeyDesk;
-use super::metadata_orders::MetadataDesk;
+use super::data::DataAdmin;
+use super::master_key_orders::MasterKeyAdmin;
+use super::metadata_orders::MetadataAdmin;
 use super::metrics::metrics;
-use super::node_orders::NodeDesk;
+use super::node_orders::NodeAdmin;
 use super::orders::{ORDERS_PATH, Orders};
-use super::status::StatusDesk;
-use super::user_orders::UserDesk;
+use super::status::StatusAdmin;
+use super::user_orders::UserAdmin;
 use crate::chunks::ChunkTransport;
 use crate::cluster::Membership;
 use crate::jobs::{BackupStatus, JobBoard, SurveyBoard};
@@ -64,8 +64,8 @@ pub struct AdminServer {
     backup: BackupStatus,
     secret: ClusterSecret,
     nodes_needed: usize,
-    data: DataDesk,
-    status: StatusDesk,
+    data: DataAdmin,
+    status: StatusAdmin,
     orders: Orders,
 }
 
@@ -74,7 +74,7 @@ impl AdminServer {
     #[must_use]
     pub fn new(parts: AdminParts) -> Self {
         let (membership, metastore) = (&parts.membership, &parts.metastore);
-        let nodes = NodeDesk::new(
+        let nodes = NodeAdmin::new(
             Arc::clone(membership),
             Arc::clone(metastore),
             parts.replicas,
@@ -84,15 +84,15 @@ impl AdminServer {
             None => nodes,
         };
         let secrets = Secrets::new(Arc::clone(&parts.key_ring));
-        let users = UserDesk::new(Arc::clone(metastore), secrets);
-        let master_key = MasterKeyDesk::new(
+        let users = UserAdmin::new(Arc::clone(metastore), secrets);
+        let master_key = MasterKeyAdmin::new(
             Arc::clone(metastore),
             (parts.key_ring, parts.master_key_dir),
             users.changes(),
         );
-        let data = DataDesk::new(Arc::clone(metastore), parts.survey, parts.replicas);
+        let data = DataAdmin::new(Arc::clone(metastore), parts.survey, parts.replicas);
         Self {
-            status: StatusDesk::new(
+            status: StatusAdmin::new(
                 Arc::clone(membership),
                 data.clone(),
                 (parts.jobs.clone(), parts.backup.clone()),
@@ -101,7 +101,7 @@ impl AdminServer {
             orders: Orders::new(
                 nodes,
                 users,
-                (MetadataDesk::new(parts.database), master_key),
+                (MetadataAdmin::new(parts.database), master_key),
                 Arc::clone(metastore),
                 parts.jobs.clone(),
             ),

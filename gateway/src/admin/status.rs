@@ -7,7 +7,7 @@ use chunkproto::{FencedDisk, NodeId, ScrubReport};
 use metastore::{MetaResult, NodePhase, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::data::{DataDesk, DataReport};
+use super::data::{DataAdmin, DataReport};
 use super::findings::{Finding, findings};
 use crate::cluster::{Membership, NodeState, NodeStatus};
 use crate::jobs::{BackupReport, BackupStatus, JobBoard, JobReport};
@@ -73,17 +73,17 @@ pub struct NodeReport {
 
 /// Looks at the cluster. Cheap to clone.
 #[derive(Clone)]
-pub struct StatusDesk {
+pub struct StatusAdmin {
     membership: Arc<Membership>,
-    data: DataDesk,
+    data: DataAdmin,
     jobs: JobBoard,
     backup: BackupStatus,
 }
 
-impl StatusDesk {
+impl StatusAdmin {
     pub fn new(
         membership: Arc<Membership>,
-        data: DataDesk,
+        data: DataAdmin,
         (jobs, backup): (JobBoard, BackupStatus),
     ) -> Self {
         Self {
@@ -99,7 +99,7 @@ impl StatusDesk {
         let data = self.data.look().await?;
         let nodes: Vec<_> = self.membership.status().iter().map(node_report).collect();
         let jobs = self.jobs.reports();
-        let down_after = self.membership.patience().down_after;
+        let down_after = self.membership.timeouts().down_after;
         Ok(Status {
             findings: findings(&data, &nodes, &jobs, down_after),
             data,

@@ -57,7 +57,7 @@ pub struct MadeKey {
 
 /// Carries orders about users out. Cheap to clone.
 #[derive(Clone)]
-pub struct UserDesk {
+pub struct UserAdmin {
     metastore: Arc<dyn Metastore>,
     secrets: Secrets,
     /// Held while a user is read and written.
@@ -69,7 +69,7 @@ enum Change {
     Enable,
 }
 
-impl UserDesk {
+impl UserAdmin {
     pub fn new(metastore: Arc<dyn Metastore>, secrets: Secrets) -> Self {
         Self {
             metastore,

@@ -1,10 +1,10 @@
 //! The chunk data plane: bodies to chunks and back. Knows nodes and replicas; never sees an S3
 //! type. A PUT reads `plan` → `placement` → `write` → `transport`; a GET reads `read` → `transport`.
 
+mod abandoned;
 mod budget;
 mod chunk_write;
 mod http_transport;
-mod leftovers;
 mod pace;
 mod placement;
 mod plan;
@@ -15,9 +15,9 @@ mod running_reads;
 mod transport;
 mod write;
 
+pub use abandoned::{AbandonedChunks, AbandonedQueue};
 pub use budget::{BudgetExhausted, ByteBudget, BytesReserved, FirstShare};
 pub use http_transport::HttpTransport;
-pub use leftovers::{LeftoverQueue, Leftovers};
 pub use pace::TooSlow;
 pub use placement::{NodeView, PlacementRequest, choose_nodes, count_takers, reserved_bytes};
 pub use plan::{PlannedChunk, SplitPlan};

@@ -16,8 +16,8 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
+use super::abandoned::{AbandonedChunks, InFlightBody};
 use super::chunk_write::ChunkWrite;
-use super::leftovers::{Leftovers, Unfinished};
 use super::pace::{Pace, TooSlow};
 use super::{
     BudgetExhausted, ByteBudget, BytesReserved, ChunkTransport, FirstShare, PlannedChunk, SplitPlan,
@@ -133,7 +133,7 @@ pub enum WriteError {
 #[derive(Clone)]
 pub struct BodyWriter {
     parts: Arc<WriterParts>,
-    leftovers: Option<Leftovers>,
+    abandoned: Option<AbandonedChunks>,
 }
 
 /// What every chunk of every body needs.
@@ -183,15 +183,15 @@ impl BodyWriter {
                 settings,
                 random,
             }),
-            leftovers: None,
+            abandoned: None,
         }
     }
 
-    /// As it is, but it gives the chunks of bodies that come to nothing to `leftovers`.
+    /// As it is, but it gives the chunks of bodies that come to nothing to `abandoned`.
     #[must_use]
-    pub fn leaving(self, leftovers: Leftovers) -> Self {
-        let leftovers = Some(leftovers);
-        Self { leftovers, ..self }
+    pub fn with_abandoned(self, abandoned: AbandonedChunks) -> Self {
+        let abandoned = Some(abandoned);
+        Self { abandoned, ..self }
     }
 
     /// Replicas that each chunk should have.
@@ -202,7 +202,7 @@ impl BodyWriter {
 
     /// Writes a body of `body_bytes` and reads `body` to its end. On success every chunk is durable
     /// on at least the write quorum of nodes. On failure, or when the caller goes away, nothing
-    /// names what was written, and it is given to the leftovers.
+    /// names what was written, and it is given to the abandoned.
     ///
     /// # Errors
     /// See [`WriteError`].
@@ -220,7 +220,7 @@ impl BodyWriter {
             rest: Bytes::new(),
             declared_bytes: body_bytes,
         };
-        let mut unfinished = Unfinished::new(self.leftovers.clone());
+        let mut in_flight = InFlightBody::new(self.abandoned.clone());
         let mut finishing = VecDeque::new();
         let mut chunks = Vec::new();
         let mut nodes = Vec::new();
@@ -230,21 +230,21 @@ impl BodyWriter {
                 .feed_chunk(planned, body_bytes, &owner, &nodes, &mut pieces, &mut share)
                 .await?;
             nodes.extend(chunk.nodes());
-            unfinished.note(chunk.as_sent());
+            in_flight.note(chunk.as_sent());
             if finishing.len() == FINISHING_MAX {
-                chunks.extend(join_first(&mut finishing, &mut unfinished).await?);
+                chunks.extend(join_first(&mut finishing, &mut in_flight).await?);
             }
             finishing.push_back(AbortOnDropHandle::new(tokio::spawn(chunk.finish())));
         }
         pieces.expect_end().await?;
         while !finishing.is_empty() {
-            chunks.extend(join_first(&mut finishing, &mut unfinished).await?);
+            chunks.extend(join_first(&mut finishing, &mut in_flight).await?);
         }
         let limit = self.parts.settings.finish_within;
         if began.elapsed() > limit {
             return Err(WriteError::TooSlow(limit));
         }
-        unfinished.finish();
+        in_flight.finish();
         Ok(WrittenBody {
             crc64: crc64_of(&chunks),
             layout: ChunkLayout {
@@ -340,7 +340,7 @@ type Finishing = VecDeque<AbortOnDropHandle<Result<ChunkRef, WriteError>>>;
 
 async fn join_first(
     finishing: &mut Finishing,
-    unfinished: &mut Unfinished,
+    in_flight: &mut InFlightBody,
 ) -> Result<Option<ChunkRef>, WriteError> {
     let Some(first) = finishing.pop_front() else {
         return Ok(None);
@@ -348,7 +348,7 @@ async fn join_first(
     match first.await {
         Ok(outcome) => {
             let chunk = outcome?;
-            unfinished.note(chunk.clone());
+            in_flight.note(chunk.clone());
             Ok(Some(chunk))
         }
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),

@@ -13,14 +13,14 @@ use crate::chunks::NodeView;
 
 /// How long silence is borne.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct NodeTimeouts {
     /// A node that was silent for so long gets no new chunks.
     pub suspect_after: Duration,
     /// A node that was silent for so long is taken for gone: its chunks are repaired elsewhere.
     pub down_after: Duration,
 }
 
-impl Default for Patience {
+impl Default for NodeTimeouts {
     fn default() -> Self {
         Self {
             suspect_after: Duration::from_secs(6),
@@ -130,12 +130,12 @@ impl Member {
     }
 
     /// Notes that it spoke, or was read of; what it said stands in its registration by now.
-    pub(super) fn hear(&mut self, voice: Voice, patience: Patience) {
-        if self.heard_state(patience) == NodeState::Down {
+    pub(super) fn hear(&mut self, voice: Voice, timeouts: NodeTimeouts) {
+        if self.heard_state(timeouts) == NodeState::Down {
             self.returns += 1;
         }
         // After a silence it may have another address; it will be seen whether that can be reached.
-        if self.heard_at.elapsed() >= patience.suspect_after {
+        if self.heard_at.elapsed() >= timeouts.suspect_after {
             (self.unreached_at, self.is_doubted) = (None, true);
         }
         if self.voice != Voice::Embedded {
@@ -151,27 +151,27 @@ impl Member {
     }
 
     /// Whether one of its disks could not be read for so long that it is taken for gone.
-    pub(super) fn is_crippled(&self, patience: Patience) -> bool {
+    pub(super) fn is_crippled(&self, timeouts: NodeTimeouts) -> bool {
         self.crippled_at
-            .is_some_and(|at| at.elapsed() >= patience.down_after)
+            .is_some_and(|at| at.elapsed() >= timeouts.down_after)
     }
 
     /// Whether chunks on it cannot be read now and are expected to return: it is silent, or one of its
     /// disks cannot be read.
-    pub(super) fn is_awaited(&self, patience: Patience) -> bool {
-        match self.state(patience) {
-            NodeState::Live => self.crippled_at.is_some() && !self.is_crippled(patience),
+    pub(super) fn is_awaited(&self, timeouts: NodeTimeouts) -> bool {
+        match self.state(timeouts) {
+            NodeState::Live => self.crippled_at.is_some() && !self.is_crippled(timeouts),
             NodeState::Suspect => true,
             NodeState::Down => false,
         }
     }
 
-    pub(super) fn episode(&self, patience: Patience) -> Episode {
+    pub(super) fn episode(&self, timeouts: NodeTimeouts) -> Episode {
         Episode {
             incarnation: self.registration.incarnation,
             returns: self.returns,
             quarantined: self.registration.state.quarantined,
-            is_crippled: self.is_crippled(patience),
+            is_crippled: self.is_crippled(timeouts),
         }
     }
 
@@ -184,11 +184,11 @@ impl Member {
     }
 
     /// Notes whether it could be reached for data; true if that is news.
-    pub(super) fn note_reach(&mut self, is_reached: bool, patience: Patience) -> bool {
+    pub(super) fn note_reach(&mut self, is_reached: bool, timeouts: NodeTimeouts) -> bool {
         let is_news = self.unreached_at.is_none() != is_reached;
         match is_reached {
             true => {
-                if self.is_cut_off(patience) {
+                if self.is_cut_off(timeouts) {
                     self.returns += 1;
                 }
                 (self.unreached_at, self.is_doubted) = (None, false);
@@ -200,8 +200,8 @@ impl Member {
     }
 
     /// Whether it is a process of its own that made itself heard lately.
-    pub(super) fn is_heard(&self, patience: Patience) -> bool {
-        self.voice != Voice::Embedded && self.heard_at.elapsed() < patience.suspect_after
+    pub(super) fn is_heard(&self, timeouts: NodeTimeouts) -> bool {
+        self.voice != Voice::Embedded && self.heard_at.elapsed() < timeouts.suspect_after
     }
 
     /// Whether a request failed since it was last reached, or it never was since.
@@ -210,40 +210,40 @@ impl Member {
     }
 
     /// Whether it has not been reached for so long that it is taken for gone.
-    fn is_cut_off(&self, patience: Patience) -> bool {
+    fn is_cut_off(&self, timeouts: NodeTimeouts) -> bool {
         self.unreached_at
-            .is_some_and(|at| at.elapsed() >= patience.down_after)
+            .is_some_and(|at| at.elapsed() >= timeouts.down_after)
     }
 
-    pub(super) fn state(&self, patience: Patience) -> NodeState {
-        match self.heard_state(patience) {
-            NodeState::Live | NodeState::Suspect if self.is_cut_off(patience) => NodeState::Down,
+    pub(super) fn state(&self, timeouts: NodeTimeouts) -> NodeState {
+        match self.heard_state(timeouts) {
+            NodeState::Live | NodeState::Suspect if self.is_cut_off(timeouts) => NodeState::Down,
             NodeState::Live if self.unreached_at.is_some() => NodeState::Suspect,
             heard => heard,
         }
     }
 
     /// How it is as far as its heartbeats tell.
-    fn heard_state(&self, patience: Patience) -> NodeState {
+    fn heard_state(&self, timeouts: NodeTimeouts) -> NodeState {
         let silent = self.heard_at.elapsed();
         match self.voice {
             Voice::Embedded => NodeState::Live,
-            Voice::Heard if silent < patience.suspect_after => NodeState::Live,
-            _ if silent < patience.down_after => NodeState::Suspect,
+            Voice::Heard if silent < timeouts.suspect_after => NodeState::Live,
+            _ if silent < timeouts.down_after => NodeState::Suspect,
             _ => NodeState::Down,
         }
     }
 
-    pub(super) fn is_writable(&self, patience: Patience) -> bool {
+    pub(super) fn is_writable(&self, timeouts: NodeTimeouts) -> bool {
         self.phase == NodePhase::Active
-            && self.state(patience) == NodeState::Live
+            && self.state(timeouts) == NodeState::Live
             && self.registration.state.writable
     }
 
     /// Whether it is live, is to hold chunks, and is a process of its own.
-    pub(super) fn is_active(&self, patience: Patience) -> bool {
+    pub(super) fn is_active(&self, timeouts: NodeTimeouts) -> bool {
         let is_remote = self.voice != Voice::Embedded;
-        is_remote && self.phase == NodePhase::Active && self.state(patience) == NodeState::Live
+        is_remote && self.phase == NodePhase::Active && self.state(timeouts) == NodeState::Live
     }
 
     /// Requests under way: this gateway's own and those that the node last reported.
@@ -259,12 +259,12 @@ impl Member {
         InFlight(Arc::clone(&self.in_flight))
     }
 
-    pub(super) fn view(&self, patience: Patience) -> NodeView {
+    pub(super) fn view(&self, timeouts: NodeTimeouts) -> NodeView {
         let state = &self.registration.state;
         NodeView {
             id: self.registration.node_id,
             zone: self.registration.zone.clone(),
-            writable: self.is_writable(patience),
+            writable: self.is_writable(timeouts),
             in_flight: self.load(),
             used_bytes: state.used_bytes,
             free_bytes: state.free_bytes,
@@ -272,18 +272,18 @@ impl Member {
         }
     }
 
-    pub(super) fn status(&self, patience: Patience) -> NodeStatus {
+    pub(super) fn status(&self, timeouts: NodeTimeouts) -> NodeStatus {
         NodeStatus {
             registration: self.registration.clone(),
-            state: self.state(patience),
+            state: self.state(timeouts),
             phase: self.phase,
             is_embedded: self.voice == Voice::Embedded,
             silent: self.heard_at.elapsed(),
             unreached: self
                 .unreached_at
-                .filter(|_| self.is_heard(patience))
+                .filter(|_| self.is_heard(timeouts))
                 .map(|at| at.elapsed()),
-            is_writable: self.is_writable(patience),
+            is_writable: self.is_writable(timeouts),
             in_flight: self.in_flight.load(Ordering::Relaxed),
         }
     }

@@ -8,7 +8,7 @@ use chunkproto::{Heartbeat, NodeId, Registration};
 use metastore::NodePhase;
 
 use super::Probed;
-use super::member::{Episode, InFlight, Member, NodeState, NodeStatus, Patience, Voice};
+use super::member::{Episode, InFlight, Member, NodeState, NodeStatus, NodeTimeouts, Voice};
 use crate::chunks::NodeView;
 
 /// The nodes of the cluster.
@@ -17,7 +17,7 @@ pub struct Membership {
     members: RwLock<HashMap<NodeId, Member>>,
     /// What operators want, of nodes that are no members too.
     phases: RwLock<HashMap<NodeId, NodePhase>>,
-    patience: Patience,
+    timeouts: NodeTimeouts,
 }
 
 /// Why a node was not taken in.
@@ -37,13 +37,13 @@ pub enum RegisterError {
 }
 
 impl Membership {
-    /// No nodes yet; silent ones will be borne with `patience`.
+    /// No nodes yet; silent ones will be judged by `timeouts`.
     #[must_use]
-    pub fn new(patience: Patience) -> Self {
+    pub fn new(timeouts: NodeTimeouts) -> Self {
         Self {
             members: RwLock::default(),
             phases: RwLock::default(),
-            patience,
+            timeouts,
         }
     }
 
@@ -79,7 +79,7 @@ impl Membership {
         }
         let mut members = self.write();
         let address = registration.address.clone();
-        let taken_in = Self::take_in(&mut members, registration, voice, phase, self.patience);
+        let taken_in = Self::take_in(&mut members, registration, voice, phase, self.timeouts);
         if taken_in.is_ok() && voice == Voice::Heard && !address.is_empty() {
             // Whoever is there now, the others are no longer.
             let others = members.iter_mut().filter(|(other, _)| **other != id);
@@ -94,7 +94,7 @@ impl Membership {
         registration: Registration,
         voice: Voice,
         phase: NodePhase,
-        patience: Patience,
+        timeouts: NodeTimeouts,
     ) -> Result<(), RegisterError> {
         let id = registration.node_id;
         match members.get_mut(&id) {
@@ -103,13 +103,13 @@ impl Membership {
             // it is given up.
             Some(member)
                 if registration.incarnation < member.registration.incarnation
-                    && member.state(patience) != NodeState::Down =>
+                    && member.state(timeouts) != NodeState::Down =>
             {
                 Err(RegisterError::Superseded(id))
             }
             Some(member) => {
                 member.registration = registration;
-                member.hear(voice, patience);
+                member.hear(voice, timeouts);
                 Ok(())
             }
             None => {
@@ -124,7 +124,7 @@ impl Membership {
         match self.write().get_mut(&node) {
             Some(member) if member.registration.incarnation == heartbeat.incarnation => {
                 member.registration.state = heartbeat;
-                member.hear(Voice::Heard, self.patience);
+                member.hear(Voice::Heard, self.timeouts);
                 true
             }
             _ => false,
@@ -143,7 +143,7 @@ impl Membership {
     pub(super) fn heard(&self, which: Probed) -> Vec<NodeId> {
         let members = self.read();
         let is_meant = |(_, member): &(&NodeId, &Member)| {
-            member.is_heard(self.patience) && (which == Probed::All || member.is_doubted())
+            member.is_heard(self.timeouts) && (which == Probed::All || member.is_doubted())
         };
         members.iter().filter(is_meant).map(|(id, _)| *id).collect()
     }
@@ -153,7 +153,7 @@ impl Membership {
     pub(super) fn note_reach(&self, node: NodeId, is_reached: bool) -> bool {
         let mut members = self.write();
         let member = members.get_mut(&node);
-        member.is_some_and(|member| member.note_reach(is_reached, self.patience))
+        member.is_some_and(|member| member.note_reach(is_reached, self.timeouts))
     }
 
     /// The cluster as placement sees it.
@@ -162,7 +162,7 @@ impl Membership {
         let members = self.read();
         members
             .values()
-            .map(|member| member.view(self.patience))
+            .map(|member| member.view(self.timeouts))
             .collect()
     }
 
@@ -171,7 +171,7 @@ impl Membership {
     pub fn writable_count(&self) -> usize {
         self.read()
             .values()
-            .filter(|member| member.is_writable(self.patience))
+            .filter(|member| member.is_writable(self.timeouts))
             .count()
     }
 
@@ -181,7 +181,7 @@ impl Membership {
         let members = self.read();
         members
             .get(&node)
-            .map_or(NodeState::Down, |member| member.state(self.patience))
+            .map_or(NodeState::Down, |member| member.state(self.timeouts))
     }
 
     /// What the operator wants of a node.
@@ -210,7 +210,7 @@ impl Membership {
         let members = self.read();
         members
             .get(&node)
-            .is_some_and(|member| member.is_active(self.patience))
+            .is_some_and(|member| member.is_active(self.timeouts))
     }
 
     /// Requests under way on a node, as far as this gateway knows.
@@ -232,8 +232,8 @@ impl Membership {
 
     /// How long silence is borne.
     #[must_use]
-    pub fn patience(&self) -> Patience {
-        self.patience
+    pub fn timeouts(&self) -> NodeTimeouts {
+        self.timeouts
     }
 
     /// The stretch of its life that a live node is in.
@@ -241,8 +241,8 @@ impl Membership {
     pub fn episode(&self, node: NodeId) -> Option<Episode> {
         let members = self.read();
         let member = members.get(&node)?;
-        let is_live = member.state(self.patience) == NodeState::Live;
-        is_live.then(|| member.episode(self.patience))
+        let is_live = member.state(self.timeouts) == NodeState::Live;
+        is_live.then(|| member.episode(self.timeouts))
     }
 
     /// Whether one of the node's disks is taken for gone.
@@ -251,14 +251,14 @@ impl Membership {
         let members = self.read();
         members
             .get(&node)
-            .is_some_and(|member| member.is_crippled(self.patience))
+            .is_some_and(|member| member.is_crippled(self.timeouts))
     }
 
     /// Nodes of which chunks cannot be read now and are expected to return, in order of their ids.
     #[must_use]
     pub fn awaited(&self) -> Vec<NodeId> {
         let members = self.read();
-        let is_awaited = |(_, member): &(&NodeId, &Member)| member.is_awaited(self.patience);
+        let is_awaited = |(_, member): &(&NodeId, &Member)| member.is_awaited(self.timeouts);
         let mut awaited: Vec<_> = members
             .iter()
             .filter(is_awaited)
@@ -278,7 +278,7 @@ impl Membership {
     #[must_use]
     pub fn states(&self) -> Vec<(NodeId, NodeState)> {
         let members = self.read();
-        let state = |(id, member): (&NodeId, &Member)| (*id, member.state(self.patience));
+        let state = |(id, member): (&NodeId, &Member)| (*id, member.state(self.timeouts));
         let mut states: Vec<_> = members.iter().map(state).collect();
         states.sort_unstable_by_key(|(id, _)| *id);
         states
@@ -298,7 +298,7 @@ impl Membership {
         let members = self.read();
         nodes.sort_by_key(|node| match members.get(node) {
             Some(member) => (
-                member.state(self.patience) != NodeState::Live,
+                member.state(self.timeouts) != NodeState::Live,
                 member.load(),
             ),
             None => (true, u32::MAX),
@@ -317,7 +317,7 @@ impl Membership {
         let mut nodes: Vec<_> = self
             .read()
             .values()
-            .map(|member| member.status(self.patience))
+            .map(|member| member.status(self.timeouts))
             .collect();
         nodes.sort_by_key(|node| node.registration.node_id);
         nodes
@@ -340,8 +340,8 @@ mod tests {
 
     use super::*;
 
-    fn impatient() -> Patience {
-        Patience {
+    fn short_timeouts() -> NodeTimeouts {
+        NodeTimeouts {
             suspect_after: Duration::ZERO,
             down_after: Duration::MAX,
         }
@@ -371,7 +371,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_silent_node_gets_no_new_chunks_until_it_is_heard_again() {
-        let membership = Membership::new(Patience::default());
+        let membership = Membership::new(NodeTimeouts::default());
         let node = registration(Uuid::now_v7());
         membership.register(node.clone()).unwrap();
         assert_eq!(membership.writable_count(), 1);
@@ -385,14 +385,14 @@ mod tests {
 
     #[tokio::test]
     async fn silence_alone_makes_a_node_suspect() {
-        let membership = Membership::new(impatient());
+        let membership = Membership::new(short_timeouts());
         membership.register(registration(Uuid::now_v7())).unwrap();
         assert_eq!(membership.status()[0].state, NodeState::Suspect);
     }
 
     #[tokio::test]
     async fn a_node_that_stays_silent_is_down_and_so_is_a_stranger() {
-        let membership = Membership::new(Patience {
+        let membership = Membership::new(NodeTimeouts {
             suspect_after: Duration::ZERO,
             down_after: Duration::ZERO,
         });
@@ -404,7 +404,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_node_whose_address_another_one_has_now_is_suspect() {
-        let membership = Membership::new(Patience::default());
+        let membership = Membership::new(NodeTimeouts::default());
         let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
         let former = registration(first);
         membership.register(former.clone()).unwrap();
@@ -419,7 +419,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_older_run_of_a_node_is_refused() {
-        let membership = Membership::new(Patience::default());
+        let membership = Membership::new(NodeTimeouts::default());
         let (older, newer) = (Uuid::now_v7(), Uuid::now_v7());
         membership.register(registration(newer)).unwrap();
         assert!(membership.register(registration(older)).is_err());
@@ -428,7 +428,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_older_run_is_refused_though_a_request_to_the_newer_one_has_failed() {
-        let membership = Membership::new(Patience::default());
+        let membership = Membership::new(NodeTimeouts::default());
         let (older, newer) = (Uuid::now_v7(), Uuid::now_v7());
         let node = registration(newer);
         membership.register(node.clone()).unwrap();
@@ -439,7 +439,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_older_run_takes_over_from_one_that_was_given_up() {
-        let membership = Membership::new(Patience {
+        let membership = Membership::new(NodeTimeouts {
             suspect_after: Duration::ZERO,
             down_after: Duration::ZERO,
         });
@@ -450,7 +450,7 @@ mod tests {
 
     #[tokio::test]
     async fn requests_in_flight_count_while_they_live() {
-        let membership = Membership::new(Patience::default());
+        let membership = Membership::new(NodeTimeouts::default());
         let node = registration(Uuid::now_v7());
         membership.register(node.clone()).unwrap();
         let request = membership.begin_request(node.node_id);

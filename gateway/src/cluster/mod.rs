@@ -6,7 +6,7 @@ mod phases;
 mod reach;
 mod remembered;
 
-pub use member::{Episode, InFlight, NodeState, NodeStatus, Patience};
+pub use member::{Episode, InFlight, NodeState, NodeStatus, NodeTimeouts};
 pub use membership::{Membership, RegisterError};
 pub use phases::{follow_phases, learn_phases};
 pub use reach::{Probed, probe, watch_reach};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::Args;
 
-use crate::cluster::Patience;
+use crate::cluster::NodeTimeouts;
 
 /// A node may be silent for so long before it is down.
 const DOWN_AFTER_MAX_S: u64 = 604_800;
@@ -157,7 +157,7 @@ pub fn rate_bytes_per_s(setting: ByteSize) -> Option<u64> {
 /// Seconds after which a silent node is down: not before it is suspect.
 fn parse_down_after(text: &str) -> Result<u64, String> {
     let seconds: u64 = text.parse().map_err(|_| "expected a number of seconds")?;
-    let least = Patience::default().suspect_after.as_secs();
+    let least = NodeTimeouts::default().suspect_after.as_secs();
     if seconds < least {
         return Err(format!(
             "{seconds} s is less than the {least} s of silence after which a chunk server is suspected"

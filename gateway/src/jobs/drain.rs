@@ -8,9 +8,9 @@ use chunkproto::{JobName, NodeId};
 use futures::{TryStreamExt as _, stream};
 use metastore::{ChunkRef, MetaError, MetaResult, NodeChunk, NodePhase};
 
-use super::copies::Copies;
 use super::job::{Job, JobError, Round};
-use super::relocate::{Destination, Relocated};
+use super::relocate::{Destination, MoveOutcome};
+use super::replica_mover::ReplicaMover;
 use crate::cluster::{NodeState, NodeStatus};
 
 /// Chunks of a node looked at in one unit.
@@ -24,7 +24,7 @@ const STUCK_MAX: u64 = 100;
 
 /// Moves chunks off nodes that are to leave.
 pub struct DrainJob {
-    copies: Copies,
+    mover: ReplicaMover,
     settings: MoveSettings,
 }
 
@@ -38,15 +38,15 @@ pub struct MoveSettings {
 }
 
 impl DrainJob {
-    /// A job that moves chunks by `copies`.
+    /// A job that moves chunks by `mover`.
     #[must_use]
-    pub fn new(copies: Copies, settings: MoveSettings) -> Self {
-        Self { copies, settings }
+    pub fn new(mover: ReplicaMover, settings: MoveSettings) -> Self {
+        Self { mover, settings }
     }
 
     /// Live nodes that are to leave. What lost ones held is for repair.
     fn leaving(&self) -> Vec<NodeStatus> {
-        let mut nodes = self.copies.membership.status();
+        let mut nodes = self.mover.membership.status();
         nodes.retain(|node| node.phase == NodePhase::Draining && node.state == NodeState::Live);
         nodes
     }
@@ -56,7 +56,7 @@ impl DrainJob {
         let (stuck, mut after) = (AtomicU64::new(0), None);
         while round.goes_on() && stuck.load(Ordering::Relaxed) < STUCK_MAX {
             let from = (after, PAGE);
-            let page = self.copies.node_chunks(node, from, round).await?;
+            let page = self.mover.node_chunks(node, from, round).await?;
             let Some(last) = page.last() else {
                 break;
             };
@@ -69,9 +69,9 @@ impl DrainJob {
                     }
                     let wanted = self.settings.replicas;
                     let best = Destination::Best;
-                    let relocated = self.copies.relocate(&chunk, node, best, wanted, round);
-                    let relocated = round.readable(chunk.id, relocated.await)?;
-                    if relocated == Some(Relocated::NoTarget) {
+                    let outcome = self.mover.relocate(&chunk, node, best, wanted, round);
+                    let outcome = round.readable(chunk.id, outcome.await)?;
+                    if outcome == Some(MoveOutcome::NoTarget) {
                         stuck.fetch_add(1, Ordering::Relaxed);
                     }
                     Ok(())
@@ -82,7 +82,7 @@ impl DrainJob {
     }
 
     fn was_called_off(&self, node: NodeId) -> bool {
-        self.copies.membership.phase(node) != NodePhase::Draining
+        self.mover.membership.phase(node) != NodePhase::Draining
     }
 }
 

@@ -118,7 +118,7 @@ impl Job for GarbageCollector {
                 })
                 .await?;
         }
-        self.tell_of_what_waits(&due).await?;
+        self.alarm_on_delayed_garbage(&due).await?;
         self.tell_of_the_future(round.now()).await
     }
 }
@@ -151,9 +151,9 @@ impl GarbageCollector {
 
     /// # Errors
     /// An alarm while garbage waits for the metadata's backup, or for a read, for long.
-    async fn tell_of_what_waits(&self, due: &Due) -> Result<(), JobError> {
+    async fn alarm_on_delayed_garbage(&self, due: &Due) -> Result<(), JobError> {
         let late_backup = earlier(due.but_for_backup, SPARED_SILENTLY_MAX);
-        if self.waits(due, late_backup).await? {
+        if self.has_delayed(due, late_backup).await? {
             return Err(JobError::Alarm(
                 "the metadata's backup is behind, and what was deleted since then is kept: rows that \
                  are restored would name it. See why the job metadata-backup does not go on"
@@ -161,7 +161,7 @@ impl GarbageCollector {
             ));
         }
         let late_read = earlier(due.but_for_reads, READ_SILENTLY_MAX);
-        if self.waits(due, late_read).await? {
+        if self.has_delayed(due, late_read).await? {
             return Err(JobError::Alarm(
                 "a client has been reading one object for hours, and what was deleted since it began is \
                  kept until it has ended"
@@ -188,7 +188,7 @@ impl GarbageCollector {
     }
 
     /// Whether anything that was unlinked before `before` is not due.
-    async fn waits(&self, due: &Due, before: Timestamp) -> MetaResult<bool> {
+    async fn has_delayed(&self, due: &Due, before: Timestamp) -> MetaResult<bool> {
         if before <= due.before {
             return Ok(false);
         }
@@ -220,7 +220,7 @@ impl GarbageCollector {
         nodes.sort_unstable();
         nodes.dedup();
         let asked = nodes.into_iter().map(async |&node| {
-            let is_done = self.is_rid_of(node, chunks, failures, round).await;
+            let is_done = self.has_deleted_all(node, chunks, failures, round).await;
             is_done.then_some(node)
         });
         let done: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
@@ -243,7 +243,7 @@ impl GarbageCollector {
     }
 
     /// Whether a node is rid of those of the chunks that were on it, for certain.
-    async fn is_rid_of(
+    async fn has_deleted_all(
         &self,
         node: NodeId,
         chunks: &[ChunkRef],
@@ -286,7 +286,7 @@ impl GarbageCollector {
             }
             Err(error) => {
                 if matches!(error, ChunkError::Unreachable(_)) {
-                    round.leave_unsettled();
+                    round.note_unknown_outcome();
                 }
                 debug!(%chunk, %node, %error, "a chunk could not be deleted yet");
                 failures.note(node, &error);

@@ -73,7 +73,7 @@ pub struct Round {
     throttle: Throttle,
     stop: watch::Receiver<()>,
     ended: AtomicBool,
-    unsettled: AtomicBool,
+    unknown_outcome: AtomicBool,
     unreadable: AtomicU64,
     waits_for: Mutex<Option<String>>,
 }
@@ -95,7 +95,7 @@ impl Round {
             throttle,
             stop,
             ended: AtomicBool::new(false),
-            unsettled: AtomicBool::new(false),
+            unknown_outcome: AtomicBool::new(false),
             unreadable: AtomicU64::new(0),
             waits_for: Mutex::default(),
         }
@@ -191,13 +191,13 @@ impl Round {
 
     /// Notes that a node was told to change something and did not answer. The next round gets a new
     /// token, so that the call, should it still arrive, comes too late once the node has seen that.
-    pub fn leave_unsettled(&self) {
-        self.unsettled.store(true, Ordering::Relaxed);
+    pub fn note_unknown_outcome(&self) {
+        self.unknown_outcome.store(true, Ordering::Relaxed);
     }
 
     /// Whether a call was left unsettled.
     #[must_use]
-    pub fn is_unsettled(&self) -> bool {
-        self.unsettled.load(Ordering::Relaxed)
+    pub fn has_unknown_outcome(&self) -> bool {
+        self.unknown_outcome.load(Ordering::Relaxed)
     }
 }

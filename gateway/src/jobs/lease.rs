@@ -23,17 +23,17 @@ pub struct Lease {
     job: JobName,
     holder: Uuid,
     clock: Clock,
-    held: Option<Held>,
+    held: Option<HeldLease>,
 }
 
 #[derive(Clone)]
-struct Held {
+struct HeldLease {
     fence: Fence,
     renewed_at: Instant,
 }
 
 /// The outcome of asking for a lease.
-pub enum Hold {
+pub enum LeaseState {
     /// It is ours.
     Ours(Fence),
     /// Another process has it.
@@ -53,12 +53,12 @@ impl Lease {
     }
 
     /// Renews the lease if it is held, else asks for it.
-    pub async fn hold(&mut self) -> MetaResult<Hold> {
+    pub async fn hold(&mut self) -> MetaResult<LeaseState> {
         let held = self.held.as_ref().map(|held| held.fence.clone());
         if let Some(fence) = held
             && self.keep().await?
         {
-            return Ok(Hold::Ours(fence));
+            return Ok(LeaseState::Ours(fence));
         }
         let asked_at = Instant::now();
         let request = LeaseRequest {
@@ -69,13 +69,13 @@ impl Lease {
         };
         match self.metastore.acquire_lease(request).await? {
             LeaseAnswer::Granted(fence) => {
-                self.held = Some(Held {
+                self.held = Some(HeldLease {
                     fence: fence.clone(),
                     renewed_at: asked_at,
                 });
-                Ok(Hold::Ours(fence))
+                Ok(LeaseState::Ours(fence))
             }
-            LeaseAnswer::Held { by, .. } => Ok(Hold::Theirs(by)),
+            LeaseAnswer::Held { by, .. } => Ok(LeaseState::Theirs(by)),
         }
     }
 

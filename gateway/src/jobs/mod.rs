@@ -5,19 +5,19 @@
 //! `throttle` its rate, `progress` says how far it is; `copies` and `relocate` are what jobs that move
 //! chunks share. `survey` only looks.
 
+mod abandoned;
 mod backup;
-mod copies;
 mod drain;
 mod garbage;
 mod job;
 mod lease;
-mod leftovers;
 mod lifecycle;
 mod progress;
 mod rebalance;
 mod reconcile;
 mod relocate;
 mod repair;
+mod replica_mover;
 mod rows;
 mod runner;
 mod start;
@@ -25,20 +25,20 @@ mod survey;
 mod throttle;
 mod uploads;
 
+pub use abandoned::queue_abandoned;
 pub use backup::{
     BackupJob, BackupParts, BackupReport, BackupSettings, BackupStatus, Manifest, Saved, SavedFile,
 };
-pub use copies::Copies;
 pub use drain::{DrainJob, MoveSettings};
 pub use garbage::GarbageCollector;
 pub use job::{Job, JobError, Round};
 pub use lease::LEASE_TIME;
-pub use leftovers::discard_leftovers;
 pub use lifecycle::{LifecycleJob, LifecycleSettings};
 pub use progress::{JobBoard, JobProgress, JobReport, JobState};
 pub use rebalance::{Evenness, RebalanceJob, RebalanceSettings};
-pub use reconcile::{ReconcileJob, ReconcileSettings, StrayLimits};
+pub use reconcile::{OrphanLimits, ReconcileJob, ReconcileSettings};
 pub use repair::{RepairJob, RepairSettings, write_hints};
+pub use replica_mover::ReplicaMover;
 pub use runner::JobRunner;
 pub use start::{JobParts, run_jobs};
 pub use survey::{Endangered, Survey, SurveyBoard, survey};

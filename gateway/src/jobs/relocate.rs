@@ -5,9 +5,9 @@
 use chunkproto::NodeId;
 use metastore::{ChunkRef, MetaResult};
 
-use super::copies::{Copies, CopyFailure, Holding};
 use super::job::Round;
-use super::rows::Changed;
+use super::replica_mover::{CopyFailure, ReplicaMover, ReplicaState};
+use super::rows::RowUpdate;
 
 /// Nodes tried for one chunk in one round.
 const ATTEMPTS_MAX: usize = 3;
@@ -23,7 +23,7 @@ pub enum Destination {
 
 /// What became of a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Relocated {
+pub enum MoveOutcome {
     /// Its row names the new node, and not the old one.
     Moved,
     /// It stays for now: it is busy, bad (and queued for repair), or its row changed.
@@ -32,7 +32,7 @@ pub enum Relocated {
     NoTarget,
 }
 
-impl Copies {
+impl ReplicaMover {
     /// Moves the copy of `chunk` on `from`. `wanted` is how many copies it should have.
     ///
     /// # Errors
@@ -44,18 +44,20 @@ impl Copies {
         destination: Destination,
         wanted: u8,
         round: &Round,
-    ) -> MetaResult<Relocated> {
+    ) -> MetaResult<MoveOutcome> {
         let held = self.examine(chunk).await;
-        let is_good = |&&(_, holding): &&(NodeId, Holding)| holding == Holding::Good;
+        let is_good = |&&(_, state): &&(NodeId, ReplicaState)| state == ReplicaState::Good;
         let mut sources: Vec<_> = held.iter().filter(is_good).map(|(node, _)| *node).collect();
-        if held.contains(&(from, Holding::Awaited)) || held.contains(&(from, Holding::Lost)) {
-            return Ok(Relocated::NotNow);
+        if held.contains(&(from, ReplicaState::Awaited))
+            || held.contains(&(from, ReplicaState::Lost))
+        {
+            return Ok(MoveOutcome::NotNow);
         }
         if !sources.contains(&from) {
             // Moving is for good copies; whatever ails this one is for repair.
             self.queue_repair(chunk, sources.len(), wanted, round)
                 .await?;
-            return Ok(Relocated::NotNow);
+            return Ok(MoveOutcome::NotNow);
         }
         self.membership.order_for_reading(&mut sources);
         let replicas = chunk.replicas.iter().copied();
@@ -65,30 +67,30 @@ impl Copies {
             let Some(target) = self.target(chunk, destination, &stay, &refused) else {
                 let is_first = refused.len() == 1;
                 return Ok(if is_first {
-                    Relocated::NoTarget
+                    MoveOutcome::NoTarget
                 } else {
-                    Relocated::NotNow
+                    MoveOutcome::NotNow
                 });
             };
             let Some(&source) = sources.first() else {
-                return Ok(Relocated::NotNow);
+                return Ok(MoveOutcome::NotNow);
             };
             if !self.may_name(chunk, target).await? {
                 refused.push(target);
                 continue;
             }
             match self.copy(chunk, source, target, round).await {
-                Ok(()) => return self.rename(chunk, (from, target), wanted, round).await,
+                Ok(()) => return self.commit_move(chunk, (from, target), wanted, round).await,
                 Err(CopyFailure::Source) => {
                     sources.remove(0);
                     self.queue_repair(chunk, sources.len(), wanted, round)
                         .await?;
                 }
                 Err(CopyFailure::Target) => refused.push(target),
-                Err(CopyFailure::Over) => return Ok(Relocated::NotNow),
+                Err(CopyFailure::Over) => return Ok(MoveOutcome::NotNow),
             }
         }
-        Ok(Relocated::NotNow)
+        Ok(MoveOutcome::NotNow)
     }
 
     fn target(
@@ -108,18 +110,20 @@ impl Copies {
         }
     }
 
-    async fn rename(
+    async fn commit_move(
         &self,
         chunk: &ChunkRef,
         (from, target): (NodeId, NodeId),
         wanted: u8,
         round: &Round,
-    ) -> MetaResult<Relocated> {
+    ) -> MetaResult<MoveOutcome> {
         let moved = |&node: &NodeId| if node == from { target } else { node };
         let replicas = chunk.replicas.iter().map(moved).collect();
-        Ok(match self.name(chunk, replicas, wanted, round).await? {
-            Changed::Done | Changed::Gone => Relocated::Moved,
-            Changed::NotNow => Relocated::NotNow,
-        })
+        Ok(
+            match self.commit_replicas(chunk, replicas, wanted, round).await? {
+                RowUpdate::Done | RowUpdate::Gone => MoveOutcome::Moved,
+                RowUpdate::NotNow => MoveOutcome::NotNow,
+            },
+        )
     }
 }

@@ -3,18 +3,18 @@
 
 use chunkproto::{ChunkId, NodeId};
 use metastore::{
-    ChunkRef, MetaError, MetaResult, Metastore as _, NodeChunk, RepairNeed, ReplicaChange,
+    ChunkRef, MetaError, MetaResult, NodeChunk, RepairNeed, ReplicaChange,
 };
 
-use super::copies::Copies;
 use super::job::Round;
+use super::replica_mover::ReplicaMover;
 
 /// Tries to make a row that keeps changing name a copy.
 const ATTEMPTS_MAX: usize = 4;
 
 /// What became of a change of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Changed {
+pub enum RowUpdate {
     /// The row names what it should.
     Done,
     /// It does not, and what it will name is for a later round to find out.
@@ -23,7 +23,7 @@ pub enum Changed {
     Gone,
 }
 
-impl Copies {
+impl ReplicaMover {
     /// Makes the chunk's row name `replicas`, where it still names what the caller saw. Where it does
     /// not, copies that were made for it are not forgotten: the row comes to name them beside what it
     /// names now, and repair, which knows that `wanted` are enough, takes out what is too many. Copies
@@ -31,13 +31,13 @@ impl Copies {
     ///
     /// # Errors
     /// What keeps the metadata from being read or written.
-    pub async fn name(
+    pub async fn commit_replicas(
         &self,
         chunk: &ChunkRef,
         replicas: Vec<NodeId>,
         wanted: u8,
         round: &Round,
-    ) -> MetaResult<Changed> {
+    ) -> MetaResult<RowUpdate> {
         match self.try_name(chunk, &replicas, round).await {
             Err(MetaError::Conflict) => {
                 let made = without(&replicas, &chunk.replicas);
@@ -53,9 +53,9 @@ impl Copies {
         chunk: &ChunkRef,
         replicas: &[NodeId],
         round: &Round,
-    ) -> MetaResult<Changed> {
+    ) -> MetaResult<RowUpdate> {
         if replicas == chunk.replicas {
-            return Ok(Changed::Done);
+            return Ok(RowUpdate::Done);
         }
         let change = ReplicaChange {
             chunk: chunk.id,
@@ -64,15 +64,15 @@ impl Copies {
             now: round.now(),
         };
         match self.metastore.change_replicas(round.fence(), change).await {
-            Ok(()) => Ok(Changed::Done),
+            Ok(()) => Ok(RowUpdate::Done),
             Err(MetaError::NoSuchChunk(_)) => {
                 let made = without(replicas, &chunk.replicas);
                 self.give_up(chunk, made, round).await?;
-                Ok(Changed::Gone)
+                Ok(RowUpdate::Gone)
             }
             Err(MetaError::Fenced(_)) => {
                 round.end();
-                Ok(Changed::NotNow)
+                Ok(RowUpdate::NotNow)
             }
             Err(error) => Err(error),
         }
@@ -86,25 +86,25 @@ impl Copies {
         made: &[NodeId],
         wanted: u8,
         round: &Round,
-    ) -> MetaResult<Changed> {
+    ) -> MetaResult<RowUpdate> {
         for _ in 0..ATTEMPTS_MAX {
             let Some(current) = self.placement(chunk.id).await? else {
                 self.give_up(chunk, made.to_vec(), round).await?;
-                return Ok(Changed::Gone);
+                return Ok(RowUpdate::Gone);
             };
             let mut replicas = current.replicas.clone();
             replicas.extend(without(made, &current.replicas));
             match self.try_name(&current, &replicas, round).await {
-                Ok(Changed::Done) => {
+                Ok(RowUpdate::Done) => {
                     self.queue_repair(&current, replicas.len(), wanted, round)
                         .await?;
-                    return Ok(Changed::NotNow);
+                    return Ok(RowUpdate::NotNow);
                 }
                 Err(MetaError::Conflict) => {}
                 other => return other,
             }
         }
-        Ok(Changed::NotNow)
+        Ok(RowUpdate::NotNow)
     }
 
     async fn give_up(&self, chunk: &ChunkRef, made: Vec<NodeId>, round: &Round) -> MetaResult<()> {
@@ -115,7 +115,11 @@ impl Copies {
             replicas: made,
             ..chunk.clone()
         };
-        match self.metastore.discard(vec![copies], round.now()).await {
+        match self
+            .metastore
+            .queue_garbage(vec![copies], round.now())
+            .await
+        {
             // Named again is impossible for an id; whoever has it keeps it.
             Err(MetaError::Conflict) => Ok(()),
             other => other,

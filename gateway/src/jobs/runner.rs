@@ -11,7 +11,7 @@ use tracing::{error, warn};
 use uuid::Uuid;
 
 use super::job::{Job, JobError, Round};
-use super::lease::{Hold, Lease};
+use super::lease::{Lease, LeaseState};
 use super::progress::{JobBoard, JobProgress, JobState};
 use super::throttle::Throttle;
 use crate::clock::Clock;
@@ -111,14 +111,14 @@ impl<J: Job> Run<'_, J> {
     }
 
     async fn round(&mut self) -> Result<(), JobError> {
-        if self.heed_operator().await?.paused {
+        if self.apply_operator_control().await?.paused {
             self.progress.enter(JobState::Paused, "");
             self.lease.release().await;
             return Ok(());
         }
         let fence = match self.lease.hold().await? {
-            Hold::Ours(fence) => fence,
-            Hold::Theirs(by) => {
+            LeaseState::Ours(fence) => fence,
+            LeaseState::Theirs(by) => {
                 let detail = format!("the gateway {by} holds its lease");
                 self.progress.enter(JobState::Elsewhere, detail);
                 return Ok(());
@@ -138,7 +138,7 @@ impl<J: Job> Run<'_, J> {
             outcome = job.round(&round) => outcome,
             never = self.watch(&round) => match never {},
         };
-        if round.is_unsettled() {
+        if round.has_unknown_outcome() {
             self.lease.forget();
         }
         outcome?;
@@ -166,7 +166,7 @@ impl<J: Job> Run<'_, J> {
                     warn!(job = %self.job.name(), error = %failure, "a lease was not renewed yet");
                 }
             }
-            match self.heed_operator().await {
+            match self.apply_operator_control().await {
                 Ok(JobControl { paused: true, .. }) => round.end(),
                 Ok(_) => {}
                 Err(failure) => {
@@ -176,7 +176,7 @@ impl<J: Job> Run<'_, J> {
         }
     }
 
-    async fn heed_operator(&self) -> MetaResult<JobControl> {
+    async fn apply_operator_control(&self) -> MetaResult<JobControl> {
         let control = self.runner.metastore.job_control(&self.job.name()).await?;
         let rate = control.rate_bytes_per_s.or(self.job.rate_bytes_per_s());
         self.throttle.set_rate(rate);

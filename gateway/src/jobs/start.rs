@@ -7,20 +7,20 @@ use metastore::Metastore;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
+use super::abandoned::queue_abandoned;
 use super::backup::{BackupJob, BackupParts, BackupSettings};
-use super::copies::Copies;
 use super::drain::{DrainJob, MoveSettings};
 use super::garbage::GarbageCollector;
-use super::leftovers::discard_leftovers;
 use super::lifecycle::{LifecycleJob, LifecycleSettings};
 use super::progress::JobBoard;
 use super::rebalance::{Evenness, RebalanceJob, RebalanceSettings};
-use super::reconcile::{ReconcileJob, ReconcileSettings, StrayLimits};
+use super::reconcile::{OrphanLimits, ReconcileJob, ReconcileSettings};
 use super::repair::{RepairJob, RepairSettings, write_hints};
+use super::replica_mover::ReplicaMover;
 use super::runner::JobRunner;
 use super::survey::{SurveyBoard, survey_awaited};
 use super::uploads::UploadExpiry;
-use crate::chunks::{ChunkTransport, HintQueue, LeftoverQueue, RunningReads};
+use crate::chunks::{AbandonedQueue, ChunkTransport, HintQueue, RunningReads};
 use crate::clock::Clock;
 use crate::cluster::{Membership, follow_phases, watch_reach};
 use crate::config::{JobConfig, rate_bytes_per_s};
@@ -38,7 +38,7 @@ pub struct JobParts {
     /// What its reads noticed.
     pub hints: HintQueue,
     /// What its writes left behind.
-    pub leftovers: LeftoverQueue,
+    pub abandoned: AbandonedQueue,
     /// Where the jobs say how far they are.
     pub board: JobBoard,
     /// Replicas that each chunk should have.
@@ -79,7 +79,7 @@ pub async fn run_jobs(parts: JobParts, config: &JobConfig, stop: watch::Receiver
         &runner,
     );
     let reached_by = Arc::clone(&parts.transport);
-    let copies = Copies::new(
+    let mover = ReplicaMover::new(
         Arc::clone(&parts.metastore),
         parts.transport,
         Arc::clone(&parts.membership),
@@ -88,30 +88,30 @@ pub async fn run_jobs(parts: JobParts, config: &JobConfig, stop: watch::Receiver
         replicas: parts.replicas,
         rate_bytes_per_s: rate_bytes_per_s(config.repair_rate),
     };
-    let repair = RepairJob::new(copies.clone(), settings, Arc::clone(&wake));
+    let repair = RepairJob::new(mover.clone(), settings, Arc::clone(&wake));
     let settings = ReconcileSettings {
         replicas: parts.replicas,
         every: Duration::from_secs(config.reconcile_every),
-        strays: StrayLimits {
+        orphans: OrphanLimits {
             age: Duration::from_secs(config.orphan_age),
             quarantine: Duration::from_secs(config.orphan_quarantine),
             limit_percent: config.orphan_limit,
         },
     };
-    let reconcile = ReconcileJob::new(copies.clone(), settings, Arc::clone(&wake));
+    let reconcile = ReconcileJob::new(mover.clone(), settings, Arc::clone(&wake));
     let settings = MoveSettings {
         replicas: parts.replicas,
         rate_bytes_per_s: rate_bytes_per_s(config.move_rate),
     };
-    let drain = DrainJob::new(copies.clone(), settings);
+    let drain = DrainJob::new(mover.clone(), settings);
     let settings = RebalanceSettings {
         moves: settings,
         evenness: Evenness {
             threshold_percent: config.rebalance_threshold,
         },
     };
-    let survey = survey_awaited(copies.clone(), parts.survey, stop.clone());
-    let rebalance = RebalanceJob::new(copies, settings);
+    let survey = survey_awaited(mover.clone(), parts.survey, stop.clone());
+    let rebalance = RebalanceJob::new(mover, settings);
     let uploads = expiry(&parts.metastore, config, &runner);
     let reach = watch_reach(reached_by, Arc::clone(&parts.membership), stop.clone());
     let phases = follow_phases(Arc::clone(&parts.metastore), parts.membership, stop.clone());
@@ -130,8 +130,8 @@ pub async fn run_jobs(parts: JobParts, config: &JobConfig, stop: watch::Receiver
         reach,
         survey,
         backup,
-        discard_leftovers(
-            parts.leftovers,
+        queue_abandoned(
+            parts.abandoned,
             Arc::clone(&parts.metastore),
             clock.clone(),
             stop.clone()

@@ -8,11 +8,11 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::error::RecoveryError;
-use super::find::{Wanted, find};
+use super::find::{ChunkKind, find};
 use super::rebuild::Rebuild;
 use super::report::Report;
 use super::restore::{Restored, runs};
-use super::roll_call::{self, Present};
+use super::roll_call::{self, ChunkServers};
 use super::target::Target;
 use crate::config::{RebuildConfig, RecoveryConfig, RestoreConfig};
 use crate::standalone;
@@ -35,17 +35,17 @@ const LOST_FOR_GOOD: &str = "Not here, since only the lost metadata had them: ob
 )]
 pub async fn rebuild_metadata(config: RebuildConfig) -> Result<(), RecoveryError> {
     let target = Target::claim(&config.recovery)?;
-    let present = chunk_servers(&config.recovery).await?;
-    let found = find(&present.transport, &present.ids(), Wanted::Objects).await?;
+    let servers = chunk_servers(&config.recovery).await?;
+    let found = find(&servers.transport, &servers.ids(), ChunkKind::Objects).await?;
     if found.chunks == 0 {
         return Err(RecoveryError::Nothing(
             "the chunk servers hold no chunk of any object; are they the right ones?".into(),
         ));
     }
     let metastore = Arc::new(RocksMetastore::open(&target.being_made())?);
-    write_nodes(metastore.as_ref(), &present).await?;
+    write_nodes(metastore.as_ref(), &servers).await?;
     let report = Report::default();
-    report.nodes.add(present.nodes.len() as u64);
+    report.nodes.add(servers.nodes.len() as u64);
     report.chunks.add(found.chunks);
     report.replicas.add(found.replicas);
     report.unreadable.add(found.unreadable);
@@ -56,7 +56,7 @@ pub async fn rebuild_metadata(config: RebuildConfig) -> Result<(), RecoveryError
     }
     let rebuild = Rebuild {
         metastore,
-        transport: Arc::clone(&present.transport),
+        transport: Arc::clone(&servers.transport),
         replicas: config.replicas(),
         owner: config.owner,
         assemble_uploads: !config.leave_uploads,
@@ -87,8 +87,8 @@ pub async fn rebuild_metadata(config: RebuildConfig) -> Result<(), RecoveryError
 )]
 pub async fn restore_metadata(config: RestoreConfig) -> Result<(), RecoveryError> {
     let target = Target::claim(&config.recovery)?;
-    let present = chunk_servers(&config.recovery).await?;
-    let found = find(&present.transport, &present.ids(), Wanted::Metadata).await?;
+    let servers = chunk_servers(&config.recovery).await?;
+    let found = find(&servers.transport, &servers.ids(), ChunkKind::Metadata).await?;
     let mut runs = runs(found.bodies);
     runs.retain(|_, run| run.is_restorable());
     println!("The chunk servers hold backups of these runs of gateways, the latest last:");
@@ -110,13 +110,13 @@ pub async fn restore_metadata(config: RestoreConfig) -> Result<(), RecoveryError
         ));
     };
     let restored = run
-        .restore(&present.transport, || {
+        .restore(&servers.transport, || {
             target.clear()?;
             Ok(RestoredFiles::begin(&target.being_made())?)
         })
         .await?;
     let metastore = RocksMetastore::open(&target.being_made())?;
-    write_nodes(&metastore, &present).await?;
+    write_nodes(&metastore, &servers).await?;
     drop(metastore);
     target.finish()?;
     println!("\nRestored the run {id}:\n{}", summary(&restored));
@@ -153,11 +153,11 @@ fn shown(moment: Timestamp) -> String {
 }
 
 /// The chunk servers or embedded stores.
-async fn chunk_servers(config: &RecoveryConfig) -> Result<Present, RecoveryError> {
+async fn chunk_servers(config: &RecoveryConfig) -> Result<ChunkServers, RecoveryError> {
     match (&config.data, &config.cluster_secret) {
         (Some(data), _) => {
             let (transport, nodes) = standalone::open_nodes(data)?;
-            Ok(Present::embedded(transport, nodes))
+            Ok(ChunkServers::embedded(transport, nodes))
         }
         (None, Some(secret)) => roll_call::call(config, secret.clone()).await,
         (None, None) => Err(RecoveryError::Nothing(
@@ -166,8 +166,11 @@ async fn chunk_servers(config: &RecoveryConfig) -> Result<Present, RecoveryError
     }
 }
 
-async fn write_nodes(metastore: &dyn Metastore, present: &Present) -> Result<(), RecoveryError> {
-    for node in &present.nodes {
+async fn write_nodes(
+    metastore: &dyn Metastore,
+    servers: &ChunkServers,
+) -> Result<(), RecoveryError> {
+    for node in &servers.nodes {
         let row = NodeRow {
             id: node.node_id,
             incarnation: node.incarnation,

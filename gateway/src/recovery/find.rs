@@ -18,7 +18,7 @@ const HINTS_PARALLEL: usize = 32;
 
 /// Which chunks are looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
+pub enum ChunkKind {
     /// Those of objects.
     Objects,
     /// Those of the metadata's own checkpoints and log.
@@ -27,7 +27,7 @@ pub enum Wanted {
 
 /// What was found.
 #[derive(Debug, Default)]
-pub struct Find {
+pub struct FoundChunks {
     pub bodies: FoundBodies,
     pub chunks: u64,
     pub replicas: u64,
@@ -43,14 +43,14 @@ pub struct Find {
 pub async fn find(
     transport: &Arc<dyn ChunkTransport>,
     nodes: &[NodeId],
-    wanted: Wanted,
-) -> Result<Find, RecoveryError> {
+    kind: ChunkKind,
+) -> Result<FoundChunks, RecoveryError> {
     let mut search = Search {
         transport,
-        wanted,
+        kind,
         chunks: HashMap::new(),
         unread: HashMap::new(),
-        find: Find::default(),
+        find: FoundChunks::default(),
     };
     for (number, &node) in nodes.iter().enumerate() {
         let look = search.node(node).await;
@@ -67,18 +67,18 @@ pub async fn find(
 
 struct Search<'s> {
     transport: &'s Arc<dyn ChunkTransport>,
-    wanted: Wanted,
+    kind: ChunkKind,
     chunks: HashMap<ChunkId, FoundChunk>,
     /// Chunks that a node listed and could not describe.
     unread: HashMap<ChunkId, NodeId>,
-    find: Find,
+    find: FoundChunks,
 }
 
 impl Search<'_> {
     async fn node(&mut self, node: NodeId) -> Result<(), ChunkError> {
-        let mut after = match self.wanted {
-            Wanted::Objects => None,
-            Wanted::Metadata => Some(ChunkId::LAST_OF_OBJECTS),
+        let mut after = match self.kind {
+            ChunkKind::Objects => None,
+            ChunkKind::Metadata => Some(ChunkId::LAST_OF_OBJECTS),
         };
         loop {
             let mut page = self.transport.list(node, after, LIST_LIMIT_MAX).await?;
@@ -88,11 +88,11 @@ impl Search<'_> {
             }
             after = page.chunks.last().map(|chunk| chunk.id);
             let is_wanted =
-                |chunk: &ChunkInfo| chunk.id.is_of_metadata() == (self.wanted == Wanted::Metadata);
+                |chunk: &ChunkInfo| chunk.id.is_of_metadata() == (self.kind == ChunkKind::Metadata);
             page.chunks.retain(is_wanted);
             self.page(node, page.chunks).await?;
             let is_past =
-                self.wanted == Wanted::Objects && after.is_some_and(|last| last.is_of_metadata());
+                self.kind == ChunkKind::Objects && after.is_some_and(|last| last.is_of_metadata());
             if !page.truncated || is_past {
                 return Ok(());
             }
@@ -136,7 +136,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    fn finish(mut self) -> Find {
+    fn finish(mut self) -> FoundChunks {
         self.find.chunks = self.chunks.len() as u64;
         self.find.unreadable = self.unread.len() as u64;
         for (chunk, node) in &self.unread {

@@ -15,7 +15,7 @@ use tracing::info;
 use super::error::RecoveryError;
 use crate::admin::{AdminParts, AdminServer};
 use crate::chunks::{ChunkTransport, HttpTransport};
-use crate::cluster::{Membership, NodeState, Patience};
+use crate::cluster::{Membership, NodeState, NodeTimeouts};
 use crate::config::RecoveryConfig;
 use crate::http::{ListenerLimits, serve_connections};
 use crate::jobs::{BackupStatus, JobBoard, SurveyBoard};
@@ -26,14 +26,14 @@ use crate::sealing::KeyRing;
 const LOOK_PERIOD: Duration = Duration::from_millis(100);
 
 /// The chunk servers that answered, and the way to them.
-pub struct Present {
+pub struct ChunkServers {
     pub transport: Arc<dyn ChunkTransport>,
     pub nodes: Vec<Registration>,
     /// Kept for as long as the nodes are to be listened to.
     _listening: Option<watch::Sender<()>>,
 }
 
-impl Present {
+impl ChunkServers {
     /// Nodes that need no listener.
     pub fn embedded(transport: Arc<dyn ChunkTransport>, nodes: Vec<Registration>) -> Self {
         Self {
@@ -56,11 +56,11 @@ impl Present {
 pub async fn call(
     config: &RecoveryConfig,
     secret: ClusterSecret,
-) -> Result<Present, RecoveryError> {
+) -> Result<ChunkServers, RecoveryError> {
     let address = config.admin_listen;
     let bound = TcpListener::bind(address).await;
     let listener = bound.map_err(|source| StartError::Bind { address, source })?;
-    let membership = Arc::new(Membership::new(Patience::default()));
+    let membership = Arc::new(Membership::new(NodeTimeouts::default()));
     // Rows of nodes are written when there is a database to write them to.
     let admin = AdminServer::new(AdminParts {
         membership: Arc::clone(&membership),
@@ -93,7 +93,7 @@ pub async fn call(
         },
     ));
     let nodes = wait_for(&membership, config).await?;
-    Ok(Present {
+    Ok(ChunkServers {
         transport: Arc::new(transport),
         nodes,
         _listening: Some(listening),

@@ -8,7 +8,7 @@ use tracing::info;
 
 use super::error::RecoveryError;
 use crate::config::{MetadataUrl, RecoveryConfig};
-use crate::data_dir::{self, Purpose};
+use crate::data_dir::{self, DirectoryKind};
 use crate::serve::DATABASE_DIR;
 
 /// The database until it is whole. What a recovery that was cut off left behind is thrown away.
@@ -25,9 +25,9 @@ impl Target {
     /// # Errors
     /// `NotEmpty`, and what keeps the directory from being used.
     pub fn claim(config: &RecoveryConfig) -> Result<Self, RecoveryError> {
-        let (dir, purpose) = match (&config.data, &config.metadata) {
-            (Some(data), _) => (data.clone(), Purpose::Standalone),
-            (None, Some(MetadataUrl::RocksDb(dir))) => (dir.clone(), Purpose::Metadata),
+        let (dir, kind) = match (&config.data, &config.metadata) {
+            (Some(data), _) => (data.clone(), DirectoryKind::Standalone),
+            (None, Some(MetadataUrl::RocksDb(dir))) => (dir.clone(), DirectoryKind::Metadata),
             (None, None) => {
                 let what = "name a directory with --metadata or --data".to_owned();
                 return Err(RecoveryError::Nothing(what));
@@ -37,7 +37,7 @@ impl Target {
         if database.exists() {
             return Err(RecoveryError::NotEmpty { path: database });
         }
-        data_dir::claim(&dir, purpose)?;
+        data_dir::claim(&dir, kind)?;
         let target = Self { dir };
         target.clear()?;
         Ok(target)

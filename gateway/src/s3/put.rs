@@ -203,7 +203,7 @@ impl S3Gateway {
         }
         if let Err(error) = self
             .metastore
-            .discard(layout.chunks, Timestamp::now())
+            .queue_garbage(layout.chunks, Timestamp::now())
             .await
         {
             warn!(%error, "chunks of a failed write stay behind");

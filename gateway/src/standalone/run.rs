@@ -9,9 +9,9 @@ use tracing::info;
 use super::known;
 use super::stores::Stores;
 use crate::chunks::WriterSettings;
-use crate::cluster::{Membership, Patience};
+use crate::cluster::{Membership, NodeTimeouts};
 use crate::config::{GatewayConfig, StandaloneConfig};
-use crate::data_dir::{self, Purpose};
+use crate::data_dir::{self, DirectoryKind};
 use crate::keys;
 use crate::process::{self, Listeners, Parts, StartError};
 use crate::s3::RootKeys;
@@ -24,7 +24,7 @@ use crate::signals::Signals;
 /// Whatever keeps it from starting, in a sentence that says what to do.
 pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
     let listeners = Listeners::bind(&config.gateway).await?;
-    data_dir::claim(&config.data, Purpose::Standalone)?;
+    data_dir::claim(&config.data, DirectoryKind::Standalone)?;
     let keys = keys::root_keys(&config.data, process::given_keys(&config.gateway))?;
     let secret = keys::cluster_secret(&config.data, None)?;
     let (durability, database) = (config.gateway.durability, config.data.join(DATABASE_DIR));
@@ -37,9 +37,9 @@ pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
         config.nodes.unwrap_or_else(present),
         durability,
     )?;
-    let membership = Arc::new(Membership::new(Patience {
+    let membership = Arc::new(Membership::new(NodeTimeouts {
         down_after: Duration::from_secs(config.gateway.jobs.node_down_after),
-        ..Patience::default()
+        ..NodeTimeouts::default()
     }));
     let ids: Vec<_> = stores
         .registrations()

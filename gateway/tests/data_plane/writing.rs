@@ -9,7 +9,7 @@ use chunkproto::Crc64;
 use futures::future::join_all;
 use futures::{StreamExt as _, stream};
 use gateway::chunks::{BodyWriter, ByteBudget, WriteError, WriterSettings, WrittenBody};
-use gateway::cluster::Patience;
+use gateway::cluster::NodeTimeouts;
 use tokio::time::timeout;
 
 use crate::nodes::{Fault, Nodes, body_of, owner, payload};
@@ -168,11 +168,11 @@ async fn a_node_that_never_says_that_a_chunk_is_durable_is_raced_by_another_one(
 
 /// Nodes that are not taken for suspect while a scenario waits for them.
 fn patient(count: u8) -> Nodes {
-    let patience = Patience {
+    let timeouts = NodeTimeouts {
         suspect_after: Duration::from_secs(3600),
-        ..Patience::default()
+        ..NodeTimeouts::default()
     };
-    Nodes::with(count, patience)
+    Nodes::with(count, timeouts)
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chunkproto::{ChunkId, NodeId};
 use futures::FutureExt as _;
-use gateway::admin::{NodeDesk, NodeOrder, OrderError};
+use gateway::admin::{NodeAdmin, NodeOrder, OrderError};
 use gateway::jobs::{Job as _, JobError};
 use metastore::{
     ChunkRef, Metastore as _, NodePhase, ObjectKey, ReplicaChange, RocksMetastore, Timestamp,
@@ -325,13 +325,13 @@ async fn of_two_drains_at_once_that_leave_too_few_servers_one_is_refused() {
     // Its commits take a moment, unlike those in memory.
     let metastore = RocksMetastore::open(dir.path()).unwrap();
     let membership = world.nodes.membership.clone();
-    let desk = NodeDesk::new(membership, Arc::new(metastore), 2);
+    let admin = NodeAdmin::new(membership, Arc::new(metastore), 2);
     let [a, b, _] = world.nodes.all()[..] else {
         panic!("three nodes")
     };
     let (first, second) = tokio::join!(
-        desk.carry_out(a, NodeOrder::Drain),
-        desk.carry_out(b, NodeOrder::Drain)
+        admin.carry_out(a, NodeOrder::Drain),
+        admin.carry_out(b, NodeOrder::Drain)
     );
     let refused = first.and(second);
     assert!(

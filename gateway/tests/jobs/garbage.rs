@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
-use gateway::chunks::{Leftovers, WriteError};
-use gateway::jobs::{Job as _, JobError, discard_leftovers};
+use gateway::chunks::{AbandonedChunks, WriteError};
+use gateway::jobs::{Job as _, JobError, queue_abandoned};
 use metastore::NodePhase;
 
 use crate::kit::World;
@@ -79,15 +79,15 @@ async fn the_queue_waits_for_a_node_that_is_away_and_for_no_other() {
 #[tokio::test]
 async fn a_body_that_breaks_off_leaves_nothing_on_the_nodes() {
     let world = World::new(3).await;
-    let (leftovers, queue) = Leftovers::new();
-    let writer = world.nodes.writer(2).leaving(leftovers);
+    let (abandoned, queue) = AbandonedChunks::new();
+    let writer = world.nodes.writer(2).with_abandoned(abandoned);
     let mut pieces: Vec<_> = (0..30).map(|_| Ok(payload(100_000))).collect();
     pieces.push(Err("the connection broke".into()));
     let body = stream::iter(pieces).boxed();
     let written = writer.write(owner(), 5_000_000, body).await;
     assert!(matches!(written, Err(WriteError::Body(_))), "{written:?}");
     drop(writer);
-    discard_leftovers(
+    queue_abandoned(
         queue,
         world.metastore.clone(),
         world.clock(),
@@ -104,8 +104,8 @@ async fn a_body_that_breaks_off_leaves_nothing_on_the_nodes() {
 #[tokio::test]
 async fn a_body_that_came_to_its_end_leaves_nothing_to_discard() {
     let world = World::new(3).await;
-    let (leftovers, mut queue) = Leftovers::new();
-    let writer = world.nodes.writer(2).leaving(leftovers);
+    let (abandoned, mut queue) = AbandonedChunks::new();
+    let writer = world.nodes.writer(2).with_abandoned(abandoned);
     let bytes = payload(3_000_000);
     let written = writer.write(owner(), 3_000_000, body_of(&bytes)).await;
     assert!(written.is_ok(), "{written:?}");
@@ -190,5 +190,5 @@ async fn a_delete_without_an_answer_is_repeated_with_a_new_token() {
     let collector = world.collector(GRACE);
     let round = world.round(world.lease(&collector.name()).await);
     collector.round(&round).await.unwrap();
-    assert!(round.is_unsettled());
+    assert!(round.has_unknown_outcome());
 }

@@ -8,12 +8,12 @@ use bytes::Bytes;
 use chunkproto::{ByteRange, ChunkId, Fence, JobName, NodeId};
 use futures::{StreamExt as _, stream};
 use gateway::Clock;
-use gateway::admin::{NodeDesk, NodeOrder, OrderError};
+use gateway::admin::{NodeAdmin, NodeOrder, OrderError};
 use gateway::chunks::{ChunkSlice, RunningReads};
-use gateway::cluster::Patience;
+use gateway::cluster::NodeTimeouts;
 use gateway::jobs::{
-    Copies, DrainJob, Evenness, GarbageCollector, Job, JobBoard, JobError, MoveSettings,
-    RebalanceJob, RebalanceSettings, RepairJob, RepairSettings, Round, Throttle,
+    DrainJob, Evenness, GarbageCollector, Job, JobBoard, JobError, MoveSettings, RebalanceJob,
+    RebalanceSettings, RepairJob, RepairSettings, ReplicaMover, Round, Throttle,
 };
 use metastore::{
     Bucket, BucketId, BucketName, ChunkRef, CommitObject, GcEntry, LeaseAnswer, LeaseRequest,
@@ -65,11 +65,11 @@ impl World {
 
     /// As [`new`](Self::new), but a node that is not heard from is given up after `down_after`.
     pub async fn giving_up_after(count: u8, down_after: Duration) -> Self {
-        let patience = Patience {
+        let timeouts = NodeTimeouts {
             down_after,
-            ..Patience::default()
+            ..NodeTimeouts::default()
         };
-        Self::with(Nodes::with(count, patience)).await
+        Self::with(Nodes::with(count, timeouts)).await
     }
 
     /// As [`new`](Self::new), but a node that is not heard from is expected to return.
@@ -223,7 +223,7 @@ impl World {
             replicas,
             rate_bytes_per_s: None,
         };
-        RepairJob::new(self.job_copies(), settings, Arc::default())
+        RepairJob::new(self.replica_mover(), settings, Arc::default())
     }
 
     pub fn drain(&self, replicas: u8) -> DrainJob {
@@ -231,15 +231,15 @@ impl World {
             replicas,
             rate_bytes_per_s: None,
         };
-        DrainJob::new(self.job_copies(), settings)
+        DrainJob::new(self.replica_mover(), settings)
     }
 
     /// Gives an order about a node of a cluster with two replicas.
     pub async fn order(&self, node: NodeId, order: NodeOrder) -> Result<(), OrderError> {
         let membership = self.nodes.membership.clone();
-        let desk = NodeDesk::new(membership, self.metastore.clone(), 2);
-        let desk = desk.asking(Arc::new(self.nodes.clone()), Duration::from_secs(3600));
-        desk.carry_out(node, order).await
+        let admin = NodeAdmin::new(membership, self.metastore.clone(), 2);
+        let admin = admin.asking(Arc::new(self.nodes.clone()), Duration::from_secs(3600));
+        admin.carry_out(node, order).await
     }
 
     pub fn rebalance(&self, replicas: u8) -> RebalanceJob {
@@ -252,12 +252,12 @@ impl World {
                 threshold_percent: 5,
             },
         };
-        RebalanceJob::new(self.job_copies(), settings)
+        RebalanceJob::new(self.replica_mover(), settings)
     }
 
     /// What jobs that move chunks work with.
-    pub fn job_copies(&self) -> Copies {
-        Copies::new(
+    pub fn replica_mover(&self) -> ReplicaMover {
+        ReplicaMover::new(
             self.metastore.clone(),
             Arc::new(self.nodes.clone()),
             Arc::clone(&self.nodes.membership),

@@ -16,7 +16,7 @@ use crate::kit::World;
 /// A job that reports the token of each round, and fails when told to.
 struct Reporter {
     rounds: mpsc::Sender<u64>,
-    unsettled: bool,
+    uncertain: bool,
     fails: Arc<AtomicBool>,
 }
 
@@ -26,7 +26,7 @@ impl Reporter {
         let fails = Arc::default();
         let job = Self {
             rounds,
-            unsettled: false,
+            uncertain: false,
             fails,
         };
         (job, reported)
@@ -45,8 +45,8 @@ impl Job for Reporter {
 
     async fn round(&self, round: &Round) -> Result<(), JobError> {
         self.rounds.send(round.fence().token).await.unwrap();
-        if self.unsettled {
-            round.leave_unsettled();
+        if self.uncertain {
+            round.note_unknown_outcome();
         }
         match self.fails.load(Ordering::Relaxed) {
             true => Err(JobError::Alarm("too much is wrong".into())),
@@ -126,18 +126,18 @@ async fn a_paused_job_rests_until_it_is_resumed() {
 }
 
 #[tokio::test]
-async fn a_round_that_left_a_call_unsettled_is_followed_by_a_new_token() {
+async fn a_round_with_an_unknown_outcome_is_followed_by_a_new_token() {
     let world = World::new(0).await;
-    let (settled, mut rounds) = Reporter::new();
-    let (mut unsettled, mut unsettled_rounds) = Reporter::new();
-    unsettled.unsettled = true;
+    let (certain, mut rounds) = Reporter::new();
+    let (mut uncertain, mut uncertain_rounds) = Reporter::new();
+    uncertain.uncertain = true;
     let other = World::new(0).await;
-    tokio::spawn(runner(&world, &world.board, world.stopped()).run(settled));
-    tokio::spawn(runner(&other, &other.board, other.stopped()).run(unsettled));
+    tokio::spawn(runner(&world, &world.board, world.stopped()).run(certain));
+    tokio::spawn(runner(&other, &other.board, other.stopped()).run(uncertain));
     let (first, second) = (rounds.recv().await.unwrap(), rounds.recv().await.unwrap());
     assert_eq!(first, second);
-    let first = unsettled_rounds.recv().await.unwrap();
-    assert!(unsettled_rounds.recv().await.unwrap() > first);
+    let first = uncertain_rounds.recv().await.unwrap();
+    assert!(uncertain_rounds.recv().await.unwrap() > first);
 }
 
 #[tokio::test]

@@ -172,7 +172,9 @@ async fn while_there_is_too_much_garbage_to_add_up_the_status_says_that_it_waits
         ..chunks[0].clone()
     };
     for _ in 0..=GARBAGE_ADDED_UP_MAX {
-        let discarded = world.metastore.discard(vec![garbage.clone()], world.now());
+        let discarded = world
+            .metastore
+            .queue_garbage(vec![garbage.clone()], world.now());
         discarded.await.unwrap();
     }
     let running = runner(&world, &world.board, world.stopped()).run(world.rebalance(2));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chunkproto::{ChunkId, NodeId};
-use gateway::jobs::{JobError, ReconcileJob, ReconcileSettings, StrayLimits};
+use gateway::jobs::{JobError, OrphanLimits, ReconcileJob, ReconcileSettings};
 use metastore::{Metastore as _, Upkeep as _};
 
 use crate::kit::{CHUNK_BYTES, World};
@@ -13,7 +13,7 @@ use crate::nodes::{Fault, payload};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
-/// More strays than are few on any node.
+/// More orphans than are few on any node.
 const MANY: usize = 101;
 
 impl World {
@@ -25,13 +25,13 @@ impl World {
         let settings = ReconcileSettings {
             replicas,
             every: Duration::ZERO,
-            strays: StrayLimits {
+            orphans: OrphanLimits {
                 age: DAY,
                 quarantine: WEEK,
                 limit_percent: 1,
             },
         };
-        ReconcileJob::new(self.job_copies(), settings, Arc::default())
+        ReconcileJob::new(self.replica_mover(), settings, Arc::default())
     }
 
     /// Chunks that wait for repair.
@@ -47,11 +47,13 @@ impl World {
         id
     }
 
-    /// How many strays are noted on a node, and how many of them are in quarantine.
-    async fn strays(&self, node: NodeId) -> (usize, usize) {
-        let strays = self.metastore.strays(node, None, 999).await.unwrap();
-        let quarantined = strays.iter().filter(|stray| stray.quarantined_at.is_some());
-        (strays.len(), quarantined.count())
+    /// How many orphans are noted on a node, and how many of them are in quarantine.
+    async fn orphans(&self, node: NodeId) -> (usize, usize) {
+        let orphans = self.metastore.orphans(node, None, 999).await.unwrap();
+        let quarantined = orphans
+            .iter()
+            .filter(|orphan| orphan.quarantined_at.is_some());
+        (orphans.len(), quarantined.count())
     }
 }
 
@@ -100,20 +102,20 @@ async fn a_chunk_without_a_row_is_first_left_alone_then_quarantined_then_deleted
     let orphan = world.plant(node);
     let reconcile = world.reconcile();
     world.run(&reconcile).await.unwrap();
-    assert_eq!(world.strays(node).await, (0, 0), "its row may yet come");
+    assert_eq!(world.orphans(node).await, (0, 0), "its row may yet come");
 
     world.wait(2 * DAY);
     world.run(&reconcile).await.unwrap();
-    assert_eq!(world.strays(node).await, (1, 0));
+    assert_eq!(world.orphans(node).await, (1, 0));
     world.wait(DAY);
     world.run(&reconcile).await.unwrap();
-    assert_eq!(world.strays(node).await, (1, 1));
+    assert_eq!(world.orphans(node).await, (1, 1));
     world.collect_everything().await;
     assert!(world.nodes.has(node, orphan), "in quarantine");
 
     world.wait(WEEK);
     world.run(&reconcile).await.unwrap();
-    assert_eq!(world.strays(node).await, (0, 0));
+    assert_eq!(world.orphans(node).await, (0, 0));
     world.collect_everything().await;
     assert!(!world.nodes.has(node, orphan));
     assert!(world.nodes.has(node, kept.id));
@@ -131,7 +133,7 @@ async fn a_copy_that_a_row_comes_to_name_is_no_orphan() {
     let reconcile = world.reconcile();
     world.wait(2 * DAY);
     world.run(&reconcile).await.unwrap();
-    assert_eq!(world.strays(other).await, (1, 0));
+    assert_eq!(world.orphans(other).await, (1, 0));
 
     let need = metastore::RepairNeed {
         chunk: chunk.id,
@@ -144,7 +146,7 @@ async fn a_copy_that_a_row_comes_to_name_is_no_orphan() {
     world.run(&world.repair(2)).await.unwrap();
     world.wait(DAY);
     world.run(&reconcile).await.unwrap();
-    assert_eq!(world.strays(other).await, (0, 0));
+    assert_eq!(world.orphans(other).await, (0, 0));
     assert_eq!(world.copies(chunk.id), 2);
 }
 
@@ -166,7 +168,7 @@ async fn the_last_good_copy_of_a_chunk_is_no_orphan() {
         world.collect_everything().await;
     }
     world.run(&world.repair(2)).await.unwrap();
-    assert_eq!(world.strays(other).await, (0, 0));
+    assert_eq!(world.orphans(other).await, (0, 0));
     assert!(world.good_copies(&chunk).await.contains(&other));
 }
 
@@ -184,16 +186,16 @@ async fn a_copy_in_quarantine_is_not_deleted_while_its_chunk_lacks_others() {
         world.wait(time);
         world.run(&reconcile).await.unwrap();
     }
-    assert_eq!(world.strays(other).await, (1, 1));
+    assert_eq!(world.orphans(other).await, (1, 1));
 
     world.nodes.lose(named, chunk.id);
     world.wait(2 * WEEK);
     world.run(&reconcile).await.unwrap();
-    assert_eq!(world.strays(other).await, (1, 1));
+    assert_eq!(world.orphans(other).await, (1, 1));
     world.run(&world.repair(1)).await.unwrap();
     assert_eq!(world.good_copies(&chunk).await, [named]);
     world.run(&reconcile).await.unwrap();
-    assert_eq!(world.strays(other).await, (0, 0));
+    assert_eq!(world.orphans(other).await, (0, 0));
 }
 
 #[tokio::test]
@@ -204,7 +206,7 @@ async fn copies_that_wait_for_garbage_collection_are_no_orphans() {
     world.wait(2 * DAY);
     world.run(&world.reconcile()).await.unwrap();
     for node in &chunk.replicas {
-        assert_eq!(world.strays(*node).await, (0, 0));
+        assert_eq!(world.orphans(*node).await, (0, 0));
     }
 }
 
@@ -225,9 +227,9 @@ async fn where_too_much_looks_orphaned_nothing_is_touched() {
         let alarm = world.run(&reconcile).await;
         assert!(matches!(alarm, Err(JobError::Alarm(_))), "{alarm:?}");
     }
-    assert_eq!(world.strays(node).await, (MANY, 0));
+    assert_eq!(world.orphans(node).await, (MANY, 0));
     assert_eq!(
-        world.strays(other).await,
+        world.orphans(other).await,
         (0, 0),
         "the others are dealt with"
     );
@@ -245,7 +247,7 @@ async fn where_no_row_names_anything_the_metadata_is_doubted_and_not_the_chunks(
         let alarm = world.run(&reconcile).await;
         assert!(matches!(alarm, Err(JobError::Alarm(_))), "{alarm:?}");
     }
-    assert_eq!(world.strays(node).await, (1, 0));
+    assert_eq!(world.orphans(node).await, (1, 0));
     assert_eq!(world.garbage().await, []);
 }
 
@@ -260,7 +262,7 @@ async fn a_chunk_whose_row_cannot_be_read_is_no_orphan() {
     world.wait(2 * DAY);
     let reconcile = world.reconcile_with(1);
     world.run(&reconcile).await.unwrap();
-    assert_eq!(world.strays(node).await, (0, 0));
+    assert_eq!(world.orphans(node).await, (0, 0));
     assert_eq!(world.to_repair().await, [lost.id]);
 }
 
@@ -276,7 +278,7 @@ async fn an_overtaken_comparison_changes_nothing() {
     world.lease(&name).await;
     let outcome = gateway::jobs::Job::round(&reconcile, &stale).await;
     assert!(outcome.is_err());
-    assert_eq!(world.strays(node).await, (0, 0));
+    assert_eq!(world.orphans(node).await, (0, 0));
 }
 
 #[tokio::test]

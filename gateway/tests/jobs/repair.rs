@@ -419,7 +419,7 @@ async fn a_copy_without_an_answer_is_repeated_with_a_new_token() {
     let repair = world.repair(2);
     let round = world.round(world.lease(&repair.name()).await);
     repair.round(&round).await.unwrap();
-    assert!(round.is_unsettled());
+    assert!(round.has_unknown_outcome());
 }
 
 #[tokio::test]

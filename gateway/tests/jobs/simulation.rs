@@ -20,7 +20,7 @@ use futures::future::{join, join_all};
 use futures::{FutureExt as _, StreamExt as _, stream};
 use gateway::admin::NodeOrder;
 use gateway::chunks::slices_of;
-use gateway::jobs::{Job, ReconcileJob, ReconcileSettings, StrayLimits};
+use gateway::jobs::{Job, OrphanLimits, ReconcileJob, ReconcileSettings};
 use metastore::{
     ChunkRef, ListEntry, ListQuery, MetaError, Metastore as _, ObjectData, ObjectKey, Upkeep as _,
 };
@@ -350,13 +350,13 @@ impl Simulation {
         let settings = ReconcileSettings {
             replicas: REPLICAS,
             every: Duration::ZERO,
-            strays: StrayLimits {
+            orphans: OrphanLimits {
                 age: DAY,
                 quarantine: DAY,
                 limit_percent: 100,
             },
         };
-        ReconcileJob::new(self.world.job_copies(), settings, Arc::default())
+        ReconcileJob::new(self.world.replica_mover(), settings, Arc::default())
     }
 
     /// Ends all faults, lets the jobs do their work, and asserts that all is in order.

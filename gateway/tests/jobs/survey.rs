@@ -7,7 +7,7 @@ use crate::kit::World;
 
 async fn surveyed(world: &World) -> Survey {
     let board = SurveyBoard::default();
-    survey(&world.job_copies(), &board).await.unwrap();
+    survey(&world.replica_mover(), &board).await.unwrap();
     board.latest().expect("a node is silent")
 }
 

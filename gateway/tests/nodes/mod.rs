@@ -19,7 +19,7 @@ use gateway::chunks::{
     BodyKind, BodyOwner, BodyReader, BodyStream, BodyWriter, ByteBudget, ChunkTransport, HintQueue,
     RepairHints, RunningReads, WriterSettings,
 };
-use gateway::cluster::{Membership, Patience};
+use gateway::cluster::{Membership, NodeTimeouts};
 use uuid::Uuid;
 
 /// How a node misbehaves.
@@ -79,12 +79,12 @@ const PIECE_BYTES: usize = 10_000;
 impl Nodes {
     /// `count` healthy nodes.
     pub fn new(count: u8) -> Self {
-        Self::with(count, Patience::default())
+        Self::with(count, NodeTimeouts::default())
     }
 
-    /// As [`new`](Self::new), with a membership of that patience.
-    pub fn with(count: u8, patience: Patience) -> Self {
-        let membership = Arc::new(Membership::new(patience));
+    /// As [`new`](Self::new), with a membership of those timeouts.
+    pub fn with(count: u8, timeouts: NodeTimeouts) -> Self {
+        let membership = Arc::new(Membership::new(timeouts));
         let mut nodes = HashMap::new();
         for number in 1..=count {
             let node_id = NodeId::from_bytes([number; 16]);

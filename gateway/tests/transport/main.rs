@@ -12,7 +12,7 @@ use chunkproto::{
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use gateway::chunks::{ChunkTransport, HttpTransport};
-use gateway::cluster::{Membership, Patience};
+use gateway::cluster::{Membership, NodeTimeouts};
 use gateway::standalone::EmbeddedTransport;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -40,7 +40,7 @@ async fn embedded() -> Fixture {
     Fixture {
         nodes: [nodes[0].node_id(), nodes[1].node_id()],
         transport: Box::new(EmbeddedTransport::new(&nodes)),
-        membership: Arc::new(Membership::new(Patience::default())),
+        membership: Arc::new(Membership::new(NodeTimeouts::default())),
         _servers: JoinSet::new(),
         _dirs: dirs,
     }
@@ -50,7 +50,7 @@ async fn embedded() -> Fixture {
 async fn http() -> Fixture {
     let dirs = dirs();
     let secret = ClusterSecret::parse("0123456789abcdef").unwrap();
-    let membership = Arc::new(Membership::new(Patience::default()));
+    let membership = Arc::new(Membership::new(NodeTimeouts::default()));
     let mut servers = JoinSet::new();
     let chunk_nodes = dirs.each_ref().map(|dir| {
         let disks = ["disk0", "disk1"].map(|disk| dir.path().join(disk));

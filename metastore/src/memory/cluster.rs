@@ -5,7 +5,7 @@ use chunkproto::{ChunkId, NodeId};
 use uuid::Uuid;
 
 use super::state::State;
-use crate::succession::Done;
+use crate::succession::DeletedChunks;
 use crate::{ChunkRef, GcEntry, GcItem, MetaError, MetaResult, RepairRow, Timestamp};
 
 impl State {
@@ -47,14 +47,14 @@ impl State {
         if self.gc.remove(&moment).is_none() {
             return;
         }
-        match entry.done() {
-            Done::Chunks(chunks) => {
+        match entry.deleted() {
+            DeletedChunks::Chunks(chunks) => {
                 for chunk in chunks {
                     self.displace(chunk);
                     self.repair.remove(&chunk.id);
                 }
             }
-            Done::Copies(chunk) => self.displace(chunk),
+            DeletedChunks::Copies(chunk) => self.displace(chunk),
         }
     }
 
@@ -79,7 +79,11 @@ impl State {
         }
     }
 
-    pub(super) fn discard(&mut self, chunks: Vec<ChunkRef>, now: Timestamp) -> MetaResult<()> {
+    pub(super) fn queue_garbage(
+        &mut self,
+        chunks: Vec<ChunkRef>,
+        now: Timestamp,
+    ) -> MetaResult<()> {
         if chunks
             .iter()
             .any(|chunk| self.chunks.contains_key(&chunk.id))

@@ -297,7 +297,7 @@ impl Metastore for MemoryMetastore {
         Ok(())
     }
 
-    async fn discard(&self, chunks: Vec<ChunkRef>, now: Timestamp) -> MetaResult<()> {
-        self.state().discard(chunks, now)
+    async fn queue_garbage(&self, chunks: Vec<ChunkRef>, now: Timestamp) -> MetaResult<()> {
+        self.state().queue_garbage(chunks, now)
     }
 }

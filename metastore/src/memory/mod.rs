@@ -4,7 +4,7 @@
 //!
 //! `metastore` hands every method of the trait to the [`State`](state::State); `objects`,
 //! `versions`, `renames`, `appends`, `usage`, `multipart`, `lifecycle`, `listing`, `users`, `cluster`, `placement`
-//! and `strays` are what the state can do; `upkeep` is what jobs do.
+//! and `orphans` are what the state can do; `upkeep` is what jobs do.
 
 mod appends;
 mod cluster;
@@ -13,10 +13,10 @@ mod listing;
 mod metastore;
 mod multipart;
 mod objects;
+mod orphans;
 mod placement;
 mod renames;
 mod state;
-mod strays;
 mod upkeep;
 mod usage;
 mod users;

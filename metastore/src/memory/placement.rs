@@ -101,7 +101,7 @@ impl State {
             .insert((need.have, need.chunk), need.missing_bytes());
     }
 
-    pub(super) fn settle_repair(&mut self, entry: &RepairEntry, left: Option<&RepairNeed>) {
+    pub(super) fn finish_repair(&mut self, entry: &RepairEntry, left: Option<&RepairNeed>) {
         self.repair_order.remove(&(entry.have, entry.chunk));
         let queued = self.repair.get(&entry.chunk);
         if queued.is_some_and(|row| row.have != entry.have) {

@@ -11,8 +11,8 @@ use crate::rename::RenameRow;
 use crate::versions::Noncurrent;
 use crate::{
     BodyId, Bucket, BucketId, BucketName, ChunkOwner, ChunkRef, GcItem, InlineBody, JobControl,
-    MetaError, MetaResult, NodePhase, NodeRow, ObjectKey, ObjectVersion, Part, PartNumber, PartSet,
-    Quota, RepairNeed, RepairRow, Stray, Timestamp, Upload, UploadId, User, VersionOrder,
+    MetaError, MetaResult, NodePhase, NodeRow, ObjectKey, ObjectVersion, Orphan, Part, PartNumber,
+    PartSet, Quota, RepairNeed, RepairRow, Timestamp, Upload, UploadId, User, VersionOrder,
 };
 
 /// Everything that is stored.
@@ -34,7 +34,7 @@ pub(super) struct State {
     pub(super) repair: BTreeMap<ChunkId, RepairRow>,
     pub(super) repair_order: BTreeMap<(u8, ChunkId), u64>,
     pub(super) nodes: BTreeMap<NodeId, NodeRow>,
-    pub(super) strays: BTreeMap<(NodeId, ChunkId), Stray>,
+    pub(super) orphans: BTreeMap<(NodeId, ChunkId), Orphan>,
     pub(super) phases: BTreeMap<NodeId, NodePhase>,
     pub(super) leases: BTreeMap<JobName, LeaseRow>,
     pub(super) controls: BTreeMap<JobName, JobControl>,

@@ -8,7 +8,7 @@ use super::state::State;
 use crate::lease::LeaseRow;
 use crate::{
     GcEntry, JobControl, LeaseAnswer, LeaseRequest, LifecycleChange, MetaResult, NodeChunk,
-    NodePhase, Placement, RepairCounts, RepairEntry, RepairNeed, ReplicaChange, Stray, StrayFate,
+    NodePhase, Orphan, OrphanFate, Placement, RepairCounts, RepairEntry, RepairNeed, ReplicaChange,
     Timestamp, Upkeep,
 };
 
@@ -94,7 +94,7 @@ impl Upkeep for MemoryMetastore {
         Ok(self.state().repairs_by_danger(after, limit))
     }
 
-    async fn settle_repair(
+    async fn finish_repair(
         &self,
         fence: &Fence,
         entry: &RepairEntry,
@@ -102,7 +102,7 @@ impl Upkeep for MemoryMetastore {
     ) -> MetaResult<()> {
         let mut state = self.state();
         state.expect_fence(fence)?;
-        state.settle_repair(entry, left.as_ref());
+        state.finish_repair(entry, left.as_ref());
         Ok(())
     }
 
@@ -110,7 +110,7 @@ impl Upkeep for MemoryMetastore {
         Ok(self.state().count_repairs(limit))
     }
 
-    async fn note_strays(
+    async fn note_orphans(
         &self,
         fence: &Fence,
         node: NodeId,
@@ -119,20 +119,20 @@ impl Upkeep for MemoryMetastore {
     ) -> MetaResult<()> {
         let mut state = self.state();
         state.expect_fence(fence)?;
-        state.note_strays(node, chunks, now);
+        state.note_orphans(node, chunks, now);
         Ok(())
     }
 
-    async fn strays(
+    async fn orphans(
         &self,
         node: NodeId,
         after: Option<ChunkId>,
         limit: usize,
-    ) -> MetaResult<Vec<Stray>> {
-        Ok(self.state().strays_of(node, after, limit))
+    ) -> MetaResult<Vec<Orphan>> {
+        Ok(self.state().orphans_of(node, after, limit))
     }
 
-    async fn quarantine_stray(
+    async fn quarantine_orphan(
         &self,
         fence: &Fence,
         node: NodeId,
@@ -141,19 +141,19 @@ impl Upkeep for MemoryMetastore {
     ) -> MetaResult<()> {
         let mut state = self.state();
         state.expect_fence(fence)?;
-        state.quarantine_stray(node, chunk, now)
+        state.quarantine_orphan(node, chunk, now)
     }
 
-    async fn end_stray(
+    async fn end_orphan(
         &self,
         fence: &Fence,
         node: NodeId,
         chunk: ChunkId,
-        fate: StrayFate,
+        fate: OrphanFate,
     ) -> MetaResult<()> {
         let mut state = self.state();
         state.expect_fence(fence)?;
-        state.end_stray(node, chunk, fate);
+        state.end_orphan(node, chunk, fate);
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 use super::batch::Batch;
 use super::keys;
 use super::tables::{CHUNKS, GC, NODE_CHUNKS, REPAIR};
-use crate::succession::Done;
+use crate::succession::DeletedChunks;
 use crate::{ChunkOwner, ChunkRef, GcItem, RepairNeed, Timestamp};
 use uuid::Uuid;
 
@@ -47,10 +47,10 @@ impl Batch {
     }
 
     /// Removes the last traces of what was deleted on the nodes of an entry.
-    pub(super) fn forget(&mut self, done: Done<'_>) {
+    pub(super) fn forget(&mut self, done: DeletedChunks<'_>) {
         match done {
-            Done::Chunks(chunks) => self.forget_chunks(chunks),
-            Done::Copies(chunk) => self.displace(chunk),
+            DeletedChunks::Chunks(chunks) => self.forget_chunks(chunks),
+            DeletedChunks::Copies(chunk) => self.displace(chunk),
         }
     }
 

@@ -46,7 +46,7 @@ fn row(bytes: &[u8]) {
         15 => row_of(tables::ACCESS_KEYS, bytes),
         16 => row_of(tables::USER_EMAILS, bytes),
         17 => row_of(tables::NODES, bytes),
-        18 => row_of(tables::STRAYS, bytes),
+        18 => row_of(tables::ORPHANS, bytes),
         19 => row_of(tables::NODE_PHASES, bytes),
         20 => row_of(tables::LEASES, bytes),
         21 => row_of(tables::JOB_CONTROLS, bytes),

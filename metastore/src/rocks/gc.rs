@@ -46,7 +46,11 @@ impl Engine {
         self.commit(batch.await?, held).await
     }
 
-    pub(super) async fn discard(&self, chunks: Vec<ChunkRef>, now: Timestamp) -> MetaResult<()> {
+    pub(super) async fn queue_garbage(
+        &self,
+        chunks: Vec<ChunkRef>,
+        now: Timestamp,
+    ) -> MetaResult<()> {
         let batch = self.look(move |reader| reader.discarding(&chunks, now));
         self.commit(batch.await?, Vec::new()).await
     }
@@ -57,7 +61,7 @@ impl Reader<'_> {
     fn ending_garbage(&self, entry: &GcEntry) -> Looked<Batch> {
         let (mut batch, key) = (Batch::default(), keys::gc_entry(entry));
         if self.get(GC, &key)?.is_some() {
-            batch.forget(entry.done());
+            batch.forget(entry.deleted());
             batch.delete(GC, key);
         }
         Ok(batch)

@@ -349,7 +349,7 @@ impl Metastore for RocksMetastore {
         self.engine.gc_done(entry).await
     }
 
-    async fn discard(&self, chunks: Vec<ChunkRef>, now: Timestamp) -> MetaResult<()> {
-        self.engine.discard(chunks, now).await
+    async fn queue_garbage(&self, chunks: Vec<ChunkRef>, now: Timestamp) -> MetaResult<()> {
+        self.engine.queue_garbage(chunks, now).await
     }
 }

@@ -21,7 +21,7 @@
 //! | `upkeep` | what jobs do: every method of [`Upkeep`](crate::Upkeep) |
 //! | `lifecycle` | what rules and expiries ask for |
 //! | `leases` | the leases of jobs, their fences, and what the operator says of them |
-//! | `placement`, `repairs`, `strays` | where chunks are, those with too few replicas, those too many |
+//! | `placement`, `repairs`, `orphans` | where chunks are, those with too few replicas, those too many |
 //! | `backup`, `log_piece`, `restore` | checkpoints and log for elsewhere, and the store that they make |
 //! | `chunks` | the rows that name chunks, beside whatever row holds them |
 
@@ -51,6 +51,7 @@ mod multipart;
 mod objects;
 mod open;
 mod options;
+mod orphans;
 mod parts;
 mod placement;
 mod read;
@@ -58,7 +59,6 @@ mod renames;
 mod repairs;
 mod restore;
 mod rows;
-mod strays;
 mod tables;
 mod upkeep;
 mod usage;

@@ -92,7 +92,7 @@ pub enum OpenError {
 }
 
 /// What a directory turned out to be.
-enum Found {
+enum DirectoryState {
     /// Empty, or cut off before the first marker: a store may be made in it.
     Nothing,
     /// A first start that was cut off: whatever stands in `db` has no row.
@@ -111,7 +111,7 @@ pub(super) fn open(path: &Path, given: &RocksOptions) -> Result<Store, OpenError
     let (lock, found) = lock_and_inspect(path)?;
     let database = database_in(path);
     match found {
-        Found::Store if !database.join("CURRENT").exists() => {
+        DirectoryState::Store if !database.join("CURRENT").exists() => {
             // RocksDB would begin a new database here and delete the files of the old one.
             let detail = "db/CURRENT is missing".to_owned();
             return Err(OpenError::Damaged {
@@ -119,14 +119,14 @@ pub(super) fn open(path: &Path, given: &RocksOptions) -> Result<Store, OpenError
                 detail,
             });
         }
-        Found::Store => {}
-        Found::HalfMade => remove_half_made(&database).map_err(io_error)?,
-        Found::Nothing => write_whole(path, FORMAT_FILE, BEING_MADE).map_err(io_error)?,
+        DirectoryState::Store => {}
+        DirectoryState::HalfMade => remove_half_made(&database).map_err(io_error)?,
+        DirectoryState::Nothing => write_whole(path, FORMAT_FILE, BEING_MADE).map_err(io_error)?,
     }
     let families = options::column_families(given);
     let db = DB::open_cf_descriptors(&options::database(), &database, families)
         .map_err(|source| database_error(path, source))?;
-    if !matches!(found, Found::Store) {
+    if !matches!(found, DirectoryState::Store) {
         // IMPORTANT: after the database, which is durable by now, and before any row. What is
         // marked as being made is thrown away, and a marked store without a database is damaged.
         sync_directory(path).map_err(io_error)?;
@@ -150,7 +150,7 @@ pub(super) fn begin_restored(path: &Path) -> Result<File, OpenError> {
     };
     fs::create_dir_all(path).map_err(io_error)?;
     let (lock, found) = lock_and_inspect(path)?;
-    if matches!(found, Found::Store) {
+    if matches!(found, DirectoryState::Store) {
         return Err(OpenError::Foreign { path: path.into() });
     }
     write_whole(path, FORMAT_FILE, BEING_MADE).map_err(io_error)?;
@@ -174,7 +174,7 @@ pub(super) fn database_in(path: &Path) -> PathBuf {
     path.join(DATABASE_DIR)
 }
 
-fn lock_and_inspect(path: &Path) -> Result<(File, Found), OpenError> {
+fn lock_and_inspect(path: &Path) -> Result<(File, DirectoryState), OpenError> {
     if !path.join(LOCK_FILE).exists() {
         // Not even a lock is left in a directory that is not ours.
         inspect(path)?;
@@ -196,14 +196,14 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn inspect(path: &Path) -> Result<Found, OpenError> {
+fn inspect(path: &Path) -> Result<DirectoryState, OpenError> {
     let io_error = |source| OpenError::Io {
         path: path.into(),
         source,
     };
     match fs::read(path.join(FORMAT_FILE)) {
-        Ok(marker) if marker == FORMAT.as_bytes() => Ok(Found::Store),
-        Ok(marker) if marker == BEING_MADE.as_bytes() => Ok(Found::HalfMade),
+        Ok(marker) if marker == FORMAT.as_bytes() => Ok(DirectoryState::Store),
+        Ok(marker) if marker == BEING_MADE.as_bytes() => Ok(DirectoryState::HalfMade),
         Ok(marker) => {
             let text = String::from_utf8_lossy(&marker);
             let found = text.trim_end().chars().take(80).collect();
@@ -222,7 +222,7 @@ fn inspect(path: &Path) -> Result<Found, OpenError> {
                     return Err(OpenError::Foreign { path: path.into() });
                 }
             }
-            Ok(Found::Nothing)
+            Ok(DirectoryState::Nothing)
         }
         Err(error) => Err(io_error(error)),
     }

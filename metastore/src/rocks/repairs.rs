@@ -17,7 +17,7 @@ impl Engine {
         self.commit(batch.await?, Vec::new()).await
     }
 
-    pub(super) async fn settle_repair(
+    pub(super) async fn finish_repair(
         &self,
         fence: &Fence,
         entry: &RepairEntry,

@@ -9,7 +9,7 @@ use crate::rename::RenameRow;
 use crate::versions::Noncurrent;
 use crate::{
     Bucket, BucketName, BucketSettings, BucketUsage, ChunkOwner, GcItem, InlineBody, JobControl,
-    NodePhase, NodeRow, ObjectAttributes, ObjectVersion, Part, PartSet, RepairRow, Stray, Upload,
+    NodePhase, NodeRow, ObjectAttributes, ObjectVersion, Orphan, Part, PartSet, RepairRow, Upload,
     User, VersionOrder,
 };
 
@@ -103,7 +103,7 @@ pub(super) const USER_EMAILS: Table<String> = Table::named("user_emails");
 /// Node id → node.
 pub(super) const NODES: Table<NodeRow> = Table::named("nodes");
 /// Node id ‖ chunk id → a chunk that the node holds and that no row places there.
-pub(super) const STRAYS: Table<Stray> = Table::named("strays");
+pub(super) const ORPHANS: Table<Orphan> = Table::named("strays");
 /// Node id → what an operator wants of the node.
 pub(super) const NODE_PHASES: Table<NodePhase> = Table::named("node_phases");
 /// Name of a job → its lease, also after that has ended.
@@ -135,7 +135,7 @@ pub(super) const ALL: [(&str, Access); 25] = [
     (REPAIR_ORDER.name, Access::Range),
     (BODIES.name, Access::Point),
     (NODES.name, Access::Range),
-    (STRAYS.name, Access::Range),
+    (ORPHANS.name, Access::Range),
     (NODE_PHASES.name, Access::Range),
     (NONCURRENT.name, Access::Point),
     (NULL_VERSIONS.name, Access::Point),

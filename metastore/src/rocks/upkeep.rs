@@ -9,7 +9,7 @@ use super::read::Store;
 use super::tables::{JOB_CONTROLS, NODE_CHUNKS};
 use crate::{
     GcEntry, JobControl, LeaseAnswer, LeaseRequest, LifecycleChange, MetaResult, NodeChunk,
-    NodePhase, Placement, RepairCounts, RepairEntry, RepairNeed, ReplicaChange, Stray, StrayFate,
+    NodePhase, Orphan, OrphanFate, Placement, RepairCounts, RepairEntry, RepairNeed, ReplicaChange,
     Timestamp, Upkeep,
 };
 
@@ -81,13 +81,13 @@ impl Upkeep for RocksMetastore {
             .await
     }
 
-    async fn settle_repair(
+    async fn finish_repair(
         &self,
         fence: &Fence,
         entry: &RepairEntry,
         left: Option<RepairNeed>,
     ) -> MetaResult<()> {
-        self.engine.settle_repair(fence, entry, left).await
+        self.engine.finish_repair(fence, entry, left).await
     }
 
     async fn count_repairs(&self, limit: usize) -> MetaResult<RepairCounts> {
@@ -96,7 +96,7 @@ impl Upkeep for RocksMetastore {
             .await
     }
 
-    async fn note_strays(
+    async fn note_orphans(
         &self,
         fence: &Fence,
         node: NodeId,
@@ -104,39 +104,39 @@ impl Upkeep for RocksMetastore {
         now: Timestamp,
     ) -> MetaResult<()> {
         self.engine
-            .note_strays(fence, node, chunks.to_vec(), now)
+            .note_orphans(fence, node, chunks.to_vec(), now)
             .await
     }
 
-    async fn strays(
+    async fn orphans(
         &self,
         node: NodeId,
         after: Option<ChunkId>,
         limit: usize,
-    ) -> MetaResult<Vec<Stray>> {
+    ) -> MetaResult<Vec<Orphan>> {
         self.engine
-            .blocking(move |store| store.strays(node, after, limit))
+            .blocking(move |store| store.orphans(node, after, limit))
             .await
     }
 
-    async fn quarantine_stray(
+    async fn quarantine_orphan(
         &self,
         fence: &Fence,
         node: NodeId,
         chunk: ChunkId,
         now: Timestamp,
     ) -> MetaResult<()> {
-        self.engine.quarantine_stray(fence, node, chunk, now).await
+        self.engine.quarantine_orphan(fence, node, chunk, now).await
     }
 
-    async fn end_stray(
+    async fn end_orphan(
         &self,
         fence: &Fence,
         node: NodeId,
         chunk: ChunkId,
-        fate: StrayFate,
+        fate: OrphanFate,
     ) -> MetaResult<()> {
-        self.engine.end_stray(fence, node, chunk, fate).await
+        self.engine.end_orphan(fence, node, chunk, fate).await
     }
 
     async fn gc_narrow(&self, fence: &Fence, entry: &GcEntry, done: &[NodeId]) -> MetaResult<()> {

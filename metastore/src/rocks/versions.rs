@@ -23,7 +23,7 @@ pub(super) struct Displacement {
 }
 
 /// Where a version was found.
-enum Found {
+enum VersionLocation {
     Current(ObjectVersion),
     Behind(Noncurrent),
 }
@@ -174,7 +174,12 @@ impl Reader<'_> {
     }
 
     /// A version, wherever it stands.
-    fn find(&self, bucket: BucketId, key: &ObjectKey, version: VersionId) -> Looked<Option<Found>> {
+    fn find(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        version: VersionId,
+    ) -> Looked<Option<VersionLocation>> {
         match self.find_in_turn(bucket, key, version)? {
             // A commit may have moved it from where it was not yet looked to where it was no more.
             None => self.at_one_moment(|reader| reader.find_in_turn(bucket, key, version)),
@@ -187,10 +192,14 @@ impl Reader<'_> {
         bucket: BucketId,
         key: &ObjectKey,
         version: VersionId,
-    ) -> Looked<Option<Found>> {
+    ) -> Looked<Option<VersionLocation>> {
         match self.current(bucket, key)? {
-            Some(current) if current.version == version => Ok(Some(Found::Current(current))),
-            _ => Ok(self.noncurrent(bucket, key, version)?.map(Found::Behind)),
+            Some(current) if current.version == version => {
+                Ok(Some(VersionLocation::Current(current)))
+            }
+            _ => Ok(self
+                .noncurrent(bucket, key, version)?
+                .map(VersionLocation::Behind)),
         }
     }
 
@@ -203,8 +212,8 @@ impl Reader<'_> {
     ) -> Looked<Option<StoredVersion>> {
         let found = self.find(bucket, key, version)?;
         Ok(found.map(|found| match found {
-            Found::Current(object) => StoredVersion::Object(object),
-            Found::Behind(row) => row.version,
+            VersionLocation::Current(object) => StoredVersion::Object(object),
+            VersionLocation::Behind(row) => row.version,
         }))
     }
 
@@ -216,8 +225,8 @@ impl Reader<'_> {
         version: VersionId,
     ) -> Looked<Option<ObjectVersion>> {
         Ok(match self.find(bucket, key, version)? {
-            Some(Found::Current(object)) => Some(object),
-            Some(Found::Behind(row)) => row.version.object().cloned(),
+            Some(VersionLocation::Current(object)) => Some(object),
+            Some(VersionLocation::Behind(row)) => row.version.object().cloned(),
             None => None,
         })
     }
@@ -231,7 +240,7 @@ impl Reader<'_> {
         object: &ObjectVersion,
     ) -> Looked<()> {
         match self.find(bucket, key, object.version)? {
-            Some(Found::Behind(row)) => {
+            Some(VersionLocation::Behind(row)) => {
                 let version = StoredVersion::Object(object.clone());
                 batch.put_noncurrent(bucket, key, version, row.since);
             }
@@ -258,7 +267,7 @@ impl Reader<'_> {
         let mut batch = Batch::default();
         match self.find(bucket, key, version)? {
             None => Ok((batch, DeletedVersion::Absent)),
-            Some(Found::Current(object)) => {
+            Some(VersionLocation::Current(object)) => {
                 condition.check(key, Some(&object))?;
                 batch.delete(CURRENT, keys::object(bucket, key.as_str().as_bytes()));
                 batch.count_out(bucket, &object);
@@ -267,7 +276,7 @@ impl Reader<'_> {
                 batch.promote(bucket, key, next);
                 Ok((batch, DeletedVersion::Object))
             }
-            Some(Found::Behind(row)) => {
+            Some(VersionLocation::Behind(row)) => {
                 condition.check(key, row.version.object())?;
                 let was_latest = self.current(bucket, key)?.is_none();
                 let deleted = match &row.version {
@@ -300,12 +309,12 @@ impl Reader<'_> {
         };
         let mut batch = Batch::default();
         match self.find(bucket, key, object.version)? {
-            Some(Found::Current(row)) if unchanged(&row) => {
+            Some(VersionLocation::Current(row)) if unchanged(&row) => {
                 let row_key = keys::object(bucket, key.as_str().as_bytes());
                 batch.put(CURRENT, row_key, object);
                 Ok(batch)
             }
-            Some(Found::Behind(row)) if row.version.object().is_some_and(unchanged) => {
+            Some(VersionLocation::Behind(row)) if row.version.object().is_some_and(unchanged) => {
                 let version = StoredVersion::Object(object.clone());
                 batch.put_noncurrent(bucket, key, version, row.since);
                 Ok(batch)

@@ -385,7 +385,10 @@ async fn a_finished_entry_leaves_no_trace(store: Store) {
 
 async fn discarded_chunks_are_queued(store: Store) {
     let chunks = vec![chunk(), chunk()];
-    store.discard(chunks.clone(), Timestamp(7)).await.unwrap();
+    store
+        .queue_garbage(chunks.clone(), Timestamp(7))
+        .await
+        .unwrap();
     let [entry] = &garbage(&store).await[..] else {
         panic!("one entry")
     };
@@ -398,7 +401,9 @@ async fn chunks_that_a_row_names_are_never_discarded(store: Store) {
     let named = chunk();
     let row = object(std::slice::from_ref(&named));
     store.commit_object(commit(id, "cat", row)).await.unwrap();
-    let refused = store.discard(vec![chunk(), named], Timestamp(7)).await;
+    let refused = store
+        .queue_garbage(vec![chunk(), named], Timestamp(7))
+        .await;
     assert!(matches!(refused, Err(MetaError::Conflict)));
     assert_eq!(garbage(&store).await, []);
 }

@@ -13,12 +13,12 @@ crate::on_every_store! {
     the_most_endangered_come_first,
     a_chunk_is_queued_once_and_as_the_worst_that_was_said,
     what_no_row_names_is_not_queued,
-    a_settled_repair_is_gone,
+    a_finished_repair_is_gone,
     what_is_left_of_a_repair_is_put_where_it_belongs,
     settling_an_old_entry_spares_a_newer_one,
-    an_overtaken_job_settles_nothing,
+    an_overtaken_job_finishes_nothing,
     the_queue_is_counted,
-    an_entry_of_a_collected_chunk_can_be_settled,
+    an_entry_of_a_collected_chunk_can_be_finished,
 }
 
 /// A bucket with an object of one chunk for each of `haves`, which says how many replicas it has of
@@ -89,12 +89,12 @@ async fn what_no_row_names_is_not_queued(store: Store) {
     assert_eq!(queue(&store).await, []);
 }
 
-async fn a_settled_repair_is_gone(store: Store) {
+async fn a_finished_repair_is_gone(store: Store) {
     short_chunks(&store, &[1]).await;
     let entries = store.repairs_by_danger(None, 9).await.unwrap();
     let fence = fence(&store).await;
     store
-        .settle_repair(&fence, &entries[0], None)
+        .finish_repair(&fence, &entries[0], None)
         .await
         .unwrap();
     assert_eq!(queue(&store).await, []);
@@ -105,8 +105,8 @@ async fn what_is_left_of_a_repair_is_put_where_it_belongs(store: Store) {
     let chunks = short_chunks(&store, &[1]).await;
     let entries = store.repairs_by_danger(None, 9).await.unwrap();
     let (fence, left) = (fence(&store).await, need(&chunks[0], 2));
-    let settled = store.settle_repair(&fence, &entries[0], Some(left));
-    settled.await.unwrap();
+    let finished = store.finish_repair(&fence, &entries[0], Some(left));
+    finished.await.unwrap();
     assert_eq!(queue(&store).await, [(2, chunks[0].id)]);
     let rows = store.repair_queue(None, 9).await.unwrap();
     assert_eq!((rows[0].have, rows[0].since), (2, Timestamp(10)));
@@ -120,17 +120,17 @@ async fn settling_an_old_entry_spares_a_newer_one(store: Store) {
         .await
         .unwrap();
     let fence = fence(&store).await;
-    store.settle_repair(&fence, &old[0], None).await.unwrap();
+    store.finish_repair(&fence, &old[0], None).await.unwrap();
     assert_eq!(queue(&store).await, [(1, chunks[0].id)]);
     assert_eq!(store.repair_queue(None, 9).await.unwrap().len(), 1);
 }
 
-async fn an_overtaken_job_settles_nothing(store: Store) {
+async fn an_overtaken_job_finishes_nothing(store: Store) {
     short_chunks(&store, &[1]).await;
     let entries = store.repairs_by_danger(None, 9).await.unwrap();
     let stale = fence(&store).await;
     fence(&store).await;
-    let refused = store.settle_repair(&stale, &entries[0], None).await;
+    let refused = store.finish_repair(&stale, &entries[0], None).await;
     assert!(matches!(refused, Err(MetaError::Fenced(_))), "{refused:?}");
     assert_eq!(queue(&store).await.len(), 1);
 }
@@ -150,7 +150,7 @@ async fn the_queue_is_counted(store: Store) {
     assert!(worst.truncated);
 }
 
-async fn an_entry_of_a_collected_chunk_can_be_settled(store: Store) {
+async fn an_entry_of_a_collected_chunk_can_be_finished(store: Store) {
     short_chunks(&store, &[1]).await;
     let id = store
         .bucket(&crate::fixtures::name("photos"))
@@ -167,7 +167,7 @@ async fn an_entry_of_a_collected_chunk_can_be_settled(store: Store) {
     }
     let fence = fence(&store).await;
     for entry in store.repairs_by_danger(None, 9).await.unwrap() {
-        store.settle_repair(&fence, &entry, None).await.unwrap();
+        store.finish_repair(&fence, &entry, None).await.unwrap();
     }
     assert_eq!(queue(&store).await, []);
     assert_eq!(store.gc_due(LATER, None, 9).await.unwrap(), []);

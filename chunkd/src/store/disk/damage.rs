@@ -9,8 +9,8 @@ use chunkproto::{ChunkError, ChunkId};
 
 use super::super::fault::Fault;
 use super::super::quarantine;
-use super::super::read::{Place, RecordReader};
-use super::super::segment::{Hold, Location, Work};
+use super::super::read::{RecordPlace, RecordReader};
+use super::super::segment::{ChangeGuards, Location, Work};
 use super::{Disk, open_file};
 
 impl Disk {
@@ -19,17 +19,20 @@ impl Disk {
         &self,
         id: ChunkId,
         fault: Fault,
-        place: Place,
+        place: RecordPlace,
     ) -> Result<T, Fault> {
         let Fault::Damaged(detail) = &fault else {
             return Err(fault);
         };
         // Without waiting: who changes the chunk may wait for this thread, and the next read finds
         // the damage again.
-        match (self.gate().admit_quarantine(), self.busy.try_enter(id)) {
-            (Some(permit), Some(busy)) => {
-                let hold = Arc::new((Some(busy), Some(permit)));
-                self.set_aside(id, detail, place, Some(hold))?;
+        match (
+            self.gate().admit_quarantine(),
+            self.chunk_locks.try_lock(id),
+        ) {
+            (Some(permit), Some(lock)) => {
+                let guards = Arc::new((Some(lock), Some(permit)));
+                self.set_aside(id, detail, place, Some(guards))?;
             }
             _ => tracing::error!(
                 chunk = %id, ?place, detail,
@@ -40,18 +43,18 @@ impl Disk {
     }
 
     /// Moves what was found damaged out of the way, unless it is gone or replaced by now. The caller
-    /// has entered `id`, and may leave that to the `hold`.
+    /// has entered `id`, and may leave that to the `guards`.
     pub(super) fn set_aside(
         &self,
         id: ChunkId,
         detail: &str,
-        place: Place,
-        hold: Option<Hold>,
+        place: RecordPlace,
+        guards: Option<ChangeGuards>,
     ) -> Result<(), Fault> {
         self.unreadable.forget(id);
         match place {
-            Place::Segment(location) => self.set_record_aside(id, detail, location, hold),
-            Place::OwnFile { .. } => self.set_file_aside(id, detail, place),
+            RecordPlace::Segment(location) => self.set_record_aside(id, detail, location, guards),
+            RecordPlace::OwnFile { .. } => self.set_file_aside(id, detail, place),
         }
     }
 
@@ -60,7 +63,7 @@ impl Disk {
         id: ChunkId,
         detail: &str,
         location: Location,
-        hold: Option<Hold>,
+        guards: Option<ChangeGuards>,
     ) -> Result<(), Fault> {
         let row = self
             .index
@@ -74,15 +77,15 @@ impl Disk {
         self.gate().count_quarantined();
         let only = Some(location);
         self.committer
-            .commit_blocking(Work::Delete { id, only }, hold)?;
+            .commit_blocking(Work::Delete { id, only }, guards)?;
         Ok(())
     }
 
-    fn set_file_aside(&self, id: ChunkId, detail: &str, place: Place) -> Result<(), Fault> {
+    fn set_file_aside(&self, id: ChunkId, detail: &str, place: RecordPlace) -> Result<(), Fault> {
         let path = self.identity.layout.record(id);
         let now = match open_file(&path) {
             Err(Fault::Missing) => return Ok(()),
-            file => Place::of_file(&file?, &path)?,
+            file => RecordPlace::of_file(&file?, &path)?,
         };
         if now != place {
             return Ok(());
@@ -94,8 +97,8 @@ impl Disk {
 
     /// Forgets a chunk whose record is not there, unless it is being changed at this moment.
     pub(super) fn look_for_lost(&self, id: ChunkId) -> Result<(), Fault> {
-        match self.busy.try_enter(id) {
-            Some(_busy) => self.forget_lost(id),
+        match self.chunk_locks.try_lock(id) {
+            Some(_lock) => self.forget_lost(id),
             None => Ok(()),
         }
     }
@@ -128,16 +131,16 @@ impl Disk {
         Ok(!found)
     }
 
-    /// As [`settle`](Self::settle), for a fault while chunk `id` was read.
-    pub(super) fn settle_read(&self, id: ChunkId, fault: Fault) -> ChunkError {
+    /// As [`report`](Self::report), for a fault while chunk `id` was read.
+    pub(super) fn report_read(&self, id: ChunkId, fault: Fault) -> ChunkError {
         if fault.is_unreadable() {
             self.unreadable.note(id, self.gate());
         }
-        self.settle(id, fault)
+        self.report(id, fault)
     }
 
     /// What a caller is told of a fault with chunk `id`, after its consequences were drawn.
-    pub(super) fn settle(&self, id: ChunkId, fault: Fault) -> ChunkError {
+    pub(super) fn report(&self, id: ChunkId, fault: Fault) -> ChunkError {
         match &fault {
             Fault::Missing => return ChunkError::NotFound(id),
             Fault::Conflict => return ChunkError::Conflict(id),
@@ -152,7 +155,7 @@ impl Disk {
             | Fault::Io { .. }
             | Fault::Sync { .. }
             | Fault::Index(_)
-            | Fault::BadIndex(_) => self.gate().heed(&fault),
+            | Fault::BadIndex(_) => self.gate().poison_if_fatal(&fault),
         }
         self.gate().count_disk_error();
         tracing::error!(chunk = %id, %fault, "the disk failed an operation");

@@ -21,7 +21,7 @@ fn failed_sync() -> Fault {
 async fn a_failed_sync_ends_writing_for_good_and_is_told() {
     let (_dir, disk) = fresh();
     let id = ChunkId::generate();
-    assert!(matches!(disk.settle(id, failed_sync()), ChunkError::Io(_)));
+    assert!(matches!(disk.report(id, failed_sync()), ChunkError::Io(_)));
     let refusal = disk.gate().admit(1).map(|_| ()).unwrap_err();
     assert!(matches!(&refusal, ChunkError::Refused(why) if why.contains("/disk/file")));
     assert!(disk.gate().admit_removal().await.is_err());
@@ -35,7 +35,7 @@ async fn a_failed_sync_ends_writing_for_good_and_is_told() {
 #[test]
 fn a_failed_disk_leaves_no_mark_of_a_clean_stop() {
     let (_dir, disk) = fresh();
-    disk.settle(ChunkId::generate(), failed_sync());
+    disk.report(ChunkId::generate(), failed_sync());
     disk.mark_clean().unwrap();
     assert!(!disk.index.take_clean_mark().unwrap());
 }
@@ -45,7 +45,7 @@ fn a_disk_without_room_is_full_and_not_failed() {
     let (_dir, disk) = fresh();
     let full = Fault::io("write", Path::new("f"))(ErrorKind::StorageFull.into());
     assert!(matches!(
-        disk.settle(ChunkId::generate(), full),
+        disk.report(ChunkId::generate(), full),
         ChunkError::Full(_)
     ));
     assert!(disk.state().writable && disk.state().disk_errors == 0);
@@ -68,13 +68,13 @@ fn room_is_reserved_while_a_write_is_under_way() {
 async fn a_damaged_chunk_that_is_being_changed_is_not_waited_for() {
     let (_dir, disk) = fresh();
     let id = ChunkId::generate();
-    let changing = disk.busy().enter(id).await;
-    let place = Place::OwnFile {
+    let changing = disk.chunk_locks().lock(id).await;
+    let place = RecordPlace::OwnFile {
         device: 0,
         inode: 0,
     };
     let damaged = Fault::Damaged("made up".into());
     assert!(disk.quarantine::<()>(id, damaged, place).is_err());
     drop(changing);
-    assert!(disk.busy().try_enter(id).is_some());
+    assert!(disk.chunk_locks().try_lock(id).is_some());
 }

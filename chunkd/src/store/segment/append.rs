@@ -11,9 +11,9 @@ use super::super::fault::Fault;
 use super::super::index::Index;
 use super::super::index_rows::Row;
 use super::super::probe::Step;
-use super::committer::{Landed, Request, Work};
+use super::committer::{CommitOutcome, Request, Work};
 use super::group::{Entry, Group};
-use super::segments::{Purpose, Segments, Spot};
+use super::segments::{GroupReservation, Segments, WriteClass};
 use super::{Location, aligned};
 
 /// Appends groups, one after the other.
@@ -27,30 +27,38 @@ pub(super) struct Appender {
 }
 
 /// A change with what the index says of its chunk.
-pub(super) struct Change {
+pub(super) struct PendingChange {
     request: Request,
     had: Option<Row>,
 }
 
-impl Change {
+impl PendingChange {
     /// A change that was not looked at yet.
     pub fn new(request: Request) -> Self {
         Self { request, had: None }
     }
 
-    fn answer(self, landed: Result<Landed, Fault>) {
-        let Request { work, answer, hold } = self.request;
+    fn answer(self, landed: Result<CommitOutcome, Fault>) {
+        let Request {
+            work,
+            answer,
+            guards,
+        } = self.request;
         // The reservation and the right to the chunk end before the caller goes on.
-        drop((work, hold));
+        drop((work, guards));
         // A caller who went away needs no answer.
         let _ = answer.send(landed);
     }
 
     /// Gives the work back: the id is taken.
     fn refuse(self) {
-        let Request { work, answer, hold } = self.request;
-        drop(hold);
-        let _ = answer.send(Ok(Landed::Exists(Box::new(work))));
+        let Request {
+            work,
+            answer,
+            guards,
+        } = self.request;
+        drop(guards);
+        let _ = answer.send(Ok(CommitOutcome::Exists(Box::new(work))));
     }
 
     /// The segment in which the change must be told, if that is not free to choose.
@@ -79,7 +87,7 @@ impl Appender {
     }
 
     /// Does a round of changes, each chunk in at most one of them, and answers them.
-    pub fn append(&mut self, round: Vec<Change>) {
+    pub fn append(&mut self, round: Vec<PendingChange>) {
         let checked = round.into_iter().filter_map(|change| self.check(change));
         let (checkpoints, changes): (Vec<_>, Vec<_>) =
             checked.partition(|change| matches!(change.request.work, Work::Checkpoint));
@@ -88,8 +96,8 @@ impl Appender {
             .partition(|change| change.slot().is_none());
         let landed = self.append_free(free, landed);
         for (slot, changes) in by_slot(landed) {
-            let spot = self.segments.place_group_in(slot, group_bytes(&changes));
-            self.group(changes, spot);
+            let room = self.segments.place_group_in(slot, group_bytes(&changes));
+            self.group(changes, room);
         }
         if !checkpoints.is_empty() {
             self.checkpoint(checkpoints);
@@ -98,19 +106,24 @@ impl Appender {
 
     /// Tells the changes that may be told anywhere, together with those that `landed` in the same
     /// segment; returns the others.
-    fn append_free(&mut self, free: Vec<Change>, landed: Vec<Change>) -> Vec<Change> {
+    fn append_free(
+        &mut self,
+        free: Vec<PendingChange>,
+        landed: Vec<PendingChange>,
+    ) -> Vec<PendingChange> {
         if free.is_empty() {
             return landed;
         }
         // Room for all, since it is open which segment it will be.
         let bytes = group_bytes(&free) + group_bytes(&landed);
-        let (free, spot) = match self.segments.place_group(bytes, Purpose::Put) {
+        let (free, room) = match self.segments.place_group(bytes, WriteClass::Put) {
             Err(Fault::NoRoom {
                 action,
                 path,
                 source,
             }) => {
-                let (puts, upkeep): (Vec<_>, Vec<_>) = free.into_iter().partition(Change::is_put);
+                let (puts, upkeep): (Vec<_>, Vec<_>) =
+                    free.into_iter().partition(PendingChange::is_put);
                 answer_all(
                     puts,
                     &Fault::NoRoom {
@@ -122,36 +135,36 @@ impl Appender {
                 if upkeep.is_empty() {
                     return landed;
                 }
-                (upkeep, self.segments.place_group(bytes, Purpose::Upkeep))
+                (upkeep, self.segments.place_group(bytes, WriteClass::Upkeep))
             }
             placed => (free, placed),
         };
-        let slot = spot.as_ref().ok().map(|spot| spot.room.file.slot);
+        let slot = room.as_ref().ok().map(|room| room.reservation.file.slot);
         let (here, elsewhere): (Vec<_>, Vec<_>) =
             landed.into_iter().partition(|change| change.slot() == slot);
-        self.group(free.into_iter().chain(here).collect(), spot);
+        self.group(free.into_iter().chain(here).collect(), room);
         elsewhere
     }
 
-    fn checkpoint(&mut self, changes: Vec<Change>) {
+    fn checkpoint(&mut self, changes: Vec<PendingChange>) {
         // IMPORTANT: a group of the same round may have failed by now. The rows say that its segment is
         // known up to its end, and it is not: the next start would pass it over, and a later one with a
         // new index would not.
         if let Some(failure) = &self.failed {
             return answer_all(changes, &after_failure(failure));
         }
-        let mut index = self.index.change();
+        let mut index = self.index.batch();
         self.segments.write_rows(&mut index);
         match index.commit() {
             Ok(()) => changes
                 .into_iter()
-                .for_each(|change| change.answer(Ok(Landed::Done))),
+                .for_each(|change| change.answer(Ok(CommitOutcome::Done))),
             Err(fault) => self.fail(changes, fault),
         }
     }
 
     /// Answers a change at once if there is nothing to be written for it.
-    fn check(&self, mut change: Change) -> Option<Change> {
+    fn check(&self, mut change: PendingChange) -> Option<PendingChange> {
         if let Some(failure) = &self.failed {
             change.answer(Err(after_failure(failure)));
             return None;
@@ -173,72 +186,74 @@ impl Appender {
         let location = change.had.and_then(|row| row.location);
         let deletes = matches!(change.request.work, Work::Delete { .. });
         match (meant, change.had) {
-            (Some(meant), _) if location != Some(meant) => change.answer(Ok(Landed::Gone)),
+            (Some(meant), _) if location != Some(meant) => change.answer(Ok(CommitOutcome::Gone)),
             (None, Some(_)) if !deletes => change.refuse(),
-            (None, _) if deletes && location.is_none() => change.answer(Ok(Landed::Gone)),
+            (None, _) if deletes && location.is_none() => change.answer(Ok(CommitOutcome::Gone)),
             _ => return Some(change),
         }
         None
     }
 
     /// Makes one group of the changes.
-    fn group(&mut self, changes: Vec<Change>, spot: Result<Spot, Fault>) {
+    fn group(&mut self, changes: Vec<PendingChange>, room: Result<GroupReservation, Fault>) {
         if let Some(failure) = &self.failed {
             return answer_all(changes, &after_failure(failure));
         }
-        let spot = match spot {
-            Ok(spot) => spot,
+        let room = match room {
+            Ok(room) => room,
             Err(fault @ Fault::NoRoom { .. }) => return answer_all(changes, &fault),
             // Nothing was written, and nothing is wrong with the disk.
             Err(fault) if fault.is_of_process() => return answer_all(changes, &fault),
             Err(fault) => return self.fail(changes, fault),
         };
-        match self.write(&changes, &spot) {
+        match self.write(&changes, &room) {
             Ok(()) => changes
                 .into_iter()
-                .for_each(|change| change.answer(Ok(Landed::Done))),
+                .for_each(|change| change.answer(Ok(CommitOutcome::Done))),
             // Also for want of room: the room was taken before, and part of the group may be there.
             Err(fault) => self.fail(changes, fault),
         }
     }
 
     /// Ends writing for good.
-    fn fail(&mut self, changes: Vec<Change>, fault: Fault) {
-        self.segments.gate.heed(&fault);
+    fn fail(&mut self, changes: Vec<PendingChange>, fault: Fault) {
+        self.segments.gate.poison_if_fatal(&fault);
         self.segments.gate.poison(fault.to_string());
         self.failed = Some(fault.to_string());
         answer_all(changes, &fault);
     }
 
     /// Writes the group, makes it durable, and enters it in the index.
-    fn write(&mut self, changes: &[Change], spot: &Spot) -> Result<(), Fault> {
+    fn write(&mut self, changes: &[PendingChange], room: &GroupReservation) -> Result<(), Fault> {
         self.sequence += 1;
-        let (group, records) = self.lay_out(changes, spot);
-        let mut pieces = vec![Bytes::from(group.encode(spot.room.file.nonce))];
+        let (group, records) = self.lay_out(changes, room);
+        let mut pieces = vec![Bytes::from(group.encode(room.reservation.file.nonce))];
         pieces.extend(records);
-        let path = spot.room.file.path();
+        let path = room.reservation.file.path();
         let probe = self.segments.gate.probe();
         probe
             .at(Step::WriteGroup)
             .map_err(Fault::io("write", path))?;
-        spot.room.file.write(&pieces, spot.room.offset.into())?;
+        room.reservation
+            .file
+            .write(&pieces, room.reservation.offset.into())?;
         probe.at(Step::SyncGroup).map_err(Fault::sync(path))?;
         if self.segments.gate.durability().syncs() {
             // IMPORTANT: before the index and the answers. It also covers the records that were
             // written to this file by others before they sent their changes here.
-            spot.room.file.sync()?;
+            room.reservation.file.sync()?;
         }
         probe
             .at(Step::IndexGroup)
             .map_err(Fault::io("index", path))?;
-        self.enter(changes, &group, spot)?;
+        self.enter(changes, &group, room)?;
         probe.at(Step::Answer).map_err(Fault::io("answer", path))
     }
 
     /// The group's head and the bytes that follow it.
-    fn lay_out(&self, changes: &[Change], spot: &Spot) -> (Group, Vec<Bytes>) {
+    fn lay_out(&self, changes: &[PendingChange], room: &GroupReservation) -> (Group, Vec<Bytes>) {
         let count = changes.len();
-        let mut at = u64::from(spot.room.offset) + Group::head_bytes(count) as u64;
+        let mut at = u64::from(room.reservation.offset) + Group::head_bytes(count) as u64;
         let mut entries = Vec::with_capacity(count);
         let mut records = Vec::new();
         for change in changes {
@@ -246,7 +261,7 @@ impl Appender {
                 Work::Append { record, .. } => {
                     let offset = u32::try_from(at).expect("a segment is shorter than 4 GiB");
                     entries.push(put(&record.info, offset, record.head.bytes()));
-                    records.extend(record.pieces(spot.room.file.nonce));
+                    records.extend(record.pieces(room.reservation.file.nonce));
                     at += record.head.record_bytes();
                 }
                 Work::Land {
@@ -281,15 +296,21 @@ impl Appender {
         }
         let group = Group {
             sequence: self.sequence,
-            ordinal: spot.ordinal,
-            bytes: u32::try_from(at - u64::from(spot.room.offset)).expect("it fits the segment"),
+            ordinal: room.ordinal,
+            bytes: u32::try_from(at - u64::from(room.reservation.offset))
+                .expect("it fits the segment"),
             entries,
         };
         (group, records)
     }
 
-    fn enter(&self, changes: &[Change], group: &Group, spot: &Spot) -> Result<(), Fault> {
-        let mut index = self.index.change();
+    fn enter(
+        &self,
+        changes: &[PendingChange],
+        group: &Group,
+        room: &GroupReservation,
+    ) -> Result<(), Fault> {
+        let mut index = self.index.batch();
         for (change, entry) in changes.iter().zip(&group.entries) {
             match (*entry, &change.had) {
                 (Entry::Put { .. }, had) => {
@@ -297,8 +318,8 @@ impl Appender {
                     if let Some(at) = stale {
                         self.segments.note_stale(at.slot, at.generation);
                     }
-                    let row =
-                        row_of(entry, &spot.room.file, group.sequence).expect("a put has a row");
+                    let row = row_of(entry, &room.reservation.file, group.sequence)
+                        .expect("a put has a row");
                     index.put(&row, had.as_ref());
                     self.count(&row, true);
                     had.iter().for_each(|had| self.count(had, false));
@@ -371,7 +392,7 @@ fn put(info: &ChunkInfo, offset: u32, head_bytes: u16) -> Entry {
 }
 
 /// Bytes of a group with these changes, the records of its own included.
-fn group_bytes(changes: &[Change]) -> u64 {
+fn group_bytes(changes: &[PendingChange]) -> u64 {
     let head = Group::head_bytes(changes.len()) as u64;
     let own = changes.iter().map(|change| match &change.request.work {
         Work::Append { record, .. } => record.head.record_bytes(),
@@ -381,8 +402,8 @@ fn group_bytes(changes: &[Change]) -> u64 {
 }
 
 /// The changes by the segment in which they must be told.
-fn by_slot(changes: Vec<Change>) -> BTreeMap<u32, Vec<Change>> {
-    let mut groups: BTreeMap<u32, Vec<Change>> = BTreeMap::new();
+fn by_slot(changes: Vec<PendingChange>) -> BTreeMap<u32, Vec<PendingChange>> {
+    let mut groups: BTreeMap<u32, Vec<PendingChange>> = BTreeMap::new();
     for change in changes {
         let slot = change
             .slot()
@@ -396,7 +417,7 @@ fn after_failure(failure: &str) -> Fault {
     Fault::Index(format!("an earlier write failed: {failure}"))
 }
 
-fn answer_all(changes: Vec<Change>, fault: &Fault) {
+fn answer_all(changes: Vec<PendingChange>, fault: &Fault) {
     for change in changes {
         change.answer(Err(fault.again()));
     }
@@ -416,14 +437,26 @@ mod tests {
     use super::super::super::directory::Layout;
     use super::super::super::index::IndexCache;
     use super::super::record::{RecordHead, SegmentRecord};
-    use super::super::recover::Place;
+    use super::super::recover::SegmentOptions;
     use super::*;
     use crate::store::Probe;
 
-    fn change(work: Work) -> (Change, oneshot::Receiver<Result<Landed, Fault>>) {
+    fn change(
+        work: Work,
+    ) -> (
+        PendingChange,
+        oneshot::Receiver<Result<CommitOutcome, Fault>>,
+    ) {
         let (answer, answered) = oneshot::channel();
-        let hold = None;
-        (Change::new(Request { work, answer, hold }), answered)
+        let guards = None;
+        (
+            PendingChange::new(Request {
+                work,
+                answer,
+                guards,
+            }),
+            answered,
+        )
     }
 
     #[test]
@@ -436,18 +469,18 @@ mod tests {
             _ => Ok(()),
         });
         let durability = Durability::PowerSafe;
-        let place = Place {
+        let options = SegmentOptions {
             gate: Gate::new(dir.path().to_owned(), 95, durability, probe),
             layout: Layout::new(dir.path().to_owned()),
             dir: segments,
             node: NodeId::generate(),
             segment_bytes: 1 << 20,
             open_files_max: 16,
-            settled_after: Duration::ZERO,
+            quiet_after: Duration::ZERO,
         };
         let index = Index::open(&dir.path().join("index"), &IndexCache::new(1 << 20));
         let index = Arc::new(index.unwrap());
-        let segments = Segments::new(place, BTreeMap::new(), 0);
+        let segments = Segments::new(options, BTreeMap::new(), 0);
         let mut appender = Appender::new(segments, Arc::clone(&index), 0);
         let head = RecordHead {
             id: ChunkId::generate(),

@@ -14,11 +14,11 @@ use chunkproto::{ChunkId, ChunkInfo};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::admission::WritePermit;
-use super::super::busy::Busy;
+use super::super::chunk_locks::ChunkLock;
 use super::super::fault::Fault;
 use super::super::index::Index;
 use super::Location;
-use super::append::{Appender, Change};
+use super::append::{Appender, PendingChange};
 use super::group::GROUP_ENTRIES_MAX;
 use super::record::SegmentRecord;
 use super::segments::{Reservation, Segments};
@@ -68,7 +68,7 @@ impl Work {
 }
 
 /// How it went. Whatever was done is durable.
-pub(crate) enum Landed {
+pub(crate) enum CommitOutcome {
     /// It is done.
     Done,
     /// The id has a record already; nothing was done, and this is what was wanted.
@@ -78,7 +78,7 @@ pub(crate) enum Landed {
 }
 
 /// What a change keeps until it is done: the sole right to the chunk and the right to write.
-pub(crate) type Hold = Arc<(Option<Busy>, Option<WritePermit>)>;
+pub(crate) type ChangeGuards = Arc<(Option<ChunkLock>, Option<WritePermit>)>;
 
 /// The way to the thread. Dropping it waits until everything in the queue is done and the thread
 /// has ended; the thread waits for the disk alone, so that cannot take for ever.
@@ -91,8 +91,8 @@ pub(crate) struct Committer {
 /// One change on its way to the disk.
 pub(super) struct Request {
     pub work: Work,
-    pub answer: oneshot::Sender<Result<Landed, Fault>>,
-    pub hold: Option<Hold>,
+    pub answer: oneshot::Sender<Result<CommitOutcome, Fault>>,
+    pub guards: Option<ChangeGuards>,
 }
 
 impl Committer {
@@ -113,21 +113,39 @@ impl Committer {
     ///
     /// # Errors
     /// `NoRoom` for new chunks, without effect; `Io`, `Sync` and `Index` with an unknown outcome.
-    pub async fn commit(&self, work: Work, hold: Option<Hold>) -> Result<Landed, Fault> {
-        let (request, answered) = request(work, hold);
+    pub async fn commit(
+        &self,
+        work: Work,
+        guards: Option<ChangeGuards>,
+    ) -> Result<CommitOutcome, Fault> {
+        let (request, answered) = request(work, guards);
         self.queue.send(request).await.map_err(|_| ended())?;
         answered.await.unwrap_or_else(|_| Err(ended()))
     }
 
     /// As [`commit`](Self::commit), for a thread that may block and is not the runtime's.
-    pub fn commit_blocking(&self, work: Work, hold: Option<Hold>) -> Result<Landed, Fault> {
-        futures::executor::block_on(self.commit(work, hold))
+    pub fn commit_blocking(
+        &self,
+        work: Work,
+        guards: Option<ChangeGuards>,
+    ) -> Result<CommitOutcome, Fault> {
+        futures::executor::block_on(self.commit(work, guards))
     }
 }
 
-fn request(work: Work, hold: Option<Hold>) -> (Request, oneshot::Receiver<Result<Landed, Fault>>) {
+fn request(
+    work: Work,
+    guards: Option<ChangeGuards>,
+) -> (Request, oneshot::Receiver<Result<CommitOutcome, Fault>>) {
     let (answer, answered) = oneshot::channel();
-    (Request { work, answer, hold }, answered)
+    (
+        Request {
+            work,
+            answer,
+            guards,
+        },
+        answered,
+    )
 }
 
 fn ended() -> Fault {
@@ -144,7 +162,7 @@ fn run(mut requests: mpsc::Receiver<Request>, mut appender: Appender, group_byte
             if let Work::Append { record, .. } = &request.work {
                 bytes += record.head.record_bytes();
             }
-            round.push(Change::new(request));
+            round.push(PendingChange::new(request));
             let full = round.len() >= GROUP_ENTRIES_MAX || bytes >= group_bytes_max;
             next = if full { None } else { requests.try_recv().ok() };
         }

@@ -17,13 +17,13 @@ use super::super::index_rows::Row;
 use super::super::probe::Step;
 use super::super::quarantine;
 use super::super::read::{RecordReader, Wait, first_piece, next_piece};
-use super::committer::{Hold, Work};
+use super::committer::{ChangeGuards, Work};
 use super::file::SegmentFile;
 use super::group::{Entry, Group};
-use super::keeper::Tools;
+use super::keeper::KeeperContext;
 use super::record::{RecordHead, SegmentRecord};
 use super::scan::Scan;
-use super::segments::{Purpose, Segments};
+use super::segments::{Segments, WriteClass};
 use super::slot::{SlotRow, SlotState};
 use super::{Location, create};
 
@@ -37,12 +37,12 @@ const YIELD_MAX: Duration = Duration::from_millis(100);
 
 /// The compaction of one segment.
 pub(super) struct Compaction<'a> {
-    tools: &'a Tools,
+    context: &'a KeeperContext,
     slot: u32,
     /// Whether new chunks wait for the room: then it does not yield to other work.
     urgent: bool,
     lives: OtherLives,
-    batch: Vec<(Work, Hold)>,
+    batch: Vec<(Work, ChangeGuards)>,
     batch_bytes: u64,
     began: Instant,
     /// Whether a record stays because the disk cannot read it.
@@ -50,7 +50,7 @@ pub(super) struct Compaction<'a> {
 }
 
 /// What became of segments that were to be freed.
-pub(super) struct Freed {
+pub(super) struct FreeOutcome {
     /// Those that are free now.
     pub slots: Vec<u32>,
     /// Those that could not be freed, and why.
@@ -63,7 +63,7 @@ struct OtherLives {
     /// Slot and generation.
     lives: HashSet<(u32, u32)>,
     /// Whether any may hold earlier records of a chunk that was moved out of it.
-    any_leftovers: bool,
+    any_stale_records: bool,
 }
 
 impl OtherLives {
@@ -72,32 +72,32 @@ impl OtherLives {
         let others = table.slots.iter();
         let others =
             others.filter(|(other, entry)| **other != slot && entry.row.state != SlotState::Free);
-        let (mut lives, mut any_leftovers) = (HashSet::new(), false);
+        let (mut lives, mut any_stale_records) = (HashSet::new(), false);
         for (other, entry) in others {
             lives.insert((*other, entry.row.generation));
-            any_leftovers |= entry.row.has_leftovers;
+            any_stale_records |= entry.row.has_stale_records;
         }
         Self {
             lives,
-            any_leftovers,
+            any_stale_records,
         }
     }
 
     /// Whether a delete of a record in that life must be told again: as long as a record of its
     /// chunk may be found in a segment that is not free.
     fn need(&self, slot: u32, generation: u32) -> bool {
-        self.any_leftovers || self.lives.contains(&(slot, generation))
+        self.any_stale_records || self.lives.contains(&(slot, generation))
     }
 }
 
 impl<'a> Compaction<'a> {
     /// To empty the sealed segment `slot`.
-    pub fn new(tools: &'a Tools, slot: u32, urgent: bool) -> Self {
+    pub fn new(context: &'a KeeperContext, slot: u32, urgent: bool) -> Self {
         Self {
-            tools,
+            context,
             slot,
             urgent,
-            lives: OtherLives::beside(&tools.segments, slot),
+            lives: OtherLives::beside(&context.segments, slot),
             batch: Vec::new(),
             batch_bytes: 0,
             began: Instant::now(),
@@ -111,10 +111,10 @@ impl<'a> Compaction<'a> {
     /// # Errors
     /// `NoRoom` where nothing is left to move records to; nothing is lost, later is as good.
     pub fn empty(mut self, stop: &AtomicBool) -> Result<bool, Fault> {
-        let file = self.tools.segments.file(self.slot)?;
-        let row = self.tools.segments.lock().slot(self.slot).row;
+        let file = self.context.segments.file(self.slot)?;
+        let row = self.context.segments.lock().slot(self.slot).row;
         // Leftovers cost more than room: all deletes are kept on their account.
-        if !row.has_leftovers && !self.is_worth_it(&file, &row)? {
+        if !row.has_stale_records && !self.is_worth_it(&file, &row)? {
             return Ok(false);
         }
         let mut scan = Scan::new(&file, 0, 0, row.bytes);
@@ -194,39 +194,46 @@ impl<'a> Compaction<'a> {
                     && location.offset == offset
             })
         };
-        if self.tools.index.get(id)?.as_ref().and_then(meant).is_none() {
+        if self
+            .context
+            .index
+            .get(id)?
+            .as_ref()
+            .and_then(meant)
+            .is_none()
+        {
             return Ok(());
         }
         if self.batch.iter().any(|(work, _)| work.id() == Some(id)) {
             self.send()?;
         }
-        let busy = self.tools.busy.enter_blocking(id);
-        let Some(row) = self.tools.index.get(id)? else {
+        let lock = self.context.chunk_locks.lock_blocking(id);
+        let Some(row) = self.context.index.get(id)? else {
             return Ok(());
         };
         let Some(location) = meant(&row) else {
             return Ok(());
         };
-        let gate = &self.tools.segments.gate;
+        let gate = &self.context.segments.gate;
         gate.probe()
             .at(Step::MoveRecord)
             .map_err(Fault::io("move", file.path()))?;
-        let hold: Hold = Arc::new((Some(busy), None));
+        let guards: ChangeGuards = Arc::new((Some(lock), None));
         match read_whole(Arc::clone(file), location, &row) {
             Ok(record) => {
                 let bytes = record.head.record_bytes();
                 let work = self.moved(record, location)?;
-                self.push(work, hold, bytes)
+                self.push(work, guards, bytes)
             }
             Err(Fault::Damaged(detail)) => {
                 let raw = RecordReader::raw_in_segment(Arc::clone(file), location, &row);
-                quarantine::keep(&self.tools.layout, id, &raw, &detail)?;
+                quarantine::keep(&self.context.layout, id, &raw, &detail)?;
                 gate.count_quarantined();
                 let only = Some(location);
-                self.push(Work::Delete { id, only }, hold, 64)
+                self.push(Work::Delete { id, only }, guards, 64)
             }
             Err(fault) if fault.is_unreadable() => {
-                self.tools.unreadable.note(id, gate);
+                self.context.unreadable.note(id, gate);
                 self.stuck = true;
                 Ok(())
             }
@@ -237,11 +244,11 @@ impl<'a> Compaction<'a> {
     /// A record to be appended, or one that was written to room of its own.
     fn moved(&self, record: SegmentRecord, location: Location) -> Result<Work, Fault> {
         let from = Some(location);
-        if record.head.record_bytes() <= self.tools.segments.inline_bytes_max() {
+        if record.head.record_bytes() <= self.context.segments.inline_bytes_max() {
             return Ok(Work::Append { record, from });
         }
-        let segments = &self.tools.segments;
-        let reservation = segments.reserve(record.head.record_bytes(), Purpose::Upkeep)?;
+        let segments = &self.context.segments;
+        let reservation = segments.reserve(record.head.record_bytes(), WriteClass::Upkeep)?;
         let pieces: Vec<Bytes> = record.pieces(reservation.file.nonce).collect();
         reservation.file.write(&pieces, reservation.offset.into())?;
         Ok(Work::Land {
@@ -252,8 +259,8 @@ impl<'a> Compaction<'a> {
         })
     }
 
-    fn push(&mut self, work: Work, hold: Hold, bytes: u64) -> Result<(), Fault> {
-        self.batch.push((work, hold));
+    fn push(&mut self, work: Work, guards: ChangeGuards, bytes: u64) -> Result<(), Fault> {
+        self.batch.push((work, guards));
         self.batch_bytes += bytes;
         if self.batch.len() >= BATCH_MAX || self.batch_bytes >= BATCH_BYTES {
             return self.send();
@@ -263,16 +270,16 @@ impl<'a> Compaction<'a> {
 
     /// Waits until what was collected is durable, then yields to others for as long as it took.
     fn send(&mut self) -> Result<(), Fault> {
-        let committer = &self.tools.committer;
+        let committer = &self.context.committer;
         let commits = self
             .batch
             .drain(..)
-            .map(|(work, hold)| committer.commit(work, Some(hold)));
+            .map(|(work, guards)| committer.commit(work, Some(guards)));
         for landed in block_on(join_all(commits)) {
             landed?;
         }
         self.batch_bytes = 0;
-        if !self.urgent && self.tools.segments.gate.is_busy() {
+        if !self.urgent && self.context.segments.gate.is_busy() {
             std::thread::park_timeout(self.began.elapsed().min(YIELD_MAX));
         }
         self.began = Instant::now();
@@ -281,10 +288,10 @@ impl<'a> Compaction<'a> {
 
     /// Moves what the index still has here although no group spoke of it: their heads are damaged.
     fn carry_hidden(&mut self, file: &Arc<SegmentFile>) -> Result<(), Fault> {
-        if self.tools.segments.lock().slot(self.slot).row.live_bytes == 0 {
+        if self.context.segments.lock().slot(self.slot).row.live_bytes == 0 {
             return Ok(());
         }
-        let hidden = self.tools.index.located_in(file.slot, file.generation)?;
+        let hidden = self.context.index.located_in(file.slot, file.generation)?;
         for row in hidden {
             let offset = row.location.map_or(0, |location| location.offset);
             self.carry_record(row.info.id, file, offset)?;
@@ -294,13 +301,13 @@ impl<'a> Compaction<'a> {
 }
 
 /// Ends the lives of segments that were emptied. Those are left from which somebody still reads.
-pub(super) fn free_all(tools: &Tools, emptied: Vec<u32>) -> Freed {
-    let segments = &tools.segments;
+pub(super) fn free_all(context: &KeeperContext, emptied: Vec<u32>) -> FreeOutcome {
+    let segments = &context.segments;
     let retired: Vec<u32> = emptied
         .into_iter()
         .filter(|slot| segments.retire(*slot))
         .collect();
-    let mut freed = Freed {
+    let mut freed = FreeOutcome {
         slots: Vec::new(),
         failed: Vec::new(),
     };
@@ -309,7 +316,7 @@ pub(super) fn free_all(tools: &Tools, emptied: Vec<u32>) -> Freed {
     }
     // IMPORTANT: the index is durable before the groups go that it would be read from, and each
     // segment's end is durable before it begins another life.
-    if let Err(fault) = make_index_durable(tools) {
+    if let Err(fault) = make_index_durable(context) {
         let failed = retired.into_iter().map(|slot| (slot, fault.again()));
         freed.failed.extend(failed);
         return freed;
@@ -323,11 +330,11 @@ pub(super) fn free_all(tools: &Tools, emptied: Vec<u32>) -> Freed {
     freed
 }
 
-fn make_index_durable(tools: &Tools) -> Result<(), Fault> {
-    let segments = &tools.segments;
+fn make_index_durable(context: &KeeperContext) -> Result<(), Fault> {
+    let segments = &context.segments;
     let asked = segments.gate.probe().at(Step::FlushIndex);
     asked.map_err(Fault::io("index", &segments.dir))?;
-    tools.checkpoint()
+    context.checkpoint()
 }
 
 fn free(segments: &Segments, slot: u32) -> Result<(), Fault> {

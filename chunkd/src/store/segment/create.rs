@@ -15,7 +15,7 @@ use super::super::durable;
 use super::super::fault::Fault;
 use super::file::SegmentFile;
 use super::header::{HEADER_BYTES, Nonce, SegmentHeader};
-use super::segments::{Purpose, Segments};
+use super::segments::{Segments, WriteClass};
 use super::slot::SlotRow;
 
 /// How much is zeroed by one system call.
@@ -51,10 +51,10 @@ pub(super) fn create(
     segments: &Segments,
     slot: u32,
     fill: Fill,
-    purpose: Purpose,
+    class: WriteClass,
 ) -> Result<(), Fault> {
     let path = path(&segments.dir, slot);
-    if purpose == Purpose::Put {
+    if class == WriteClass::Put {
         segments
             .gate
             .check_segment_room(&path, segments.segment_bytes.into())?;

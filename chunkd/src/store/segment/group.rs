@@ -132,7 +132,11 @@ impl Group {
             bytes: group_bytes,
             entries: entries.map(Entry::decode).collect::<Option<_>>()?,
         };
-        let told = |entry: &Entry| entry.told().is_none_or(|told| told <= group.sequence);
+        let told = |entry: &Entry| {
+            entry
+                .delete_sequence()
+                .is_none_or(|told| told <= group.sequence)
+        };
         let sound = group.sequence <= SEQUENCE_MAX && group.entries.iter().all(told);
         sound.then_some(group)
     }
@@ -155,7 +159,7 @@ impl Entry {
     }
 
     /// The group in which a delete happened.
-    fn told(&self) -> Option<u64> {
+    fn delete_sequence(&self) -> Option<u64> {
         match self {
             Self::Delete { sequence, .. } => Some(*sequence),
             Self::Put { .. } => None,

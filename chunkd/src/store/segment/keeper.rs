@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::super::busy::BusyIds;
+use super::super::chunk_locks::ChunkLocks;
 use super::super::directory::Layout;
 use super::super::fault::Fault;
 use super::super::index::Index;
 use super::super::unreadable::Unreadable;
 use super::committer::Committer;
-use super::compact::{self, Compaction, Freed};
+use super::compact::{self, Compaction, FreeOutcome};
 use super::create::{self, Fill};
-use super::segments::{Purpose, RESERVE_SEGMENTS, Segments};
+use super::segments::{RESERVE_SEGMENTS, Segments, WriteClass};
 use super::slot::SlotState;
 
 /// How often the keeper looks when nothing woke it.
@@ -55,24 +55,24 @@ pub(crate) struct Keeper {
 
 /// What the thread works with.
 #[derive(Clone)]
-pub(crate) struct Tools {
+pub(crate) struct KeeperContext {
     pub layout: Layout,
     pub segments: Arc<Segments>,
     pub index: Arc<Index>,
     pub committer: Arc<Committer>,
-    pub busy: Arc<BusyIds>,
+    pub chunk_locks: Arc<ChunkLocks>,
     pub unreadable: Arc<Unreadable>,
 }
 
 impl Keeper {
     /// Starts the thread.
-    pub fn start(tools: Tools) -> io::Result<Self> {
+    pub fn start(context: KeeperContext) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let segments = Arc::clone(&tools.segments);
+        let segments = Arc::clone(&context.segments);
         let stopping = Arc::clone(&stop);
         let thread = thread::Builder::new()
             .name("segment-keeper".into())
-            .spawn(move || run(&tools, &stopping))?;
+            .spawn(move || run(&context, &stopping))?;
         Ok(Self {
             stop,
             segments,
@@ -93,22 +93,22 @@ impl Drop for Keeper {
     }
 }
 
-fn run(tools: &Tools, stop: &AtomicBool) {
+fn run(context: &KeeperContext, stop: &AtomicBool) {
     let mut again = false;
     let mut put_off = PutOff::new();
     while !stop.load(Ordering::SeqCst) {
-        let look_now = again || tools.segments.wait_for_nudge(LOOK_EVERY) || ends(&put_off);
+        let look_now = again || context.segments.wait_for_nudge(LOOK_EVERY) || ends(&put_off);
         again = false;
-        if tools.segments.gate.is_poisoned() {
+        if context.segments.gate.is_poisoned() {
             continue;
         }
-        match make_spare(tools) {
+        match make_spare(context) {
             Ok(()) | Err(Fault::NoRoom { .. }) => {}
-            Err(fault) => tools.report(&fault),
+            Err(fault) => context.report(&fault),
         }
         if look_now {
-            again = look(tools, stop, &mut put_off).unwrap_or_else(|fault| {
-                tools.report(&fault);
+            again = look(context, stop, &mut put_off).unwrap_or_else(|fault| {
+                context.report(&fault);
                 false
             });
         }
@@ -121,8 +121,8 @@ fn ends(put_off: &PutOff) -> bool {
 }
 
 /// Does what is to be done now; true if there is more.
-fn look(tools: &Tools, stop: &AtomicBool, put_off: &mut PutOff) -> Result<bool, Fault> {
-    let segments = &tools.segments;
+fn look(context: &KeeperContext, stop: &AtomicBool, put_off: &mut PutOff) -> Result<bool, Fault> {
+    let segments = &context.segments;
     let full = match segments.check_room(segments.record_bytes_max()) {
         Err(Fault::NoRoom { .. }) => true,
         checked => checked.map(|()| false)?,
@@ -133,10 +133,10 @@ fn look(tools: &Tools, stop: &AtomicBool, put_off: &mut PutOff) -> Result<bool, 
         chosen.extend(choose(segments, full, put_off));
     }
     if chosen.is_empty() {
-        give_back(tools)?;
+        give_back(context)?;
         return Ok(false);
     }
-    let Freed { slots, failed } = empty_and_free(tools, &chosen, full, stop);
+    let FreeOutcome { slots, failed } = empty_and_free(context, &chosen, full, stop);
     let left = chosen.iter().filter(|slot| !slots.contains(slot));
     put_off.extend(left.map(|slot| (*slot, Instant::now() + PUT_OFF_FOR)));
     let mut again = true;
@@ -145,35 +145,40 @@ fn look(tools: &Tools, stop: &AtomicBool, put_off: &mut PutOff) -> Result<bool, 
         match fault {
             // A later look may find more room.
             Fault::NoRoom { .. } => again = false,
-            fault => tools.report(&fault),
+            fault => context.report(&fault),
         }
     }
     Ok(again)
 }
 
 /// Empties segments and frees them. An error costs its own segment's turn alone.
-fn empty_and_free(tools: &Tools, chosen: &[u32], full: bool, stop: &AtomicBool) -> Freed {
+fn empty_and_free(
+    context: &KeeperContext,
+    chosen: &[u32],
+    full: bool,
+    stop: &AtomicBool,
+) -> FreeOutcome {
     let (mut emptied, mut failed) = (Vec::new(), Vec::new());
     for &slot in chosen {
-        let is_retired = tools.segments.lock().slot(slot).row.state == SlotState::Retired;
+        let is_retired = context.segments.lock().slot(slot).row.state == SlotState::Retired;
         if is_retired {
             emptied.push(slot);
             continue;
         }
-        match Compaction::new(tools, slot, full).empty(stop) {
+        match Compaction::new(context, slot, full).empty(stop) {
             Ok(true) => emptied.push(slot),
             Ok(false) => {}
             Err(fault) => failed.push((slot, fault)),
         }
     }
-    let mut freed = compact::free_all(tools, emptied);
+    let mut freed = compact::free_all(context, emptied);
     freed.failed.extend(failed);
     freed
 }
 
 /// Makes a spare segment if one is missing.
-fn make_spare(tools: &Tools) -> Result<(), Fault> {
-    let segments = &tools.segments;
+fn make_spare(context: &KeeperContext) -> Result<(), Fault> {
+    let segments = &context.segments;
     let (slot, fill) = {
         let mut table = segments.lock();
         let Some((used_percent, age)) = table.active_use() else {
@@ -195,7 +200,7 @@ fn make_spare(tools: &Tools) -> Result<(), Fault> {
         };
         (table.new_slot(), fill)
     };
-    create::create(segments, slot, fill, Purpose::Put)?;
+    create::create(segments, slot, fill, WriteClass::Put)?;
     segments.lock().add_free(slot, segments.segment_bytes);
     Ok(())
 }
@@ -228,15 +233,15 @@ fn choose(segments: &Segments, full: bool, put_off: &PutOff) -> Option<u32> {
         let percent = row.live_bytes * 100 / u64::from(row.bytes);
         row.state.is_sealed()
             && entry.outstanding == 0
-            && (percent <= limit || row.has_leftovers)
+            && (percent <= limit || row.has_stale_records)
             && !put_off.contains_key(slot)
     });
     let (due, waning): (Vec<_>, Vec<_>) = sealed.partition(|(_, entry)| {
-        impatient || entry.row.has_leftovers || entry.is_settled(segments.settled_after)
+        impatient || entry.row.has_stale_records || entry.is_quiet(segments.quiet_after)
     });
     let least = due
         .into_iter()
-        .min_by_key(|(_, entry)| (!entry.row.has_leftovers, entry.row.live_bytes));
+        .min_by_key(|(_, entry)| (!entry.row.has_stale_records, entry.row.live_bytes));
     let least = least.map(|(slot, _)| *slot);
     // Those that are not due yet are looked at again.
     let wait = !waning.is_empty();
@@ -245,10 +250,10 @@ fn choose(segments: &Segments, full: bool, put_off: &PutOff) -> Option<u32> {
 }
 
 /// Gives free segments back to the filesystem that are more than will soon be needed.
-fn give_back(tools: &Tools) -> Result<(), Fault> {
+fn give_back(context: &KeeperContext) -> Result<(), Fault> {
     let surplus: Vec<u32> = {
-        let _free = tools.segments.keep_free();
-        let mut table = tools.segments.lock();
+        let _free = context.segments.keep_free();
+        let mut table = context.segments.lock();
         let kept = FREE_KEPT.max(table.slots.len() * FREE_KEPT_PERCENT / 100);
         let surplus: Vec<u32> = table.free().iter().copied().skip(kept).collect();
         surplus.iter().for_each(|slot| table.forget(*slot));
@@ -259,19 +264,19 @@ fn give_back(tools: &Tools) -> Result<(), Fault> {
     }
     // IMPORTANT: the index forgets them durably before they go. One that it knows and that is not
     // there would make the next start read every segment.
-    tools.checkpoint()?;
+    context.checkpoint()?;
     for slot in surplus {
-        let path = create::path(&tools.segments.dir, slot);
+        let path = create::path(&context.segments.dir, slot);
         std::fs::remove_file(&path).map_err(Fault::io("remove", &path))?;
     }
     Ok(())
 }
 
-impl Tools {
+impl KeeperContext {
     /// Counts an error, says it, and draws its consequence.
     fn report(&self, fault: &Fault) {
         let gate = &self.segments.gate;
-        gate.heed(fault);
+        gate.poison_if_fatal(fault);
         gate.count_disk_error();
         tracing::error!(%fault, dir = %self.segments.dir.display(), "segments cannot be kept in order");
     }
@@ -293,12 +298,12 @@ mod tests {
 
     use super::super::super::admission::Gate;
     use super::super::header::Nonce;
-    use super::super::recover::Place;
+    use super::super::recover::SegmentOptions;
     use super::super::slot::SlotRow;
     use super::*;
     use crate::store::Probe;
 
-    fn sealed(live_bytes: u64, has_leftovers: bool) -> SlotRow {
+    fn sealed(live_bytes: u64, has_stale_records: bool) -> SlotRow {
         SlotRow {
             state: SlotState::Sealed,
             generation: 1,
@@ -307,20 +312,20 @@ mod tests {
             tail: 1 << 19,
             ordinal: 1,
             live_bytes,
-            has_leftovers,
+            has_stale_records,
         }
     }
 
     #[test]
-    fn leftovers_are_emptied_first_however_much_lives_beside_them() {
+    fn stale_records_are_emptied_first_however_much_lives_beside_them() {
         let dir = TempDir::new().unwrap();
-        let place = Place {
+        let options = SegmentOptions {
             dir: dir.path().to_owned(),
             layout: Layout::new(dir.path().to_owned()),
             node: NodeId::generate(),
             segment_bytes: 1 << 20,
             open_files_max: 16,
-            settled_after: Duration::from_secs(5),
+            quiet_after: Duration::from_secs(5),
             gate: Gate::new(
                 dir.path().to_owned(),
                 95,
@@ -330,7 +335,7 @@ mod tests {
         };
         let rows = [sealed(1000, false), sealed(1 << 20, true)];
         let rows: BTreeMap<u32, SlotRow> = (0..).zip(rows).collect();
-        let segments = Segments::new(place, rows, 2);
+        let segments = Segments::new(options, rows, 2);
         let mut put_off = PutOff::new();
         assert_eq!(choose(&segments, false, &put_off), Some(1));
         put_off.insert(1, Instant::now());

@@ -26,12 +26,12 @@ mod table;
 #[cfg(test)]
 mod tearing;
 
-pub(crate) use committer::{Committer, Hold, Landed, Work};
+pub(crate) use committer::{ChangeGuards, CommitOutcome, Committer, Work};
 pub(crate) use file::SegmentFile;
-pub(crate) use keeper::{Keeper, Tools};
+pub(crate) use keeper::{Keeper, KeeperContext};
 pub(crate) use record::{RecordHead, SegmentRecord};
-pub(crate) use recover::{Place as SegmentPlace, Recovered, recover};
-pub(crate) use segments::{Purpose, Reservation, Segments};
+pub(crate) use recover::{Recovered, SegmentOptions, recover};
+pub(crate) use segments::{Reservation, Segments, WriteClass};
 
 /// Everything that begins a write in a segment begins at a multiple of this, so that a block with
 /// acknowledged bytes is never written again.

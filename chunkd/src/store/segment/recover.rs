@@ -19,7 +19,7 @@ use chunkproto::{ChunkId, NodeId};
 use super::super::admission::Gate;
 use super::super::directory::Layout;
 use super::super::fault::Fault;
-use super::super::index::{Change, Index};
+use super::super::index::{Index, IndexBatch};
 use super::super::index_rows::{Gone, Row, Walk};
 use super::super::probe::Step;
 use super::super::read::{RecordReader, Wait};
@@ -47,7 +47,7 @@ pub(crate) struct Recovered {
 
 /// Where the segments are and whose they are.
 #[derive(Clone)]
-pub(crate) struct Place {
+pub(crate) struct SegmentOptions {
     pub dir: PathBuf,
     pub layout: Layout,
     pub node: NodeId,
@@ -55,7 +55,7 @@ pub(crate) struct Place {
     /// Segments that are kept open.
     pub open_files_max: usize,
     /// A segment that lost nothing for so long is compacted.
-    pub settled_after: Duration,
+    pub quiet_after: Duration,
     pub gate: Arc<Gate>,
 }
 
@@ -64,28 +64,32 @@ pub(crate) struct Place {
 /// # Errors
 /// `BadIndex` when the index knows segments that are not there: it must be made anew. `Io` and `Sync`,
 /// also for what cannot be read: it is not known to be torn, and cutting it off would lose chunks.
-pub(crate) fn recover(place: Place, index: &Index, clean: bool) -> Result<Recovered, Fault> {
+pub(crate) fn recover(
+    options: SegmentOptions,
+    index: &Index,
+    clean: bool,
+) -> Result<Recovered, Fault> {
     let mut rows = BTreeMap::new();
     for entry in index.slots() {
         let (slot, row) = entry?;
         let row = SlotRow::decode(&row)?;
-        rows.insert(slot, survey::end_retired(&place, slot, row)?);
+        rows.insert(slot, survey::end_retired(&options, slot, row)?);
     }
     if clean {
         // Files that were left alone have no rows, and must not be written over.
-        let slots_end = survey::slots_end(&place)?;
+        let slots_end = survey::slots_end(&options)?;
         return Ok(Recovered {
-            segments: Segments::new(place, rows, slots_end),
+            segments: Segments::new(options, rows, slots_end),
             sequence: index.applied(),
             rotten: Vec::new(),
         });
     }
-    let survey = survey(&place, rows)?;
-    Recovery::new(place, index, survey)?.run()
+    let survey = survey(&options, rows)?;
+    Recovery::new(options, index, survey)?.run()
 }
 
 struct Recovery<'a> {
-    place: Place,
+    options: SegmentOptions,
     index: &'a Index,
     segments: Arc<Segments>,
     unread: Vec<u32>,
@@ -108,7 +112,7 @@ struct Last {
 }
 
 impl<'a> Recovery<'a> {
-    fn new(place: Place, index: &'a Index, survey: Survey) -> Result<Self, Fault> {
+    fn new(options: SegmentOptions, index: &'a Index, survey: Survey) -> Result<Self, Fault> {
         let Survey {
             rows,
             unread,
@@ -120,8 +124,8 @@ impl<'a> Recovery<'a> {
             groups: 0,
         });
         Ok(Self {
-            segments: Segments::new(place.clone(), rows, slots_end),
-            place,
+            segments: Segments::new(options.clone(), rows, slots_end),
+            options,
             index,
             unread,
             applied,
@@ -164,7 +168,7 @@ impl<'a> Recovery<'a> {
     /// Reads one segment's groups that the index does not show.
     fn read(&mut self, slot: u32) -> Result<(), Fault> {
         let row = self.segments.lock().slot(slot).row;
-        let path = create::path(&self.place.dir, slot);
+        let path = create::path(&self.options.dir, slot);
         // Closed again at the end of its turn: there may be more segments than a process may open.
         let file = Arc::new(SegmentFile::open(&path, slot, row.generation, row.nonce)?);
         // Entered when a later one shows that it is durable.
@@ -205,7 +209,7 @@ impl<'a> Recovery<'a> {
 
     /// Takes in the last group of a segment. Those that are known not to be the last of all are entered.
     fn take_last(&mut self, last: Last) -> Result<(), Fault> {
-        if !self.place.gate.durability().syncs() {
+        if !self.options.gate.durability().syncs() {
             return self.enter_torn(last);
         }
         let sequence = |last: &Last| last.scanned.group.sequence;
@@ -259,7 +263,7 @@ impl<'a> Recovery<'a> {
     /// two does no harm, since both may be done again.
     fn enter(&mut self, scanned: &Scanned, file: &Arc<SegmentFile>) -> Result<(), Fault> {
         let Scanned { group, at, .. } = scanned;
-        let probe = self.place.gate.probe();
+        let probe = self.options.gate.probe();
         probe
             .at(Step::EnterFound)
             .map_err(Fault::io("recover", file.path()))?;
@@ -277,7 +281,7 @@ impl<'a> Recovery<'a> {
     }
 
     fn enter_deletes(&self, group: &Group) -> Result<(), Fault> {
-        let mut index = self.index.change();
+        let mut index = self.index.batch();
         // A chunk may be deleted twice in a group: when a delete that was kept is told again.
         let mut latest: HashMap<ChunkId, Gone> = HashMap::new();
         let mut removed = HashSet::new();
@@ -321,7 +325,7 @@ impl<'a> Recovery<'a> {
     }
 
     fn enter_rows(&self, rows: Vec<Row>) -> Result<(), Fault> {
-        let mut index = self.index.change();
+        let mut index = self.index.batch();
         // Salvage may find several records of one chunk.
         let mut seen = HashSet::new();
         for row in rows {
@@ -402,7 +406,7 @@ impl<'a> Recovery<'a> {
         let expected = sequence - self.applied;
         if self.applied > 0 && groups < expected {
             tracing::error!(
-                dir = %self.place.dir.display(), lost = expected - groups,
+                dir = %self.options.dir.display(), lost = expected - groups,
                 "bit rot: groups of chunks are missing; their chunks must be repaired from other replicas"
             );
         }
@@ -410,14 +414,14 @@ impl<'a> Recovery<'a> {
 
     /// Ends the segments, since what lies behind their last group is not known, and the walk.
     fn seal(&self, unread: &[u32]) -> Result<(), Fault> {
-        let probe = self.place.gate.probe();
+        let probe = self.options.gate.probe();
         probe
             .at(Step::EndRecovery)
-            .map_err(Fault::io("recover", &self.place.dir))?;
+            .map_err(Fault::io("recover", &self.options.dir))?;
         unread
             .iter()
             .for_each(|slot| self.segments.seal_found(*slot));
-        let mut index = self.index.change();
+        let mut index = self.index.batch();
         self.segments.write_rows(&mut index);
         index.end_walk()?;
         index.set_applied(self.walk.sequence);
@@ -426,14 +430,14 @@ impl<'a> Recovery<'a> {
     }
 
     /// Makes a step of the walk visible, together with how far it is.
-    fn commit(&self, mut index: Change<'_>) -> Result<(), Fault> {
+    fn commit(&self, mut index: IndexBatch<'_>) -> Result<(), Fault> {
         self.segments.write_rows(&mut index);
         index.set_walk(self.walk);
         index.commit()
     }
 
     fn has_file(&self, id: ChunkId) -> Result<bool, Fault> {
-        let path = self.place.layout.record(id);
+        let path = self.options.layout.record(id);
         path.try_exists().map_err(Fault::io("look at", &path))
     }
 

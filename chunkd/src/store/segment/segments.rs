@@ -12,13 +12,13 @@ use chunkproto::NodeId;
 
 use super::super::admission::Gate;
 use super::super::fault::Fault;
-use super::super::index::Change;
+use super::super::index::IndexBatch;
 use super::super::probe::Step;
 use super::create;
 use super::file::SegmentFile;
 use super::handles::Handles;
 use super::header::{Nonce, SegmentHeader};
-use super::recover::Place;
+use super::recover::SegmentOptions;
 use super::slot::{Slot, SlotRow, SlotState};
 use super::table::Table;
 use super::{Location, aligned};
@@ -32,7 +32,7 @@ const INLINE_BYTES_MAX: u64 = 72 << 10;
 
 /// Whose bytes ask for room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
+pub(crate) enum WriteClass {
     /// A new chunk: refused when the disk is full.
     Put,
     /// A delete or a move, which make room: may use the reserve.
@@ -50,9 +50,9 @@ pub(crate) struct Reservation {
 
 /// Room in a segment for one group. Until it is dropped the segment is not sealed: whoever empties it
 /// would miss a group that is not written yet, and the deletes in it.
-pub(super) struct Spot {
+pub(super) struct GroupReservation {
     /// Where the group goes.
-    pub room: Reservation,
+    pub reservation: Reservation,
     /// Its number in the segment's life.
     pub ordinal: u32,
 }
@@ -63,7 +63,7 @@ pub(crate) struct Segments {
     pub(super) node: NodeId,
     pub(super) segment_bytes: u32,
     /// A segment that lost nothing for so long will not soon lose the rest by itself.
-    pub(super) settled_after: Duration,
+    pub(super) quiet_after: Duration,
     pub(super) gate: Arc<Gate>,
     table: Mutex<Table>,
     /// Held while a segment is begun or made that somebody waits for, so that no two are for one need. Who
@@ -74,23 +74,23 @@ pub(crate) struct Segments {
 
 impl Segments {
     /// The segments as they were found; `slots_end` is behind every number that is taken.
-    pub fn new(place: Place, rows: BTreeMap<u32, SlotRow>, slots_end: u32) -> Arc<Self> {
-        let Place {
+    pub fn new(options: SegmentOptions, rows: BTreeMap<u32, SlotRow>, slots_end: u32) -> Arc<Self> {
+        let SegmentOptions {
             dir,
             node,
             segment_bytes,
             open_files_max,
-            settled_after,
+            quiet_after,
             gate,
             ..
-        } = place;
+        } = options;
         let handles = Handles::new(open_files_max);
         let table = Table::new(rows, slots_end, handles);
         Arc::new(Self {
             dir,
             node,
             segment_bytes,
-            settled_after,
+            quiet_after,
             gate,
             table: Mutex::new(table),
             making: Mutex::new(()),
@@ -115,9 +115,9 @@ impl Segments {
     pub fn reserve(
         self: &Arc<Self>,
         record_bytes: u64,
-        purpose: Purpose,
+        class: WriteClass,
     ) -> Result<Reservation, Fault> {
-        let (mut table, file) = self.active_with_room(aligned(record_bytes), purpose)?;
+        let (mut table, file) = self.active_with_room(aligned(record_bytes), class)?;
         Ok(self.take(&mut table, file, record_bytes))
     }
 
@@ -128,17 +128,21 @@ impl Segments {
     pub(super) fn place_group(
         self: &Arc<Self>,
         bytes: u64,
-        purpose: Purpose,
-    ) -> Result<Spot, Fault> {
-        let (mut table, file) = self.active_with_room(aligned(bytes), purpose)?;
-        Ok(self.spot(&mut table, file, bytes))
+        class: WriteClass,
+    ) -> Result<GroupReservation, Fault> {
+        let (mut table, file) = self.active_with_room(aligned(bytes), class)?;
+        Ok(self.reserve_group(&mut table, file, bytes))
     }
 
     /// Takes room for a group that speaks of reservations in this segment alone. Each has kept a
     /// block for it.
-    pub(super) fn place_group_in(self: &Arc<Self>, slot: u32, bytes: u64) -> Result<Spot, Fault> {
+    pub(super) fn place_group_in(
+        self: &Arc<Self>,
+        slot: u32,
+        bytes: u64,
+    ) -> Result<GroupReservation, Fault> {
         let file = self.file(slot)?;
-        Ok(self.spot(&mut self.lock(), file, bytes))
+        Ok(self.reserve_group(&mut self.lock(), file, bytes))
     }
 
     /// The open file at `location`; None if the chunk is not there any more. With `cached`, also
@@ -200,7 +204,7 @@ impl Segments {
 
     /// Writes the rows that changed since the last call, and removes those of segments that were
     /// given up.
-    pub(super) fn write_rows(&self, index: &mut Change<'_>) {
+    pub(super) fn write_rows(&self, index: &mut IndexBatch<'_>) {
         let mut table = self.lock();
         for slot in std::mem::take(&mut table.changed) {
             let row = table.slots.get(&slot).map(|entry| entry.row.encode());
@@ -223,9 +227,9 @@ impl Segments {
         if let Some(slot) = table.slots.get_mut(&number)
             && slot.row.generation == generation
             && slot.row.state.holds_chunks()
-            && !slot.row.has_leftovers
+            && !slot.row.has_stale_records
         {
-            slot.row.has_leftovers = true;
+            slot.row.has_stale_records = true;
             table.changed.insert(number);
         }
     }
@@ -237,7 +241,7 @@ impl Segments {
             return false;
         }
         let row = &mut table.slot(slot).row;
-        (row.state, row.has_leftovers) = (SlotState::Retired, true);
+        (row.state, row.has_stale_records) = (SlotState::Retired, true);
         table.changed.insert(slot);
         true
     }
@@ -291,36 +295,36 @@ impl Segments {
     fn active_with_room(
         &self,
         bytes: u64,
-        purpose: Purpose,
+        class: WriteClass,
     ) -> Result<(MutexGuard<'_, Table>, Arc<SegmentFile>), Fault> {
         loop {
             let mut table = self.lock();
-            let open = table.open_for(bytes, purpose);
+            let open = table.open_for(bytes, class);
             if let Some(file) = open.and_then(|slot| table.handles.get(slot)) {
                 return Ok((table, file));
             }
             drop(table);
             match open {
                 Some(slot) => drop(self.file(slot)?),
-                None => self.make_room(bytes, purpose)?,
+                None => self.make_room(bytes, class)?,
             }
         }
     }
 
     /// Takes one step towards a segment that takes `bytes` more, unless somebody else does meanwhile: begins
     /// a free one, or makes one.
-    fn make_room(&self, bytes: u64, purpose: Purpose) -> Result<(), Fault> {
+    fn make_room(&self, bytes: u64, class: WriteClass) -> Result<(), Fault> {
         let _making = self.keep_free();
         let free = {
             let table = self.lock();
-            if table.open_for(bytes, purpose).is_some() {
+            if table.open_for(bytes, class).is_some() {
                 return Ok(());
             }
-            table.free_for(bytes, purpose)
+            table.free_for(bytes, class)
         };
         match free {
-            Some(slot) => self.begin(slot, purpose),
-            None => self.make_free(bytes, purpose),
+            Some(slot) => self.begin(slot, class),
+            None => self.make_free(bytes, class),
         }
     }
 
@@ -329,26 +333,34 @@ impl Segments {
         self.making.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a free segment that `purpose` may take.
-    fn make_free(&self, bytes: u64, purpose: Purpose) -> Result<(), Fault> {
+    /// Makes a free segment that `class` may take.
+    fn make_free(&self, bytes: u64, class: WriteClass) -> Result<(), Fault> {
         let row = SlotRow::free(0, self.segment_bytes);
         if !Slot::new(row).fits_afresh(bytes) {
             let error = io::Error::new(ErrorKind::StorageFull, "segments are shorter than that");
             return Err(Fault::io("append to", &self.dir)(error));
         }
         let slot = self.lock().new_slot();
-        create::create(self, slot, create::Fill::Reserve, purpose)?;
+        create::create(self, slot, create::Fill::Reserve, class)?;
         self.lock().add_free(slot, self.segment_bytes);
         Ok(())
     }
 
-    fn spot(self: &Arc<Self>, table: &mut Table, file: Arc<SegmentFile>, bytes: u64) -> Spot {
+    fn reserve_group(
+        self: &Arc<Self>,
+        table: &mut Table,
+        file: Arc<SegmentFile>,
+        bytes: u64,
+    ) -> GroupReservation {
         let slot = file.slot;
-        let room = self.take(table, file, bytes);
+        let reservation = self.take(table, file, bytes);
         let row = &mut table.slot(slot).row;
         row.ordinal += 1;
         let ordinal = row.ordinal - 1;
-        Spot { room, ordinal }
+        GroupReservation {
+            reservation,
+            ordinal,
+        }
     }
 
     fn take(
@@ -367,7 +379,7 @@ impl Segments {
     }
 
     /// Begins another life of a free segment, which nobody else begins or gives up meanwhile.
-    fn begin(&self, slot: u32, purpose: Purpose) -> Result<(), Fault> {
+    fn begin(&self, slot: u32, class: WriteClass) -> Result<(), Fault> {
         let row = self.lock().slot(slot).row;
         let header = SegmentHeader {
             node: self.node,
@@ -382,7 +394,7 @@ impl Segments {
         asked.map_err(Fault::io("begin", &path))?;
         let file = SegmentFile::open(&path, slot, header.generation, header.nonce)?;
         file.write_header(&header)?;
-        self.lock().begin(SlotRow::begun(&header), file, purpose);
+        self.lock().begin(SlotRow::begun(&header), file, class);
         self.wake.notify_all();
         Ok(())
     }

@@ -41,7 +41,7 @@ pub(crate) struct SlotRow {
     pub live_bytes: u64,
     /// Whether it holds records of chunks whose place is, or was last, elsewhere: a delete that names
     /// that place is all that keeps them from coming back.
-    pub has_leftovers: bool,
+    pub has_stale_records: bool,
 }
 
 /// A segment in the table.
@@ -51,7 +51,7 @@ pub(super) struct Slot {
     /// Reservations that are not settled; each may need one more block for its group.
     pub outstanding: u32,
     /// When it last lost a live record, since the store was opened.
-    waned: Option<Instant>,
+    shrunk_at: Option<Instant>,
 }
 
 impl Slot {
@@ -60,7 +60,7 @@ impl Slot {
         Self {
             row,
             outstanding: 0,
-            waned: None,
+            shrunk_at: None,
         }
     }
 
@@ -71,13 +71,14 @@ impl Slot {
             self.row.live_bytes = live_bytes + bytes;
         } else {
             self.row.live_bytes = live_bytes.saturating_sub(bytes);
-            self.waned = Some(Instant::now());
+            self.shrunk_at = Some(Instant::now());
         }
     }
 
     /// Whether it has lost nothing for so long.
-    pub fn is_settled(&self, quiet: Duration) -> bool {
-        self.waned.is_none_or(|waned| waned.elapsed() >= quiet)
+    pub fn is_quiet(&self, quiet: Duration) -> bool {
+        self.shrunk_at
+            .is_none_or(|shrunk_at| shrunk_at.elapsed() >= quiet)
     }
 
     /// Whether `bytes` fit into the next life of a free segment, and a group's block beside them.
@@ -118,7 +119,7 @@ impl SlotRow {
             tail: 0,
             ordinal: 0,
             live_bytes: 0,
-            has_leftovers: false,
+            has_stale_records: false,
         }
     }
 
@@ -132,14 +133,14 @@ impl SlotRow {
             tail: HEADER_BYTES,
             ordinal: 0,
             live_bytes: 0,
-            has_leftovers: false,
+            has_stale_records: false,
         }
     }
 
     /// The row's bytes in the index.
     pub fn encode(&self) -> [u8; ROW_BYTES] {
         let mut bytes = [0; ROW_BYTES];
-        bytes[0] = match (self.state, self.has_leftovers) {
+        bytes[0] = match (self.state, self.has_stale_records) {
             (SlotState::Free, _) => 0,
             (SlotState::Open, false) => 1,
             (SlotState::Sealed, false) => 2,
@@ -158,7 +159,7 @@ impl SlotRow {
 
     /// Reads what [`encode`](Self::encode) wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
-        let (state, has_leftovers) = match (bytes.first(), bytes.len()) {
+        let (state, has_stale_records) = match (bytes.first(), bytes.len()) {
             (Some(0), ROW_BYTES) => (SlotState::Free, false),
             (Some(1), ROW_BYTES) => (SlotState::Open, false),
             (Some(2), ROW_BYTES) => (SlotState::Sealed, false),
@@ -175,7 +176,7 @@ impl SlotRow {
             tail: u32_at(bytes, 25),
             ordinal: u32_at(bytes, 29),
             live_bytes: u64_at(bytes, 33),
-            has_leftovers,
+            has_stale_records,
         })
     }
 }

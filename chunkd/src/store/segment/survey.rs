@@ -12,7 +12,7 @@ use super::super::probe::Step;
 use super::create;
 use super::file::{is_blank, read_header};
 use super::header::SegmentHeader;
-use super::recover::Place;
+use super::recover::SegmentOptions;
 use super::slot::{SlotRow, SlotState};
 
 /// The segments of a directory.
@@ -29,11 +29,14 @@ pub(super) struct Survey {
 ///
 /// # Errors
 /// `BadIndex` when the index knows segments that are not there; `Io`, `Sync`.
-pub(super) fn survey(place: &Place, mut rows: BTreeMap<u32, SlotRow>) -> Result<Survey, Fault> {
+pub(super) fn survey(
+    options: &SegmentOptions,
+    mut rows: BTreeMap<u32, SlotRow>,
+) -> Result<Survey, Fault> {
     let known = rows.len();
     let (mut found, mut slots_end, mut unread) = (0, 0, Vec::new());
-    for entry in fs::read_dir(&place.dir).map_err(Fault::io("list", &place.dir))? {
-        let entry = entry.map_err(Fault::io("list", &place.dir))?;
+    for entry in fs::read_dir(&options.dir).map_err(Fault::io("list", &options.dir))? {
+        let entry = entry.map_err(Fault::io("list", &options.dir))?;
         let name = entry.file_name();
         let Some(slot) = name.to_str().and_then(create::slot_of_name) else {
             tracing::warn!(path = %entry.path().display(), "this file is no segment; ignored");
@@ -45,7 +48,7 @@ pub(super) fn survey(place: &Place, mut rows: BTreeMap<u32, SlotRow>) -> Result<
         if row.is_some_and(|row| row.state.is_sealed()) {
             continue;
         }
-        match look_at(place, slot, row)? {
+        match look_at(options, slot, row)? {
             Verdict::Strange(why) => {
                 tracing::error!(path = %entry.path().display(), why, "not a segment of ours; left alone");
                 rows.remove(&slot);
@@ -79,30 +82,34 @@ pub(super) fn survey(place: &Place, mut rows: BTreeMap<u32, SlotRow>) -> Result<
 
 /// Ends the life of a segment for good that was emptied when the store stopped. Until its file says
 /// so, a new index would find what is in it again, deleted chunks too.
-pub(super) fn end_retired(place: &Place, slot: u32, row: SlotRow) -> Result<SlotRow, Fault> {
+pub(super) fn end_retired(
+    options: &SegmentOptions,
+    slot: u32,
+    row: SlotRow,
+) -> Result<SlotRow, Fault> {
     if row.state != SlotState::Retired {
         return Ok(row);
     }
-    let path = create::path(&place.dir, slot);
+    let path = create::path(&options.dir, slot);
     if !path.try_exists().map_err(Fault::io("look at", &path))? {
         return Err(Fault::BadIndex(format!("segment {slot:08x} is not there")));
     }
     // It may live again already, or have been replaced.
     let ours = read_header(&path)?.is_none_or(|header| {
-        header.node == place.node && header.slot == slot && header.generation <= row.generation
+        header.node == options.node && header.slot == slot && header.generation <= row.generation
     });
     if !ours {
         return Ok(row);
     }
-    create::end_life(&path, place.node, slot, &row, place.gate.durability())?;
+    create::end_life(&path, options.node, slot, &row, options.gate.durability())?;
     Ok(SlotRow::free(row.generation, row.bytes))
 }
 
 /// The first number behind all that are taken.
-pub(super) fn slots_end(place: &Place) -> Result<u32, Fault> {
+pub(super) fn slots_end(options: &SegmentOptions) -> Result<u32, Fault> {
     let mut end = 0;
-    for entry in fs::read_dir(&place.dir).map_err(Fault::io("list", &place.dir))? {
-        let name = entry.map_err(Fault::io("list", &place.dir))?.file_name();
+    for entry in fs::read_dir(&options.dir).map_err(Fault::io("list", &options.dir))? {
+        let name = entry.map_err(Fault::io("list", &options.dir))?.file_name();
         let slot = name.to_str().and_then(create::slot_of_name);
         end = end.max(slot.map_or(0, |slot| slot.saturating_add(1)));
     }
@@ -118,12 +125,12 @@ enum Verdict {
     Strange(&'static str),
 }
 
-fn look_at(place: &Place, slot: u32, row: Option<SlotRow>) -> Result<Verdict, Fault> {
-    let path = create::path(&place.dir, slot);
-    settle(place, &path)?;
+fn look_at(options: &SegmentOptions, slot: u32, row: Option<SlotRow>) -> Result<Verdict, Fault> {
+    let path = create::path(&options.dir, slot);
+    sync_found(options, &path)?;
     let header = read_header(&path)?;
     if header.is_some() || row.is_some() {
-        return Ok(judge(place, slot, row, header));
+        return Ok(judge(options, slot, row, header));
     }
     if !is_blank(&path)? {
         return Ok(Verdict::Strange(
@@ -134,10 +141,10 @@ fn look_at(place: &Place, slot: u32, row: Option<SlotRow>) -> Result<Verdict, Fa
     let file_bytes = fs::metadata(&path)
         .map_err(Fault::io("look at", &path))?
         .len();
-    if file_bytes != u64::from(place.segment_bytes) {
+    if file_bytes != u64::from(options.segment_bytes) {
         return Ok(Verdict::HalfMade);
     }
-    Ok(Verdict::Free(SlotRow::free(0, place.segment_bytes)))
+    Ok(Verdict::Free(SlotRow::free(0, options.segment_bytes)))
 }
 
 /// Makes what a file holds durable, and has the system forget it, so that it is read from the disk.
@@ -145,10 +152,10 @@ fn look_at(place: &Place, slot: u32, row: Option<SlotRow>) -> Result<Verdict, Fa
 /// IMPORTANT: before anything of the file is believed. What a killed process wrote may be in memory
 /// alone, and what a sync failed to write stays there and looks whole: once the index shows it, the
 /// earlier copies of its chunks may be freed.
-fn settle(place: &Place, path: &Path) -> Result<(), Fault> {
-    let probe = place.gate.probe();
+fn sync_found(options: &SegmentOptions, path: &Path) -> Result<(), Fault> {
+    let probe = options.gate.probe();
     probe.at(Step::SyncFound).map_err(Fault::sync(path))?;
-    if !place.gate.durability().syncs() {
+    if !options.gate.durability().syncs() {
         return Ok(());
     }
     let file = File::options().read(true).write(true).open(path);
@@ -160,15 +167,20 @@ fn settle(place: &Place, path: &Path) -> Result<(), Fault> {
 }
 
 /// What the file of a slot is, from the index's row and its own header.
-fn judge(place: &Place, slot: u32, row: Option<SlotRow>, header: Option<SegmentHeader>) -> Verdict {
+fn judge(
+    options: &SegmentOptions,
+    slot: u32,
+    row: Option<SlotRow>,
+    header: Option<SegmentHeader>,
+) -> Verdict {
     let Some(header) = header else {
         return match row {
             // Its header is damaged, but the index knows its mark.
             Some(row) if row.state == SlotState::Open => Verdict::Unread(row),
-            row => Verdict::Free(row.unwrap_or(SlotRow::free(0, place.segment_bytes))),
+            row => Verdict::Free(row.unwrap_or(SlotRow::free(0, options.segment_bytes))),
         };
     };
-    if header.node != place.node {
+    if header.node != options.node {
         return Verdict::Strange("it belongs to another node");
     }
     if header.slot != slot {

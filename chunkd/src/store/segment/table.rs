@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::file::SegmentFile;
 use super::handles::Handles;
-use super::segments::{Purpose, RESERVE_SEGMENTS};
+use super::segments::{RESERVE_SEGMENTS, WriteClass};
 use super::slot::{Slot, SlotRow, SlotState};
 use super::{Location, aligned};
 
@@ -15,7 +15,7 @@ pub(super) struct Table {
     pub slots: BTreeMap<u32, Slot>,
     pub handles: Handles,
     /// The segment that new bytes go to, and whether it came out of the reserve.
-    pub active: Option<(u32, Purpose)>,
+    pub active: Option<(u32, WriteClass)>,
     /// When it was begun, and how long the one before took.
     begun: Instant,
     before_took: Option<Duration>,
@@ -33,7 +33,7 @@ impl Table {
     /// The segments as they were found; `slots_end` is behind every number that is taken.
     pub fn new(rows: BTreeMap<u32, SlotRow>, slots_end: u32, handles: Handles) -> Self {
         let open = |(slot, row): (&u32, &SlotRow)| {
-            (row.state == SlotState::Open).then_some((*slot, Purpose::Put))
+            (row.state == SlotState::Open).then_some((*slot, WriteClass::Put))
         };
         let free = |(slot, row): (&u32, &SlotRow)| (row.state == SlotState::Free).then_some(*slot);
         let rows_end = rows.keys().last().map_or(0, |last| last + 1);
@@ -55,14 +55,14 @@ impl Table {
     }
 
     /// Has a free segment, whose file is open and says so, begin the life `row` and take new bytes.
-    pub fn begin(&mut self, row: SlotRow, file: SegmentFile, purpose: Purpose) {
+    pub fn begin(&mut self, row: SlotRow, file: SegmentFile, class: WriteClass) {
         let slot = file.slot;
         self.handles.insert(Arc::new(file));
         self.close();
         self.free.remove(&slot);
         self.slot(slot).row = row;
         self.changed.insert(slot);
-        self.active = Some((slot, purpose));
+        self.active = Some((slot, class));
         self.begun = Instant::now();
         self.nudged = true;
     }
@@ -82,24 +82,25 @@ impl Table {
 
     /// Whether a new chunk's record of so many bytes finds room.
     pub fn has_room(&self, bytes: u64) -> bool {
-        self.open_for(bytes, Purpose::Put).is_some() || self.free_for(bytes, Purpose::Put).is_some()
+        self.open_for(bytes, WriteClass::Put).is_some()
+            || self.free_for(bytes, WriteClass::Put).is_some()
     }
 
-    /// The segment that new bytes go to, if `purpose` may put so many there.
-    pub fn open_for(&self, bytes: u64, purpose: Purpose) -> Option<u32> {
+    /// The segment that new bytes go to, if `class` may put so many there.
+    pub fn open_for(&self, bytes: u64, class: WriteClass) -> Option<u32> {
         let (slot, begun_for) = self.active?;
         // A segment out of the reserve takes new chunks as soon as there is a reserve again.
-        let reserved = begun_for == Purpose::Upkeep
-            && purpose == Purpose::Put
+        let reserved = begun_for == WriteClass::Upkeep
+            && class == WriteClass::Put
             && self.free.len() < RESERVE_SEGMENTS;
         (!reserved && self.slots[&slot].fits(bytes)).then_some(slot)
     }
 
-    /// A free segment that `purpose` may take and that is long enough.
-    pub fn free_for(&self, bytes: u64, purpose: Purpose) -> Option<u32> {
-        let kept = match purpose {
-            Purpose::Put => RESERVE_SEGMENTS,
-            Purpose::Upkeep => 0,
+    /// A free segment that `class` may take and that is long enough.
+    pub fn free_for(&self, bytes: u64, class: WriteClass) -> Option<u32> {
+        let kept = match class {
+            WriteClass::Put => RESERVE_SEGMENTS,
+            WriteClass::Upkeep => 0,
         };
         if self.free.len() <= kept {
             return None;

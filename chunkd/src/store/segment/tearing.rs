@@ -23,14 +23,14 @@ use tokio::sync::oneshot;
 use super::super::admission::Gate;
 use super::super::directory::Layout;
 use super::super::index::{Index, IndexCache};
-use super::append::{Appender, Change, record_bytes};
+use super::append::{Appender, PendingChange, record_bytes};
 use super::committer::{Request, Work};
 use super::file::SegmentFile;
 use super::group::Group;
 use super::record::{RecordHead, SegmentRecord};
-use super::recover::{Place, recover};
+use super::recover::{SegmentOptions, recover};
 use super::scan::Scan;
-use super::segments::{Purpose, Segments};
+use super::segments::{Segments, WriteClass};
 use crate::store::Probe;
 
 const SEGMENT_BYTES: u32 = 1 << 20;
@@ -44,7 +44,7 @@ const STRIDE_BYTES: usize = 499;
 /// A segment with a group that was acknowledged and a last one that may be torn.
 struct Fixture {
     _dir: TempDir,
-    place: Place,
+    options: SegmentOptions,
     index: Arc<Index>,
     path: PathBuf,
     bytes: Vec<u8>,
@@ -69,12 +69,19 @@ fn record(length: usize, seed: u8) -> SegmentRecord {
 fn change(
     work: Work,
 ) -> (
-    Change,
-    oneshot::Receiver<Result<super::Landed, super::super::fault::Fault>>,
+    PendingChange,
+    oneshot::Receiver<Result<super::CommitOutcome, super::super::fault::Fault>>,
 ) {
     let (answer, answered) = oneshot::channel();
-    let hold = None;
-    (Change::new(Request { work, answer, hold }), answered)
+    let guards = None;
+    (
+        PendingChange::new(Request {
+            work,
+            answer,
+            guards,
+        }),
+        answered,
+    )
 }
 
 impl Fixture {
@@ -82,18 +89,18 @@ impl Fixture {
         let dir = TempDir::new().unwrap();
         fs::create_dir(dir.path().join("segments")).unwrap();
         let (durability, root) = (Durability::PowerSafe, dir.path().to_owned());
-        let place = Place {
+        let options = SegmentOptions {
             dir: dir.path().join("segments"),
             layout: Layout::new(root.clone()),
             node: NodeId::generate(),
             segment_bytes: SEGMENT_BYTES,
             open_files_max: 16,
-            settled_after: Duration::ZERO,
+            quiet_after: Duration::ZERO,
             gate: Gate::new(root, 100, durability, Probe::default()),
         };
         let index = Index::open(&dir.path().join("index"), &IndexCache::new(1 << 20));
         let index = Arc::new(index.unwrap());
-        let segments = Segments::new(place.clone(), BTreeMap::new(), 0);
+        let segments = Segments::new(options.clone(), BTreeMap::new(), 0);
         let mut appender = Appender::new(Arc::clone(&segments), Arc::clone(&index), 0);
         let append = |record| Work::Append { record, from: None };
         let first = record(300, 9);
@@ -115,7 +122,7 @@ impl Fixture {
                 works.push(append(record));
                 continue;
             }
-            let room = segments.reserve(record.head.record_bytes(), Purpose::Put);
+            let room = segments.reserve(record.head.record_bytes(), WriteClass::Put);
             let reservation = room.unwrap();
             let pieces: Vec<_> = record.pieces(reservation.file.nonce).collect();
             reservation
@@ -131,7 +138,7 @@ impl Fixture {
             });
         }
         round(works);
-        let path = super::create::path(&place.dir, 0);
+        let path = super::create::path(&options.dir, 0);
         let nonce = segments.file(0).unwrap().nonce;
         let head = last_head(&Arc::new(SegmentFile::open(&path, 0, 1, nonce).unwrap()));
         let records = ids.iter().map(|id| {
@@ -149,7 +156,7 @@ impl Fixture {
             records: records.collect(),
             bytes: fs::read(&path).unwrap(),
             _dir: dir,
-            place,
+            options,
             index,
             path,
             before,
@@ -173,7 +180,7 @@ impl Fixture {
         let file = File::options().write(true).open(&self.path).unwrap();
         file.write_all_at(bytes, at).unwrap();
         self.clear_index();
-        let recovered = recover(self.place.clone(), &self.index, false).unwrap();
+        let recovered = recover(self.options.clone(), &self.index, false).unwrap();
         assert!(recovered.rotten.is_empty(), "torn, and not rotten");
         let whole = at as usize..at as usize + bytes.len();
         file.write_all_at(&self.bytes[whole], at).unwrap();
@@ -182,7 +189,7 @@ impl Fixture {
     }
 
     fn clear_index(&self) {
-        let mut index = self.index.change();
+        let mut index = self.index.batch();
         for info in self.index.page(None, usize::MAX).unwrap() {
             let row = index.get(info.id).unwrap().unwrap();
             index.remove(&row);

@@ -25,7 +25,7 @@ const EARLIER_RUNS_MAX: usize = 3;
 
 /// What stays of a backup.
 #[derive(Debug, Clone)]
-pub struct Kept {
+pub struct RetainedBackup {
     /// The present run.
     pub run: Uuid,
     /// Of which database.
@@ -37,7 +37,7 @@ pub struct Kept {
 }
 
 /// A chunk of a backup on a node.
-struct Found {
+struct BackupChunk {
     node: NodeId,
     chunk: ChunkId,
     hint: OwnerHint,
@@ -52,12 +52,12 @@ struct EarlierRun {
     database: Option<Uuid>,
 }
 
-/// Deletes what is not `kept` from the nodes that are heard from; the others are gone through when
+/// Deletes what is not `retained` from the nodes that are heard from; the others are gone through when
 /// the next checkpoint is whole. Returns how many chunks went.
 pub async fn collect(
     transport: &Arc<dyn ChunkTransport>,
     membership: &Membership,
-    kept: &Kept,
+    retained: &RetainedBackup,
     round: &Round,
 ) -> u64 {
     let (mut found, mut is_everything) = (Vec::new(), true);
@@ -69,8 +69,8 @@ pub async fn collect(
             is_everything = false;
         }
     }
-    let earlier = earlier_runs(&found, kept, is_everything);
-    found.retain(|found| !stays(&found.hint, kept, &earlier, round.now()));
+    let earlier = earlier_runs(&found, retained, is_everything);
+    found.retain(|found| !stays(&found.hint, retained, &earlier, round.now()));
     let deleted = delete(transport, &found, round).await;
     if deleted > 0 {
         info!(deleted, "chunks of old backups were deleted");
@@ -78,9 +78,9 @@ pub async fn collect(
     deleted
 }
 
-async fn delete(transport: &Arc<dyn ChunkTransport>, found: &[Found], round: &Round) -> u64 {
+async fn delete(transport: &Arc<dyn ChunkTransport>, found: &[BackupChunk], round: &Round) -> u64 {
     let (mut deleted, mut away) = (0, None);
-    for &Found { node, chunk, .. } in found {
+    for &BackupChunk { node, chunk, .. } in found {
         if !round.goes_on() {
             break;
         }
@@ -93,7 +93,7 @@ async fn delete(transport: &Arc<dyn ChunkTransport>, found: &[Found], round: &Ro
             Err(error) => {
                 warn!(%node, %chunk, %error, "an old backup is left for later");
                 if matches!(error, ChunkError::Unreachable(_)) {
-                    round.leave_unsettled();
+                    round.note_unknown_outcome();
                     away = Some(node);
                 }
             }
@@ -105,7 +105,7 @@ async fn delete(transport: &Arc<dyn ChunkTransport>, found: &[Found], round: &Ro
 async fn find(
     transport: &Arc<dyn ChunkTransport>,
     node: NodeId,
-    found: &mut Vec<Found>,
+    found: &mut Vec<BackupChunk>,
     round: &Round,
 ) -> ChunkResult<()> {
     let mut after = ChunkId::LAST_OF_OBJECTS;
@@ -116,7 +116,7 @@ async fn find(
             match transport.owner(node, chunk.id).await {
                 Ok(Some(hint)) => {
                     let chunk = chunk.id;
-                    found.push(Found { node, chunk, hint });
+                    found.push(BackupChunk { node, chunk, hint });
                 }
                 Err(error @ ChunkError::Unreachable(_)) => return Err(error),
                 // What cannot be read says nothing of its age; scrub and recovery see it too.
@@ -133,10 +133,14 @@ async fn find(
 /// The earlier runs that may be restored from, each with the moment of its newest body. A run whose
 /// manifest was not found may have one on a node that did not answer; so it counts unless everything
 /// was seen.
-fn earlier_runs(found: &[Found], kept: &Kept, is_everything: bool) -> BTreeMap<Uuid, u64> {
+fn earlier_runs(
+    found: &[BackupChunk],
+    retained: &RetainedBackup,
+    is_everything: bool,
+) -> BTreeMap<Uuid, u64> {
     let mut runs: BTreeMap<Uuid, EarlierRun> = BTreeMap::new();
-    for Found { hint, .. } in found {
-        if hint.bucket_id == kept.run {
+    for BackupChunk { hint, .. } in found {
+        if hint.bucket_id == retained.run {
             continue;
         }
         let run = runs.entry(hint.bucket_id).or_default();
@@ -145,7 +149,7 @@ fn earlier_runs(found: &[Found], kept: &Kept, is_everything: bool) -> BTreeMap<U
         run.database = hint.part.map(|(database, _)| database).or(run.database);
     }
     runs.retain(|_, run| run.has_manifest || !is_everything);
-    let is_own = |run: &EarlierRun| run.database == Some(kept.database) && run.has_manifest;
+    let is_own = |run: &EarlierRun| run.database == Some(retained.database) && run.has_manifest;
     let own = runs.iter().filter(|(_, run)| is_own(run));
     let own: Vec<_> = own.map(|(id, _)| *id).collect();
     for id in own.iter().rev().skip(EARLIER_RUNS_MAX) {
@@ -155,15 +159,20 @@ fn earlier_runs(found: &[Found], kept: &Kept, is_everything: bool) -> BTreeMap<U
     moments.collect()
 }
 
-fn stays(hint: &OwnerHint, kept: &Kept, earlier: &BTreeMap<Uuid, u64>, now: Timestamp) -> bool {
-    if hint.bucket_id != kept.run {
+fn stays(
+    hint: &OwnerHint,
+    retained: &RetainedBackup,
+    earlier: &BTreeMap<Uuid, u64>,
+    now: Timestamp,
+) -> bool {
+    if hint.bucket_id != retained.run {
         let kept_ms = u64::try_from(EARLIER_RUNS_KEPT.as_millis()).unwrap_or(u64::MAX);
         let newest = earlier.get(&hint.bucket_id);
         return newest.is_some_and(|newest| newest.saturating_add(kept_ms) > now.0);
     }
     match Saved::parse(&hint.key) {
-        Some(Saved::Manifest | Saved::File(_)) => kept.checkpoints.contains(&hint.sequence),
-        Some(Saved::Log { last, .. }) => last > kept.covered,
+        Some(Saved::Manifest | Saved::File(_)) => retained.checkpoints.contains(&hint.sequence),
+        Some(Saved::Log { last, .. }) => last > retained.covered,
         // Of a later version, whose affair it is.
         None => true,
     }
@@ -200,22 +209,22 @@ mod tests {
         uuid::Builder::from_unix_timestamp_millis(moment_ms, &[1; 10]).into_uuid()
     }
 
-    fn found(run: Uuid, saved: Saved, database: Option<Uuid>) -> Found {
+    fn found(run: Uuid, saved: Saved, database: Option<Uuid>) -> BackupChunk {
         let mut hint = hint(run, saved, run);
         hint.part = database.map(|database| (database, 0));
-        Found {
+        BackupChunk {
             node: NodeId::from_bytes([1; 16]),
             chunk: ChunkId::generate_for_metadata(),
             hint,
         }
     }
 
-    fn manifest(run: Uuid, database: Option<Uuid>) -> Found {
+    fn manifest(run: Uuid, database: Option<Uuid>) -> BackupChunk {
         found(run, Saved::Manifest, database)
     }
 
-    fn kept(run: Uuid) -> Kept {
-        Kept {
+    fn retained(run: Uuid) -> RetainedBackup {
+        RetainedBackup {
             run,
             database: OWN,
             checkpoints: BTreeSet::new(),
@@ -226,13 +235,19 @@ mod tests {
     #[test]
     fn of_the_present_run_the_kept_checkpoints_and_the_log_behind_them_stay() {
         let (run, old, new) = (id(NOW.0), id(1), id(2));
-        let kept = Kept {
+        let retained = RetainedBackup {
             checkpoints: [new].into(),
             covered: 100,
-            ..kept(run)
+            ..retained(run)
         };
-        let stays =
-            |saved, sequence| stays(&hint(run, saved, sequence), &kept, &BTreeMap::new(), NOW);
+        let stays = |saved, sequence| {
+            stays(
+                &hint(run, saved, sequence),
+                &retained,
+                &BTreeMap::new(),
+                NOW,
+            )
+        };
         let log = |last| Saved::Log { first: 90, last };
         assert!(stays(Saved::Manifest, new) && !stays(Saved::Manifest, old));
         assert!(!stays(Saved::File("1.sst".into()), old));
@@ -243,11 +258,11 @@ mod tests {
     fn a_run_that_came_to_an_end_lately_is_kept_and_a_long_gone_one_is_not() {
         let week_ms = 7 * 24 * 3600 * 1000;
         let (run, late, long_gone) = (id(NOW.0), id(NOW.0 - 5), id(NOW.0 - week_ms - 1));
-        let kept = kept(run);
+        let retained = retained(run);
         for database in [None, Some(OWN), Some(OTHER)] {
             let found = [manifest(late, database), manifest(long_gone, database)];
-            let earlier = earlier_runs(&found, &kept, true);
-            let stays = |of: Uuid| stays(&hint(of, Saved::Manifest, of), &kept, &earlier, NOW);
+            let earlier = earlier_runs(&found, &retained, true);
+            let stays = |of: Uuid| stays(&hint(of, Saved::Manifest, of), &retained, &earlier, NOW);
             assert!(stays(late) && !stays(long_gone));
         }
     }
@@ -255,7 +270,7 @@ mod tests {
     #[test]
     fn of_many_earlier_runs_of_one_database_the_latest_are_kept() {
         let found: Vec<_> = (1..=5).map(|at| manifest(id(at), Some(OWN))).collect();
-        let earlier = earlier_runs(&found, &kept(id(NOW.0)), true);
+        let earlier = earlier_runs(&found, &retained(id(NOW.0)), true);
         let earlier: Vec<_> = earlier.into_keys().collect();
         assert_eq!(earlier, [id(3), id(4), id(5)]);
     }
@@ -265,7 +280,7 @@ mod tests {
         for lost in [None, Some(OTHER)] {
             let mut found = vec![manifest(id(1), lost)];
             found.extend((2..=9).map(|at| manifest(id(at), Some(OWN))));
-            let earlier = earlier_runs(&found, &kept(id(NOW.0)), true);
+            let earlier = earlier_runs(&found, &retained(id(NOW.0)), true);
             assert!(earlier.contains_key(&id(1)), "{lost:?}");
         }
     }
@@ -273,8 +288,8 @@ mod tests {
     #[test]
     fn a_run_without_a_manifest_is_collected_only_when_every_node_was_seen() {
         let cut_off = [found(id(1), Saved::File("1.sst".into()), Some(OWN))];
-        let kept = kept(id(NOW.0));
-        assert!(earlier_runs(&cut_off, &kept, false).contains_key(&id(1)));
-        assert!(earlier_runs(&cut_off, &kept, true).is_empty());
+        let retained = retained(id(NOW.0));
+        assert!(earlier_runs(&cut_off, &retained, false).contains_key(&id(1)));
+        assert!(earlier_runs(&cut_off, &retained, true).is_empty());
     }
 }

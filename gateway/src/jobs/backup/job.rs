@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::collect::{Kept, collect};
+use super::collect::{RetainedBackup, collect};
 use super::saved::{Manifest, Saved, SavedFile};
 use super::ship::Ship;
 use super::status::BackupStatus;
@@ -316,12 +316,12 @@ impl BackupJob {
     async fn forget_old(&self, state: &mut MutexGuard<'_, State>, round: &Round) {
         let superfluous = state.checkpoints.len().saturating_sub(CHECKPOINTS_KEPT);
         state.checkpoints.drain(..superfluous);
-        let kept = Kept {
+        let retained = RetainedBackup {
             run: self.ship.run,
             database: self.ship.database,
             checkpoints: state.checkpoints.iter().map(|whole| whole.id).collect(),
             covered: state.checkpoints.first().map_or(0, |whole| whole.covers),
         };
-        collect(&self.transport, &self.membership, &kept, round).await;
+        collect(&self.transport, &self.membership, &retained, round).await;
     }
 }

@@ -28,7 +28,7 @@ pub struct Ship {
 
 /// What was written.
 #[derive(Debug)]
-pub struct Shipped {
+pub struct ShippedBody {
     pub crc64: Crc64,
     /// The nodes that hold some of it.
     pub nodes: BTreeSet<NodeId>,
@@ -44,7 +44,7 @@ impl Ship {
         saved: &Saved,
         sequence: Uuid,
         body: Vec<u8>,
-    ) -> Result<Shipped, WriteError> {
+    ) -> Result<ShippedBody, WriteError> {
         let length_bytes = body.len() as u64;
         let body = Bytes::from(body);
         let pieces = stream::once(async { Ok(body) }).boxed();
@@ -61,7 +61,7 @@ impl Ship {
         saved: &Saved,
         sequence: Uuid,
         (path, length_bytes): (&Path, u64),
-    ) -> Result<Shipped, WriteError> {
+    ) -> Result<ShippedBody, WriteError> {
         let opened = File::open(path).await;
         let file = opened.map_err(|error| WriteError::Body(Box::new(error)))?;
         let body = pieces_of(file, length_bytes);
@@ -74,7 +74,7 @@ impl Ship {
         sequence: Uuid,
         length_bytes: u64,
         body: BodyStream,
-    ) -> Result<Shipped, WriteError> {
+    ) -> Result<ShippedBody, WriteError> {
         let owner = BodyOwner {
             kind: BodyKind::Metadata,
             bucket_id: self.run,
@@ -87,7 +87,7 @@ impl Ship {
         let written = self.writer.write(owner, length_bytes, body).await?;
         let chunks = &written.layout.chunks;
         let nodes = chunks.iter().flat_map(|chunk| &chunk.replicas);
-        Ok(Shipped {
+        Ok(ShippedBody {
             crc64: written.crc64,
             nodes: nodes.copied().collect(),
         })

@@ -11,13 +11,13 @@ use futures::future::join_all;
 use metastore::{ChunkRef, MetaResult};
 use tokio::time::sleep;
 
-use super::garbage_on::garbage_on_nodes;
+use super::pending_garbage::garbage_on_nodes;
 use super::plan::{Evenness, Transfer};
 use crate::chunks::NodeView;
-use crate::jobs::copies::Copies;
 use crate::jobs::drain::{MoveSettings, placed_on};
 use crate::jobs::job::{Job, JobError, Round};
-use crate::jobs::relocate::{Destination, Relocated};
+use crate::jobs::relocate::{Destination, MoveOutcome};
+use crate::jobs::replica_mover::ReplicaMover;
 
 /// Rest between two rounds; the nodes have told by then how full they are.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -49,18 +49,18 @@ pub struct RebalanceSettings {
 
 /// Moves chunks from full nodes to empty ones.
 pub struct RebalanceJob {
-    copies: Copies,
+    mover: ReplicaMover,
     settings: RebalanceSettings,
     /// Where the walk over a giver's chunks goes on.
     walks: Mutex<HashMap<NodeId, ChunkId>>,
 }
 
 impl RebalanceJob {
-    /// A job that moves chunks by `copies`.
+    /// A job that moves chunks by `mover`.
     #[must_use]
-    pub fn new(copies: Copies, settings: RebalanceSettings) -> Self {
+    pub fn new(mover: ReplicaMover, settings: RebalanceSettings) -> Self {
         Self {
-            copies,
+            mover,
             settings,
             walks: Mutex::default(),
         }
@@ -68,13 +68,13 @@ impl RebalanceJob {
 
     /// The nodes with what they will hold once garbage is gone; none where that cannot be told.
     async fn view(&self) -> MetaResult<Option<Vec<NodeView>>> {
-        let mut nodes = self.copies.membership.view();
+        let mut nodes = self.mover.membership.view();
         // Those that are silent or leave are for others to deal with.
-        nodes.retain(|node| self.copies.membership.is_active(node.id));
+        nodes.retain(|node| self.mover.membership.is_active(node.id));
         if self.settings.evenness.transfers(&nodes).is_empty() {
             return Ok(Some(nodes));
         }
-        let Some(garbage) = garbage_on_nodes(self.copies.metastore.as_ref()).await? else {
+        let Some(garbage) = garbage_on_nodes(self.mover.metastore.as_ref()).await? else {
             return Ok(None);
         };
         for node in &mut nodes {
@@ -95,8 +95,8 @@ impl RebalanceJob {
         let chunks = self.candidates(transfer, nodes, round).await?;
         for pair in chunks.chunks(PARALLEL) {
             let moves = pair.iter().map(|chunk| self.give(chunk, transfer, round));
-            for (chunk, relocated) in pair.iter().zip(join_all(moves).await) {
-                if round.readable(chunk.id, relocated)? == Some(Relocated::Moved) {
+            for (chunk, outcome) in pair.iter().zip(join_all(moves).await) {
+                if round.readable(chunk.id, outcome)? == Some(MoveOutcome::Moved) {
                     note_move(nodes, transfer, chunk.length_bytes);
                     moved += 1;
                 }
@@ -113,13 +113,13 @@ impl RebalanceJob {
         chunk: &ChunkRef,
         transfer: Transfer,
         round: &Round,
-    ) -> MetaResult<Relocated> {
+    ) -> MetaResult<MoveOutcome> {
         self.give_way(transfer).await;
         if !round.goes_on() {
-            return Ok(Relocated::NotNow);
+            return Ok(MoveOutcome::NotNow);
         }
         let (to, wanted) = (Destination::Node(transfer.to), self.settings.moves.replicas);
-        self.copies
+        self.mover
             .relocate(chunk, transfer.from, to, wanted, round)
             .await
     }
@@ -127,7 +127,7 @@ impl RebalanceJob {
     /// Waits a while for requests on the two nodes.
     async fn give_way(&self, transfer: Transfer) {
         for _ in 0..BUSY_LOOKS_MAX {
-            let load = |node| self.copies.membership.load(node);
+            let load = |node| self.mover.membership.load(node);
             if load(transfer.from).max(load(transfer.to)) <= BUSY {
                 return;
             }
@@ -146,7 +146,7 @@ impl RebalanceJob {
         for _ in 0..PAGES_MAX {
             let after = self.walk(transfer.from);
             let (giver, from) = (transfer.from, (after, PAGE));
-            let page = self.copies.node_chunks(giver, from, round).await?;
+            let page = self.mover.node_chunks(giver, from, round).await?;
             let is_last = page.len() < PAGE;
             let mut at = page.last().map(|last| last.id).filter(|_| !is_last);
             for on_node in page {
@@ -236,7 +236,7 @@ impl Job for RebalanceJob {
         };
         while round.goes_on() {
             // Others may have gone down, or been told to leave, since.
-            nodes.retain(|node| self.copies.membership.is_active(node.id));
+            nodes.retain(|node| self.mover.membership.is_active(node.id));
             let transfers = self.settings.evenness.transfers(&nodes);
             let bytes = transfers.first().map_or(0, |first| first.chunk_max_bytes);
             round.progress().expect(transfers.len() as u64, bytes);

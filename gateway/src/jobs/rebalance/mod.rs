@@ -2,8 +2,8 @@
 //!
 //! `plan` decides who gives to whom, `garbage_on` what does not count as load, `job` moves.
 
-mod garbage_on;
 mod job;
+mod pending_garbage;
 mod plan;
 
 pub use job::{RebalanceJob, RebalanceSettings};

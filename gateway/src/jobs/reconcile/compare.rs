@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use chunkproto::{ChunkError, ChunkId, ChunkInfo, IdRange, InventoryDigest, NodeId};
 use metastore::{ChunkRef, MetaError, MetaResult, NodeChunk, RepairNeed};
 
-use crate::jobs::copies::{Copies, Holding};
 use crate::jobs::job::Round;
+use crate::jobs::replica_mover::{ReplicaMover, ReplicaState};
 
 /// Chunks of a node whose rows are read at a time, and compared by one digest.
 const PAGE: usize = 4096;
@@ -17,18 +17,18 @@ const LIST_PAGE: usize = 4096;
 
 /// A node whose chunks are compared.
 pub struct Comparison<'a> {
-    pub copies: &'a Copies,
+    pub mover: &'a ReplicaMover,
     pub node: NodeId,
     pub round: &'a Round,
     /// Replicas that each chunk should have.
     pub wanted: u8,
     /// Chunks younger than this may belong to writes under way.
-    pub stray_age_ms: u64,
+    pub orphan_age_ms: u64,
 }
 
 /// What a comparison came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Compared {
+pub struct ComparisonSummary {
     /// Chunks that rows place on the node.
     pub placed: u64,
     /// Of those, the ones that it does not hold as they should be; queued for repair.
@@ -60,14 +60,14 @@ struct Differences {
 
 impl Comparison<'_> {
     /// Goes through all chunks of the node once.
-    pub async fn run(&self) -> Result<Compared, CompareError> {
-        let (mut compared, mut after) = (Compared::default(), None);
+    pub async fn run(&self) -> Result<ComparisonSummary, CompareError> {
+        let (mut compared, mut after) = (ComparisonSummary::default(), None);
         loop {
             if !self.round.goes_on() {
                 return Err(CompareError::Over);
             }
             let (from, round) = ((after, PAGE), self.round);
-            let page = self.copies.node_chunks(self.node, from, round).await?;
+            let page = self.mover.node_chunks(self.node, from, round).await?;
             let is_last = page.len() < PAGE;
             // No row names the metadata's own chunks, which stand behind all others.
             let through = match page.last() {
@@ -81,7 +81,7 @@ impl Comparison<'_> {
             let differences = self.differences(range, &page).await?;
             compared.placed += page.len() as u64;
             compared.missing += self.queue_missing(differences.suspects).await?;
-            self.note_strays(differences.unplaced).await?;
+            self.note_orphans(differences.unplaced).await?;
             self.round.progress().done_some(page.len() as u64, 0);
             if is_last {
                 return Ok(compared);
@@ -102,7 +102,7 @@ impl Comparison<'_> {
         // Copies that wait to be deleted may be there or not, so only a list will do.
         if placed.len() == page.len() {
             let expected: Vec<_> = placed.iter().map(|chunk| info_of(chunk)).collect();
-            match self.copies.transport.digest(self.node, range).await {
+            match self.mover.transport.digest(self.node, range).await {
                 Ok(held) if held == InventoryDigest::of(&expected) => {
                     return Ok(Differences::default());
                 }
@@ -124,7 +124,7 @@ impl Comparison<'_> {
         let mut good = HashSet::with_capacity(placed.len());
         let (mut differences, mut after) = (Differences::default(), range.after);
         loop {
-            let transport = &self.copies.transport;
+            let transport = &self.mover.transport;
             let listed = transport.list(self.node, after, LIST_PAGE).await?;
             let inside = listed
                 .chunks
@@ -163,16 +163,16 @@ impl Comparison<'_> {
     async fn queue_missing(&self, suspects: Vec<ChunkRef>) -> MetaResult<u64> {
         let mut needs = Vec::new();
         for suspect in suspects {
-            let placement = self.copies.placement(suspect.id).await;
+            let placement = self.mover.placement(suspect.id).await;
             let Some(chunk) = self.round.readable(suspect.id, placement)?.flatten() else {
                 continue;
             };
             if !chunk.replicas.contains(&self.node) {
                 continue;
             }
-            match self.copies.ask(self.node, &chunk).await {
-                Holding::Good | Holding::Awaited | Holding::Lost => {}
-                Holding::Nothing | Holding::Other | Holding::Unreadable => {
+            match self.mover.ask(self.node, &chunk).await {
+                ReplicaState::Good | ReplicaState::Awaited | ReplicaState::Lost => {}
+                ReplicaState::Nothing | ReplicaState::Other | ReplicaState::Unreadable => {
                     self.report(&chunk);
                     needs.push(self.need(&chunk));
                 }
@@ -180,7 +180,7 @@ impl Comparison<'_> {
         }
         let missing = needs.len() as u64;
         if missing > 0 {
-            self.copies.metastore.queue_repairs(needs).await?;
+            self.mover.metastore.queue_repairs(needs).await?;
         }
         Ok(missing)
     }
@@ -206,30 +206,30 @@ impl Comparison<'_> {
     }
 
     /// Notes chunks that no row places here, unless they are so young that a row may yet come.
-    async fn note_strays(&self, mut unplaced: Vec<ChunkInfo>) -> MetaResult<()> {
+    async fn note_orphans(&self, mut unplaced: Vec<ChunkInfo>) -> MetaResult<()> {
         let now = self.round.now();
-        let born_before_ms = now.0.saturating_sub(self.stray_age_ms);
+        let born_before_ms = now.0.saturating_sub(self.orphan_age_ms);
         unplaced.retain(|chunk| chunk.id.born_at_ms() < born_before_ms);
         for page in unplaced.chunks(PAGE) {
             let ids: Vec<_> = page.iter().map(|chunk| chunk.id).collect();
-            let placements = self.copies.metastore.placements(&ids).await;
+            let placements = self.mover.metastore.placements(&ids).await;
             let Some(placements) = self.round.readable(self.node, placements)? else {
                 continue;
             };
-            let is_stray = |placed: &Option<metastore::Placement>| {
+            let is_orphan = |placed: &Option<metastore::Placement>| {
                 placed
                     .as_ref()
                     .is_none_or(|placed| !placed.chunk.replicas.contains(&self.node))
             };
             let both = page.iter().zip(&placements);
-            let strays: Vec<_> = both
-                .filter(|(_, placed)| is_stray(placed))
+            let orphans: Vec<_> = both
+                .filter(|(_, placed)| is_orphan(placed))
                 .map(|(chunk, _)| *chunk)
                 .collect();
-            if !strays.is_empty() {
-                let metastore = &self.copies.metastore;
+            if !orphans.is_empty() {
+                let metastore = &self.mover.metastore;
                 metastore
-                    .note_strays(self.round.fence(), self.node, &strays, now)
+                    .note_orphans(self.round.fence(), self.node, &orphans, now)
                     .await?;
             }
         }

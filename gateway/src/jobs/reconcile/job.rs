@@ -11,11 +11,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::info;
 
-use super::compare::{CompareError, Compared, Comparison};
-use super::strays::{Dealt, StrayLimits, StraysOf};
+use super::compare::{CompareError, Comparison, ComparisonSummary};
+use super::orphans::{OrphanLimits, OrphanSweep, OrphanVerdict};
 use crate::cluster::Episode;
-use crate::jobs::copies::Copies;
 use crate::jobs::job::{Job, JobError, Round};
+use crate::jobs::replica_mover::ReplicaMover;
 
 /// Rest between two looks at which nodes are due.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -27,13 +27,13 @@ pub struct ReconcileSettings {
     pub replicas: u8,
     /// A node is compared again after this.
     pub every: Duration,
-    /// What happens to strays.
-    pub strays: StrayLimits,
+    /// What happens to orphans.
+    pub orphans: OrphanLimits,
 }
 
 /// Compares nodes with their rows.
 pub struct ReconcileJob {
-    copies: Copies,
+    mover: ReplicaMover,
     settings: ReconcileSettings,
     /// Wakes the repair when there is something for it.
     repair: Arc<Notify>,
@@ -45,17 +45,17 @@ pub struct ReconcileJob {
 struct Last {
     episode: Episode,
     at: Instant,
-    compared: Compared,
-    /// What became of its strays, and when.
-    strays: Option<(Instant, Dealt)>,
+    compared: ComparisonSummary,
+    /// What became of its orphans, and when.
+    orphans: Option<(Instant, OrphanVerdict)>,
 }
 
 impl ReconcileJob {
     /// A job that wakes the repair by `repair`.
     #[must_use]
-    pub fn new(copies: Copies, settings: ReconcileSettings, repair: Arc<Notify>) -> Self {
+    pub fn new(mover: ReplicaMover, settings: ReconcileSettings, repair: Arc<Notify>) -> Self {
         Self {
-            copies,
+            mover,
             settings,
             repair,
             compared: Mutex::default(),
@@ -64,7 +64,7 @@ impl ReconcileJob {
 
     /// The live nodes that are due, each with the episode it is in.
     fn due(&self) -> Vec<(NodeId, Episode)> {
-        let membership = &self.copies.membership;
+        let membership = &self.mover.membership;
         let states = membership.states();
         let episodes = states
             .iter()
@@ -85,11 +85,11 @@ impl ReconcileJob {
     async fn compare(&self, node: NodeId, episode: Episode, round: &Round) -> Result<(), JobError> {
         let began = Instant::now();
         let comparison = Comparison {
-            copies: &self.copies,
+            mover: &self.mover,
             node,
             round,
             wanted: self.settings.replicas,
-            stray_age_ms: u64::try_from(self.settings.strays.age.as_millis()).unwrap_or(u64::MAX),
+            orphan_age_ms: u64::try_from(self.settings.orphans.age.as_millis()).unwrap_or(u64::MAX),
         };
         let compared = match comparison.run().await {
             Ok(compared) => compared,
@@ -97,12 +97,12 @@ impl ReconcileJob {
             Err(CompareError::Over) => return Ok(()),
             Err(CompareError::Node(error)) => {
                 if matches!(error, ChunkError::Unreachable(_)) {
-                    self.copies.membership.suspect(node);
+                    self.mover.membership.suspect(node);
                 }
                 return Err(JobError::Node { node, error });
             }
         };
-        let Compared { placed, missing } = compared;
+        let ComparisonSummary { placed, missing } = compared;
         info!(%node, placed, missing, took = ?began.elapsed(), "a chunk server was compared with its rows");
         if missing > 0 {
             self.repair.notify_one();
@@ -111,14 +111,14 @@ impl ReconcileJob {
             episode,
             at: began,
             compared,
-            strays: None,
+            orphans: None,
         };
         self.last().insert(node, last);
         Ok(())
     }
 
-    /// Deals with the strays of all nodes that were compared; tells of nodes that have too many.
-    async fn deal_with_strays(&self, round: &Round) -> Result<Option<String>, MetaError> {
+    /// Deals with the orphans of all nodes that were compared; tells of nodes that have too many.
+    async fn deal_with_orphans(&self, round: &Round) -> Result<Option<String>, MetaError> {
         let compared: Vec<_> = self
             .last()
             .iter()
@@ -126,16 +126,16 @@ impl ReconcileJob {
             .collect();
         let mut alarms = Vec::new();
         for (node, last) in compared {
-            let dealt = match last.strays {
-                Some((at, dealt)) if at.elapsed() < self.settings.strays.period() => dealt,
+            let dealt = match last.orphans {
+                Some((at, dealt)) if at.elapsed() < self.settings.orphans.period() => dealt,
                 _ => {
-                    self.deal_with_strays_of(node, last.compared.placed, round)
+                    self.deal_with_orphans_of(node, last.compared.placed, round)
                         .await?
                 }
             };
-            if let Dealt::TooMany { strays, placed } = dealt {
+            if let OrphanVerdict::TooMany { orphans, placed } = dealt {
                 alarms.push(format!(
-                    "{strays} chunks or more on the chunk server {node} are named by no row, beside \
+                    "{orphans} chunks or more on the chunk server {node} are named by no row, beside \
                      {placed} that are"
                 ));
             }
@@ -143,24 +143,24 @@ impl ReconcileJob {
         Ok((!alarms.is_empty()).then(|| alarms.join("; ")))
     }
 
-    async fn deal_with_strays_of(
+    async fn deal_with_orphans_of(
         &self,
         node: NodeId,
         placed: u64,
         round: &Round,
-    ) -> Result<Dealt, MetaError> {
+    ) -> Result<OrphanVerdict, MetaError> {
         let began = Instant::now();
-        let strays = StraysOf {
-            copies: &self.copies,
+        let orphans = OrphanSweep {
+            mover: &self.mover,
             node,
             placed,
-            limits: self.settings.strays,
+            limits: self.settings.orphans,
             wanted: self.settings.replicas,
             round,
         };
-        let dealt = strays.deal().await?;
+        let dealt = orphans.deal().await?;
         if let Some(last) = self.last().get_mut(&node).filter(|_| round.goes_on()) {
-            last.strays = Some((began, dealt));
+            last.orphans = Some((began, dealt));
         }
         Ok(dealt)
     }
@@ -182,7 +182,7 @@ impl Job for ReconcileJob {
 
     async fn round(&self, round: &Round) -> Result<(), JobError> {
         let due = self.due();
-        let status = self.copies.membership.status();
+        let status = self.mover.membership.status();
         let chunks_on = |node: NodeId| {
             let known = status
                 .iter()
@@ -203,7 +203,7 @@ impl Job for ReconcileJob {
             }
         }
         round.progress().expect(0, 0);
-        match self.deal_with_strays(round).await? {
+        match self.deal_with_orphans(round).await? {
             None => failed,
             Some(which) => Err(JobError::Alarm(format!(
                 "{which}. None of them is touched. If the metadata was restored from an older state, \

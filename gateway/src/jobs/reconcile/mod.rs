@@ -1,12 +1,12 @@
 //! Reconciliation: what a node holds is compared with what rows place on it, after each of its
 //! starts, after it lost chunks or disks, and once in a while.
 //!
-//! `job` says which nodes are due, `compare` finds the differences, `strays` deals with chunks that
+//! `job` says which nodes are due, `compare` finds the differences, `orphans` deals with chunks that
 //! no row places on their node.
 
 mod compare;
 mod job;
-mod strays;
+mod orphans;
 
 pub use job::{ReconcileJob, ReconcileSettings};
-pub use strays::StrayLimits;
+pub use orphans::OrphanLimits;

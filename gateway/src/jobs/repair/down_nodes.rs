@@ -14,8 +14,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::info;
 
 use crate::cluster::{Membership, NodeState};
-use crate::jobs::copies::Copies;
 use crate::jobs::job::Round;
+use crate::jobs::replica_mover::ReplicaMover;
 
 /// Chunks looked at and queued in one unit.
 const PAGE: usize = 1000;
@@ -32,12 +32,12 @@ pub struct DownNodes {
 
 /// Whether everything that is to be queued of down nodes is.
 #[derive(Default)]
-pub struct Walked {
+pub struct QueueingProgress {
     is_at_its_end: AtomicBool,
     changed: Notify,
 }
 
-impl Walked {
+impl QueueingProgress {
     pub fn is_at_its_end(&self) -> bool {
         self.is_at_its_end.load(Ordering::Relaxed)
     }
@@ -82,22 +82,22 @@ impl DownNodes {
         missing * 3 > counted.len()
     }
 
-    /// Queues what nodes held that are down, those too that go down meanwhile; says in `walked` how far
+    /// Queues what nodes held that are down, those too that go down meanwhile; says in `queueing` how far
     /// that is. Between two pages it may be left.
     ///
     /// # Errors
     /// What keeps the metadata from being read or written.
     pub async fn keep_queueing(
         &self,
-        copies: &Copies,
+        mover: &ReplicaMover,
         wanted: u8,
-        walked: &Walked,
+        queueing: &QueueingProgress,
         round: &Round,
     ) -> MetaResult<Infallible> {
         loop {
-            walked.begin();
-            self.queue(copies, wanted, round).await?;
-            walked.end();
+            queueing.begin();
+            self.queue(mover, wanted, round).await?;
+            queueing.end();
             sleep(LOOK_PERIOD).await;
         }
     }
@@ -106,17 +106,17 @@ impl DownNodes {
     ///
     /// # Errors
     /// What keeps the metadata from being read or written.
-    pub async fn queue(&self, copies: &Copies, wanted: u8, round: &Round) -> MetaResult<()> {
-        let gone = gone_nodes(&copies.membership);
+    pub async fn queue(&self, mover: &ReplicaMover, wanted: u8, round: &Round) -> MetaResult<()> {
+        let gone = gone_nodes(&mover.membership);
         self.walks().retain(|node, _| gone.contains(node));
         for node in &gone {
             while let Some((after, named)) = self.next_page(*node) {
                 if !round.goes_on() {
                     return Ok(());
                 }
-                let metastore = &copies.metastore;
-                let page = copies.node_chunks(*node, (after, PAGE), round).await?;
-                let needs = needs_of(*node, &page, wanted, round.now(), &copies.membership);
+                let metastore = &mover.metastore;
+                let page = mover.node_chunks(*node, (after, PAGE), round).await?;
+                let needs = needs_of(*node, &page, wanted, round.now(), &mover.membership);
                 let named = named || !needs.is_empty();
                 if !needs.is_empty() {
                     metastore.queue_repairs(needs).await?;

@@ -12,12 +12,12 @@ use metastore::{MetaError, MetaResult, RepairEntry, RepairNeed};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::down_nodes::{DownNodes, Walked};
-use super::front::Front;
-use super::mend::{Mended, mend};
+use super::chunk_repair::{ChunkHealth, mend};
+use super::cursor::RepairCursor;
+use super::down_nodes::{DownNodes, QueueingProgress};
 use crate::cluster::NodeState;
-use crate::jobs::copies::Copies;
 use crate::jobs::job::{Job, JobError, Round};
+use crate::jobs::replica_mover::ReplicaMover;
 
 /// Chunks mended at the same time.
 const PARALLEL_MAX: usize = 8;
@@ -41,7 +41,7 @@ pub struct RepairSettings {
 
 /// Goes through the repair queue.
 pub struct RepairJob {
-    copies: Copies,
+    mover: ReplicaMover,
     settings: RepairSettings,
     wake: Arc<Notify>,
     down: DownNodes,
@@ -55,7 +55,7 @@ struct Stuck {
 }
 
 /// What became of an entry of the queue.
-struct Worked {
+struct RepairOutcome {
     chunk: ChunkId,
     /// The good copies with which it stays in the queue; none where it does not.
     left: Option<u8>,
@@ -63,7 +63,7 @@ struct Worked {
     is_changed: bool,
 }
 
-impl Worked {
+impl RepairOutcome {
     fn in_vain(entry: RepairEntry) -> Self {
         Self {
             chunk: entry.chunk,
@@ -76,9 +76,9 @@ impl Worked {
 impl RepairJob {
     /// A job that also begins a round when `wake` says so.
     #[must_use]
-    pub fn new(copies: Copies, settings: RepairSettings, wake: Arc<Notify>) -> Self {
+    pub fn new(mover: ReplicaMover, settings: RepairSettings, wake: Arc<Notify>) -> Self {
         Self {
-            copies,
+            mover,
             settings,
             wake,
             down: DownNodes::default(),
@@ -87,11 +87,11 @@ impl RepairJob {
     }
 
     /// Works on the queue, from its front and again from there, until nothing is left that was not
-    /// worked on, and the walks over what down nodes held are `Walked`.
-    async fn mend_queue(&self, walked: &Walked, round: &Round) -> MetaResult<()> {
-        let metastore = self.copies.metastore.as_ref();
-        let (mut front, mut under_way) = (Front::default(), FuturesUnordered::new());
-        let mut only_last_copies = self.down.are_too_many(&self.copies.membership);
+    /// worked on, and the walks over what down nodes held are `QueueingProgress`.
+    async fn mend_queue(&self, queueing: &QueueingProgress, round: &Round) -> MetaResult<()> {
+        let metastore = self.mover.metastore.as_ref();
+        let (mut cursor, mut under_way) = (RepairCursor::default(), FuturesUnordered::new());
+        let mut only_last_copies = self.down.are_too_many(&self.mover.membership);
         let (mut looked, mut changed) = (false, false);
         let mut counted_at = None::<Instant>;
         loop {
@@ -100,28 +100,28 @@ impl RepairJob {
                     self.count(round).await?;
                     counted_at = Some(Instant::now());
                 }
-                let are_too_many = self.down.are_too_many(&self.copies.membership);
+                let are_too_many = self.down.are_too_many(&self.mover.membership);
                 if std::mem::replace(&mut only_last_copies, are_too_many) && !are_too_many {
-                    front.try_again();
+                    cursor.try_again();
                 }
-                let Some(entry) = front.next(metastore).await? else {
+                let Some(entry) = cursor.next(metastore).await? else {
                     break;
                 };
                 looked = true;
                 under_way.push(self.mend(entry, only_last_copies, round));
             }
             match under_way.next().await {
-                Some(worked) => {
-                    let Worked {
+                Some(outcome) => {
+                    let RepairOutcome {
                         chunk,
                         left,
                         is_changed,
-                    } = worked?;
-                    front.note(chunk, left);
+                    } = outcome?;
+                    cursor.note(chunk, left);
                     changed |= is_changed;
                 }
-                None if walked.is_at_its_end() || !round.goes_on() => break,
-                None => walked.goes_on().await,
+                None if queueing.is_at_its_end() || !round.goes_on() => break,
+                None => queueing.goes_on().await,
             }
         }
         if looked && !changed {
@@ -132,7 +132,7 @@ impl RepairJob {
 
     /// Says how long the queue is.
     async fn count(&self, round: &Round) -> MetaResult<()> {
-        let counts = self.copies.metastore.count_repairs(COUNTED_MAX).await?;
+        let counts = self.mover.metastore.count_repairs(COUNTED_MAX).await?;
         let chunks = counts.chunks.iter().sum();
         round.progress().expect(chunks, counts.missing_bytes);
         Ok(())
@@ -144,10 +144,10 @@ impl RepairJob {
         entry: RepairEntry,
         only_last_copies: bool,
         round: &Round,
-    ) -> MetaResult<Worked> {
-        let worked = self.try_mend(entry, only_last_copies, round).await;
-        let worked = round.readable(entry.chunk, worked)?;
-        Ok(worked.unwrap_or_else(|| Worked::in_vain(entry)))
+    ) -> MetaResult<RepairOutcome> {
+        let outcome = self.try_mend(entry, only_last_copies, round).await;
+        let outcome = round.readable(entry.chunk, outcome)?;
+        Ok(outcome.unwrap_or_else(|| RepairOutcome::in_vain(entry)))
     }
 
     async fn try_mend(
@@ -155,15 +155,15 @@ impl RepairJob {
         entry: RepairEntry,
         only_last_copies: bool,
         round: &Round,
-    ) -> MetaResult<Worked> {
-        let Some(chunk) = self.copies.placement(entry.chunk).await? else {
-            return self.settle(entry, None, round).await;
+    ) -> MetaResult<RepairOutcome> {
+        let Some(chunk) = self.mover.placement(entry.chunk).await? else {
+            return self.update_queue(entry, None, round).await;
         };
         let wanted = self.settings.replicas;
-        let left = match mend(&self.copies, &chunk, wanted, only_last_copies, round).await? {
-            Mended::Gone => None,
-            Mended::Whole(replicas) => return self.end(entry, &replicas, round).await,
-            Mended::Short(have) => Some(RepairNeed {
+        let left = match mend(&self.mover, &chunk, wanted, only_last_copies, round).await? {
+            ChunkHealth::Gone => None,
+            ChunkHealth::Whole(replicas) => return self.end(entry, &replicas, round).await,
+            ChunkHealth::Short(have) => Some(RepairNeed {
                 chunk: chunk.id,
                 length_bytes: chunk.length_bytes,
                 wanted: self.settings.replicas,
@@ -173,9 +173,9 @@ impl RepairJob {
         };
         let is_as_before = left.is_some_and(|left| left.have == entry.have);
         if is_as_before || !round.goes_on() {
-            return Ok(Worked::in_vain(entry));
+            return Ok(RepairOutcome::in_vain(entry));
         }
-        self.settle(entry, left, round).await
+        self.update_queue(entry, left, round).await
     }
 
     /// Takes an entry off the queue whose chunk was left with `replicas`. Who changed the row meanwhile
@@ -185,34 +185,32 @@ impl RepairJob {
         entry: RepairEntry,
         replicas: &[NodeId],
         round: &Round,
-    ) -> MetaResult<Worked> {
-        let worked = self.settle(entry, None, round).await?;
-        let current = self.copies.placement(entry.chunk).await?;
+    ) -> MetaResult<RepairOutcome> {
+        let outcome = self.update_queue(entry, None, round).await?;
+        let current = self.mover.placement(entry.chunk).await?;
         if let Some(chunk) = current.filter(|chunk| chunk.replicas != replicas) {
             let (good, wanted) = (chunk.replicas.len(), self.settings.replicas);
-            self.copies
-                .queue_repair(&chunk, good, wanted, round)
-                .await?;
+            self.mover.queue_repair(&chunk, good, wanted, round).await?;
         }
-        Ok(worked)
+        Ok(outcome)
     }
 
-    async fn settle(
+    async fn update_queue(
         &self,
         entry: RepairEntry,
         left: Option<RepairNeed>,
         round: &Round,
-    ) -> MetaResult<Worked> {
-        let metastore = &self.copies.metastore;
-        match metastore.settle_repair(round.fence(), &entry, left).await {
-            Ok(()) => Ok(Worked {
+    ) -> MetaResult<RepairOutcome> {
+        let metastore = &self.mover.metastore;
+        match metastore.finish_repair(round.fence(), &entry, left).await {
+            Ok(()) => Ok(RepairOutcome {
                 chunk: entry.chunk,
                 left: left.map(|left| left.have),
                 is_changed: true,
             }),
             Err(MetaError::Fenced(_)) => {
                 round.end();
-                Ok(Worked::in_vain(entry))
+                Ok(RepairOutcome::in_vain(entry))
             }
             Err(error) => Err(error),
         }
@@ -220,7 +218,7 @@ impl RepairJob {
 
     fn note_stuck(&self) {
         let stuck = Stuck {
-            states: self.copies.membership.states(),
+            states: self.mover.membership.states(),
             at: Instant::now(),
         };
         *self.stuck.lock().unwrap_or_else(PoisonError::into_inner) = Some(stuck);
@@ -228,7 +226,7 @@ impl RepairJob {
 
     /// Whether the last round mended nothing and nothing speaks for another outcome now.
     fn is_stuck(&self) -> bool {
-        let states = self.copies.membership.states();
+        let states = self.mover.membership.states();
         let stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
         let is_same = |stuck: &Stuck| stuck.states == states && stuck.at.elapsed() < STUCK_FOR;
         stuck.as_ref().is_some_and(is_same)
@@ -257,17 +255,17 @@ impl Job for RepairJob {
     async fn round(&self, round: &Round) -> Result<(), JobError> {
         let wanted = self.settings.replicas;
         if self.is_stuck() {
-            self.down.queue(&self.copies, wanted, round).await?;
+            self.down.queue(&self.mover, wanted, round).await?;
         } else {
             // Mending does not wait for the end of a walk over millions of chunks, nor does another node
             // that is lost meanwhile wait for the end of mending.
-            let walked = Walked::default();
+            let queueing = QueueingProgress::default();
             tokio::select! {
-                mended = self.mend_queue(&walked, round) => mended?,
-                failed = self.down.keep_queueing(&self.copies, wanted, &walked, round) => match failed? {},
+                mended = self.mend_queue(&queueing, round) => mended?,
+                failed = self.down.keep_queueing(&self.mover, wanted, &queueing, round) => match failed? {},
             }
         }
-        if self.down.are_too_many(&self.copies.membership) {
+        if self.down.are_too_many(&self.mover.membership) {
             return Err(JobError::Alarm(
                 "more than a third of the chunk servers are missing: only chunks with a single copy \
                  left are repaired until they return or are removed"

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use super::board::{Endangered, Survey, SurveyBoard};
-use crate::jobs::copies::{Copies, Holding};
+use crate::jobs::replica_mover::{ReplicaMover, ReplicaState};
 
 /// Between two looks at which nodes are silent.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
@@ -25,7 +25,11 @@ const PAGE: usize = 256;
 const PARALLEL_MAX: usize = 16;
 
 /// Keeps `board` up to date until `stop` closes.
-pub async fn survey_awaited(copies: Copies, board: SurveyBoard, mut stop: watch::Receiver<()>) {
+pub async fn survey_awaited(
+    mover: ReplicaMover,
+    board: SurveyBoard,
+    mut stop: watch::Receiver<()>,
+) {
     let mut awaited = Vec::new();
     let (mut looks, mut surveyed_at) = (0, None::<Instant>);
     loop {
@@ -33,7 +37,7 @@ pub async fn survey_awaited(copies: Copies, board: SurveyBoard, mut stop: watch:
             _ = stop.changed() => return,
             () = sleep(LOOK_PERIOD) => {}
         }
-        let now = copies.membership.awaited();
+        let now = mover.membership.awaited();
         if now != awaited {
             (awaited, looks, surveyed_at) = (now, 0, None);
         }
@@ -47,7 +51,7 @@ pub async fn survey_awaited(copies: Copies, board: SurveyBoard, mut stop: watch:
         }
         tokio::select! {
             _ = stop.changed() => return,
-            outcome = survey(&copies, &board) => {
+            outcome = survey(&mover, &board) => {
                 if let Err(error) = outcome {
                     warn!(%error, "what silent chunk servers hold was not counted");
                 }
@@ -61,21 +65,21 @@ pub async fn survey_awaited(copies: Copies, board: SurveyBoard, mut stop: watch:
 ///
 /// # Errors
 /// What keeps the metadata from being read.
-pub async fn survey(copies: &Copies, board: &SurveyBoard) -> MetaResult<()> {
+pub async fn survey(mover: &ReplicaMover, board: &SurveyBoard) -> MetaResult<()> {
     let mut survey = Survey {
-        nodes: copies.membership.awaited(),
+        nodes: mover.membership.awaited(),
         ..Survey::default()
     };
     for node in survey.nodes.clone() {
         let mut after = None;
         loop {
-            let page = copies.metastore.node_chunks(node, after, PAGE).await?;
+            let page = mover.metastore.node_chunks(node, after, PAGE).await?;
             let Some(last) = page.last() else {
                 break;
             };
             after = Some(last.id);
-            look_at(copies, node, page, &mut survey).await?;
-            if copies.membership.awaited() != survey.nodes {
+            look_at(mover, node, page, &mut survey).await?;
+            if mover.membership.awaited() != survey.nodes {
                 return Ok(());
             }
             board.show(&survey);
@@ -88,7 +92,7 @@ pub async fn survey(copies: &Copies, board: &SurveyBoard) -> MetaResult<()> {
 
 /// Looks for the chunks of a page that `node` holds.
 async fn look_at(
-    copies: &Copies,
+    mover: &ReplicaMover,
     node: NodeId,
     page: Vec<NodeChunk>,
     survey: &mut Survey,
@@ -103,13 +107,13 @@ async fn look_at(
     };
     let looks = stream::iter(placed.filter(is_of_node))
         .map(async |placed| {
-            let held = copies.examine(&placed.chunk).await;
+            let held = mover.examine(&placed.chunk).await;
             Ok::<_, MetaError>((placed, held))
         })
         .buffer_unordered(PARALLEL_MAX)
         .try_collect::<Vec<_>>();
     for (placed, held) in looks.await? {
-        let is_good = |(_, holding): &&(NodeId, Holding)| *holding == Holding::Good;
+        let is_good = |(_, state): &&(NodeId, ReplicaState)| *state == ReplicaState::Good;
         let good: Vec<_> = held.iter().filter(is_good).map(|(node, _)| *node).collect();
         if good.len() == held.len() {
             continue;
@@ -117,16 +121,16 @@ async fn look_at(
         let count = u8::try_from(good.len()).unwrap_or(u8::MAX);
         survey.count(count);
         if survey.would_name(count) {
-            let endangered = describe(copies, placed, &good).await;
+            let endangered = describe(mover, placed, &good).await;
             survey.name(endangered);
         }
     }
     Ok(())
 }
 
-async fn describe(copies: &Copies, placed: Placement, good: &[NodeId]) -> Endangered {
+async fn describe(mover: &ReplicaMover, placed: Placement, good: &[NodeId]) -> Endangered {
     let hint = match good.first() {
-        Some(node) => copies.transport.owner(*node, placed.chunk.id).await.ok(),
+        Some(node) => mover.transport.owner(*node, placed.chunk.id).await.ok(),
         None => None,
     };
     Endangered {

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chunkproto::{ChunkError, ChunkId, ChunkReceipt, NodeId};
+use chunkproto::{ChunkError, ChunkReceipt, NodeId};
 use futures::future::join_all;
 use metastore::{ChunkRef, Metastore};
 use tokio::time::timeout;
@@ -23,7 +23,7 @@ const COPY_BYTES_PER_S: u64 = 2 * 1024 * 1024;
 
 /// Copies chunks between nodes.
 #[derive(Clone)]
-pub struct Copies {
+pub struct ReplicaMover {
     pub(super) metastore: Arc<dyn Metastore>,
     pub(super) transport: Arc<dyn ChunkTransport>,
     pub(super) membership: Arc<Membership>,
@@ -32,7 +32,7 @@ pub struct Copies {
 
 /// What one of the nodes that a row names turned out to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Holding {
+pub enum ReplicaState {
     /// The chunk, with length and checksum of the row.
     Good,
     /// Not the chunk.
@@ -58,7 +58,7 @@ pub enum CopyFailure {
     Over,
 }
 
-impl Copies {
+impl ReplicaMover {
     /// Copies over `transport` between the nodes of `membership`, for rows in `metastore`.
     #[must_use]
     pub fn new(
@@ -76,37 +76,39 @@ impl Copies {
 
     /// Asks every node that the row names what it holds. Where a node has damaged bytes under a good
     /// description, that is found when they are read.
-    pub async fn examine(&self, chunk: &ChunkRef) -> Vec<(NodeId, Holding)> {
+    pub async fn examine(&self, chunk: &ChunkRef) -> Vec<(NodeId, ReplicaState)> {
         let asked = chunk.replicas.iter().map(async |&node| {
-            let holding = match self.membership.state(node) {
+            let state = match self.membership.state(node) {
                 NodeState::Live => self.ask(node, chunk).await,
-                NodeState::Suspect => Holding::Awaited,
-                NodeState::Down => Holding::Lost,
+                NodeState::Suspect => ReplicaState::Awaited,
+                NodeState::Down => ReplicaState::Lost,
             };
-            (node, holding)
+            (node, state)
         });
         join_all(asked).await
     }
 
     /// Asks one live node.
-    pub(super) async fn ask(&self, node: NodeId, chunk: &ChunkRef) -> Holding {
+    pub(super) async fn ask(&self, node: NodeId, chunk: &ChunkRef) -> ReplicaState {
         match self.transport.head(node, chunk.id).await {
             Ok(info) if (info.length_bytes, info.crc64) == (chunk.length_bytes, chunk.crc64) => {
-                Holding::Good
+                ReplicaState::Good
             }
             Ok(info) => {
                 warn!(chunk = %chunk.id, %node, ?info, "a node holds other bytes than its row says");
-                Holding::Other
+                ReplicaState::Other
             }
-            Err(ChunkError::NotFound(_) | ChunkError::Corrupt { .. }) => Holding::Nothing,
-            Err(ChunkError::Io(_)) => Holding::Unreadable,
+            Err(ChunkError::NotFound(_) | ChunkError::Corrupt { .. }) => ReplicaState::Nothing,
+            Err(ChunkError::Io(_)) => ReplicaState::Unreadable,
             // It may be on a disk that is away. After a while nobody waits for that.
-            Err(ChunkError::Refused(_)) if self.membership.is_crippled(node) => Holding::Unreadable,
+            Err(ChunkError::Refused(_)) if self.membership.is_crippled(node) => {
+                ReplicaState::Unreadable
+            }
             Err(error) => {
                 if matches!(error, ChunkError::Unreachable(_)) {
                     self.membership.suspect(node);
                 }
-                Holding::Awaited
+                ReplicaState::Awaited
             }
         }
     }
@@ -117,8 +119,8 @@ impl Copies {
         let live = live
             .filter(|(node, state)| *state == NodeState::Live && !chunk.replicas.contains(node));
         let asked = live.map(async |(node, _)| {
-            let holding = self.ask(node, chunk).await;
-            (holding == Holding::Good).then_some(node)
+            let state = self.ask(node, chunk).await;
+            (state == ReplicaState::Good).then_some(node)
         });
         join_all(asked).await.into_iter().flatten().collect()
     }
@@ -215,7 +217,7 @@ impl Copies {
             Err(error) => {
                 warn!(chunk = %chunk.id, %source, %target, %error, "a chunk was not copied");
                 if matches!(error, ChunkError::Unreachable(_)) {
-                    round.leave_unsettled();
+                    round.note_unknown_outcome();
                 }
                 match error {
                     ChunkError::NotFound(_) | ChunkError::Corrupt { .. } => {
@@ -235,7 +237,7 @@ impl Copies {
         };
         debug!(chunk = %chunk.id, %node, %error, "a bad copy stays behind");
         if matches!(error, ChunkError::Unreachable(_)) {
-            round.leave_unsettled();
+            round.note_unknown_outcome();
         }
         false
     }

@@ -23,7 +23,7 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_secs(60);
 const PASSED_OVER_MAX: usize = 250_000;
 
 /// The entries of one round, in order.
-pub struct Front {
+pub struct RepairCursor {
     ready: VecDeque<RepairEntry>,
     /// Chunks that are passed over.
     passed_over: HashMap<ChunkId, Reason>,
@@ -47,7 +47,7 @@ enum Reason {
     Left(u8),
 }
 
-impl Default for Front {
+impl Default for RepairCursor {
     fn default() -> Self {
         Self {
             ready: VecDeque::new(),
@@ -62,7 +62,7 @@ impl Default for Front {
     }
 }
 
-impl Front {
+impl RepairCursor {
     /// The entry to work on now; none where all were worked on, or are under way.
     ///
     /// # Errors
@@ -161,14 +161,14 @@ mod tests {
             chunk: lost,
             missing_bytes: 1,
         };
-        let mut front = Front::default();
-        front.note(lost, Some(1));
-        assert!(!front.is_new(&entry));
-        front.tried_at -= TRY_AGAIN_AFTER;
-        assert!(!front.is_to_try_again(), "nothing was mended meanwhile");
-        front.note(mended, None);
-        assert!(front.is_to_try_again());
-        front.try_again();
-        assert!(front.is_new(&entry) && !front.is_to_try_again());
+        let mut cursor = RepairCursor::default();
+        cursor.note(lost, Some(1));
+        assert!(!cursor.is_new(&entry));
+        cursor.tried_at -= TRY_AGAIN_AFTER;
+        assert!(!cursor.is_to_try_again(), "nothing was mended meanwhile");
+        cursor.note(mended, None);
+        assert!(cursor.is_to_try_again());
+        cursor.try_again();
+        assert!(cursor.is_new(&entry) && !cursor.is_to_try_again());
     }
 }

@@ -7,12 +7,12 @@ use metastore::Metastore;
 use tokio::sync::watch;
 use tracing::warn;
 
-use crate::chunks::LeftoverQueue;
+use crate::chunks::AbandonedQueue;
 use crate::clock::Clock;
 
-/// Writes leftovers down until `stop` closes.
-pub async fn discard_leftovers(
-    mut leftovers: LeftoverQueue,
+/// Writes abandoned down until `stop` closes.
+pub async fn queue_abandoned(
+    mut abandoned: AbandonedQueue,
     metastore: Arc<dyn Metastore>,
     clock: Clock,
     mut stop: watch::Receiver<()>,
@@ -20,13 +20,13 @@ pub async fn discard_leftovers(
     loop {
         let chunks = tokio::select! {
             _ = stop.changed() => return,
-            chunks = leftovers.recv() => chunks,
+            chunks = abandoned.recv() => chunks,
         };
         let Some(chunks) = chunks else {
             return;
         };
         let count = chunks.len();
-        if let Err(error) = metastore.discard(chunks, clock.now()).await {
+        if let Err(error) = metastore.queue_garbage(chunks, clock.now()).await {
             warn!(count, %error, "chunks of a body that came to nothing were not queued");
         }
     }

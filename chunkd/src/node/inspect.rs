@@ -6,35 +6,35 @@ use std::path::{Path, PathBuf};
 
 use chunkproto::NodeId;
 
-use super::identity::Identity;
+use super::identity::DiskIdentity;
 use crate::store::{OpenError, owner_of};
 
 /// A data directory as it was found.
 #[derive(Debug)]
-pub(crate) struct Look {
+pub(crate) struct Inspection {
     /// The directory, absolute.
     pub dir: PathBuf,
     /// What is there.
-    pub sight: Sight,
+    pub content: DirectoryContent,
 }
 
 /// What is at a path.
 #[derive(Debug)]
-pub(crate) enum Sight {
+pub(crate) enum DirectoryContent {
     /// Nothing.
     Missing,
     /// An empty directory: a new disk, or a mount point whose disk is not mounted.
     Empty,
     /// A data directory of this node, which may not have a disk's identity yet.
-    Disk(NodeId, Option<Identity>),
+    Disk(NodeId, Option<DiskIdentity>),
     /// Something that cannot be used.
     Unusable(OpenError),
 }
 
 /// Looks at one directory.
-pub(crate) fn look_at(dir: PathBuf) -> Look {
-    let sight = see(&dir).unwrap_or_else(Sight::Unusable);
-    Look { dir, sight }
+pub(crate) fn inspect(dir: PathBuf) -> Inspection {
+    let content = see(&dir).unwrap_or_else(DirectoryContent::Unusable);
+    Inspection { dir, content }
 }
 
 /// Whether two paths lead to the same place, as far as one can tell.
@@ -43,9 +43,9 @@ pub(crate) fn same_place(one: &Path, other: &Path) -> bool {
     one == other || real(one).is_some_and(|place| real(other) == Some(place))
 }
 
-fn see(dir: &Path) -> Result<Sight, OpenError> {
+fn see(dir: &Path) -> Result<DirectoryContent, OpenError> {
     match fs::metadata(dir) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Sight::Missing),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(DirectoryContent::Missing),
         Err(error) => {
             return Err(OpenError::Io {
                 dir: dir.to_owned(),
@@ -60,7 +60,7 @@ fn see(dir: &Path) -> Result<Sight, OpenError> {
         Ok(_) => {}
     }
     match owner_of(dir)? {
-        Some(node_id) => Ok(Sight::Disk(node_id, Identity::read(dir)?)),
-        None => Ok(Sight::Empty),
+        Some(node_id) => Ok(DirectoryContent::Disk(node_id, DiskIdentity::read(dir)?)),
+        None => Ok(DirectoryContent::Empty),
     }
 }

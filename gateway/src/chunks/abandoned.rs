@@ -1,6 +1,6 @@
 //! Chunks of bodies that came to nothing, on their way from the requests to garbage collection: the
 //! client went away, or too few nodes took the rest. Where too many come, or the process ends, some are
-//! lost; then they are found as strays when their nodes are compared with the rows.
+//! lost; then they are found as orphans when their nodes are compared with the rows.
 
 use chunkproto::ChunkId;
 use metastore::ChunkRef;
@@ -11,31 +11,31 @@ const BODIES_MAX: usize = 1024;
 
 /// Takes chunks that no row will ever name. Cheap to clone; giving some never waits.
 #[derive(Debug, Clone)]
-pub struct Leftovers(mpsc::Sender<Vec<ChunkRef>>);
+pub struct AbandonedChunks(mpsc::Sender<Vec<ChunkRef>>);
 
 /// Where they come out, body by body.
-pub type LeftoverQueue = mpsc::Receiver<Vec<ChunkRef>>;
+pub type AbandonedQueue = mpsc::Receiver<Vec<ChunkRef>>;
 
-impl Leftovers {
-    /// A way for leftovers, and its end. Without the end, they go nowhere.
+impl AbandonedChunks {
+    /// A way for abandoned, and its end. Without the end, they go nowhere.
     #[must_use]
-    pub fn new() -> (Self, LeftoverQueue) {
+    pub fn new() -> (Self, AbandonedQueue) {
         let (sender, queue) = mpsc::channel(BODIES_MAX);
         (Self(sender), queue)
     }
 }
 
-/// The chunks of a body under way, each with the nodes that may hold it. They are leftovers unless the
+/// The chunks of a body under way, each with the nodes that may hold it. They are abandoned unless the
 /// body comes to its end, whatever happens to the request.
-pub(super) struct Unfinished {
-    leftovers: Option<Leftovers>,
+pub(super) struct InFlightBody {
+    abandoned: Option<AbandonedChunks>,
     chunks: Vec<ChunkRef>,
 }
 
-impl Unfinished {
-    pub(super) fn new(leftovers: Option<Leftovers>) -> Self {
+impl InFlightBody {
+    pub(super) fn new(abandoned: Option<AbandonedChunks>) -> Self {
         let chunks = Vec::new();
-        Self { leftovers, chunks }
+        Self { abandoned, chunks }
     }
 
     /// Notes a chunk that was sent, and again when it is known which nodes have it.
@@ -53,9 +53,10 @@ impl Unfinished {
     }
 }
 
-impl Drop for Unfinished {
+impl Drop for InFlightBody {
     fn drop(&mut self) {
-        let Some(Leftovers(sender)) = self.leftovers.take().filter(|_| !self.chunks.is_empty())
+        let Some(AbandonedChunks(sender)) =
+            self.abandoned.take().filter(|_| !self.chunks.is_empty())
         else {
             return;
         };

@@ -10,7 +10,7 @@ use chunkproto::DiskId;
 use rustix::fs::{Advice, StatVfsMountFlags};
 use tokio::sync::oneshot;
 
-use super::identity::{self, Identity};
+use super::identity::{self, DiskIdentity};
 use crate::store::is_of_process;
 
 /// Longest `disk.json` that is read: far above a roster of hundreds of disks.
@@ -33,7 +33,7 @@ pub(crate) enum Verdict {
 
 /// Which disk to look at.
 #[derive(Debug, Clone)]
-pub(crate) struct Checkup {
+pub(crate) struct HealthCheck {
     /// Its data directory.
     pub dir: PathBuf,
     /// Its identity.
@@ -42,26 +42,26 @@ pub(crate) struct Checkup {
     pub try_write: bool,
 }
 
-impl Checkup {
+impl HealthCheck {
     /// Looks, in a thread of its own: on a disk that hangs it may never come back, and must not
     /// take the place of work on other disks. The caller starts one at a time for each disk.
     pub fn start(self) -> oneshot::Receiver<Verdict> {
         let (answer, verdict) = oneshot::channel();
-        let look = move || drop(answer.send(self.look()));
+        let run = move || drop(answer.send(self.run()));
         // Without a thread nothing is answered, and the receiver says that the sender is gone.
         if let Err(error) = thread::Builder::new()
             .name("disk-checkup".into())
-            .spawn(look)
+            .spawn(run)
         {
             tracing::warn!(%error, "cannot look at a disk");
         }
         verdict
     }
 
-    fn look(&self) -> Verdict {
+    fn run(&self) -> Verdict {
         let read = read_uncached(&identity::path_in(&self.dir));
         let identity = match read {
-            Ok(bytes) => Identity::parse(&self.dir, &bytes).map_err(|error| error.to_string()),
+            Ok(bytes) => DiskIdentity::parse(&self.dir, &bytes).map_err(|error| error.to_string()),
             Err(error) if is_of_process(&error) => return Verdict::Unclear,
             Err(error) => Err(format!("disk.json cannot be read: {error}")),
         };
@@ -124,44 +124,44 @@ mod tests {
     use super::super::identity::Roster;
     use super::*;
 
-    fn checkup() -> (TempDir, Checkup) {
+    fn check() -> (TempDir, HealthCheck) {
         let dir = TempDir::new().unwrap();
         fs::create_dir(dir.path().join("tmp")).unwrap();
         let disk_id = DiskId::generate();
-        let identity = Identity::new(disk_id, Roster::default());
+        let identity = DiskIdentity::new(disk_id, Roster::default());
         identity.write(dir.path()).unwrap();
-        let checkup = Checkup {
+        let check = HealthCheck {
             dir: dir.path().to_owned(),
             disk_id,
             try_write: true,
         };
-        (dir, checkup)
+        (dir, check)
     }
 
     #[tokio::test]
     async fn a_disk_that_is_well_is_good_and_nothing_is_left_on_it() {
-        let (dir, checkup) = checkup();
-        assert_eq!(checkup.start().await.unwrap(), Verdict::Good);
+        let (dir, check) = check();
+        assert_eq!(check.start().await.unwrap(), Verdict::Good);
         assert_eq!(fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
     }
 
     #[test]
     fn another_disk_at_its_place_is_not_the_disk() {
-        let (dir, checkup) = checkup();
-        let other = Identity::new(DiskId::generate(), Roster::default());
+        let (dir, check) = check();
+        let other = DiskIdentity::new(DiskId::generate(), Roster::default());
         other.write(dir.path()).unwrap();
-        assert!(matches!(checkup.look(), Verdict::Gone(_)));
+        assert!(matches!(check.run(), Verdict::Gone(_)));
         fs::remove_file(identity::path_in(dir.path())).unwrap();
-        assert!(matches!(checkup.look(), Verdict::Gone(_)));
+        assert!(matches!(check.run(), Verdict::Gone(_)));
     }
 
     #[test]
     fn a_trial_write_that_fails_ends_writing_and_a_full_disk_does_not() {
-        let (dir, checkup) = checkup();
+        let (dir, check) = check();
         fs::create_dir(dir.path().join("tmp/checkup")).unwrap();
-        assert!(matches!(checkup.look(), Verdict::NoWrites(_)));
+        assert!(matches!(check.run(), Verdict::NoWrites(_)));
         fs::remove_dir(dir.path().join("tmp/checkup")).unwrap();
         symlink("/dev/full", dir.path().join("tmp/checkup")).unwrap();
-        assert_eq!(checkup.look(), Verdict::Unclear);
+        assert_eq!(check.run(), Verdict::Unclear);
     }
 }

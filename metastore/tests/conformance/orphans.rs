@@ -1,8 +1,8 @@
-//! Strays, and copies on nodes that are away.
+//! Orphans, and copies on nodes that are away.
 
 use chunkproto::{ChunkInfo, NodeId};
 use metastore::{
-    ChunkRef, GcItem, MetaError, NodePhase, ReplicaChange, Stray, StrayFate, Timestamp,
+    ChunkRef, GcItem, MetaError, NodePhase, Orphan, OrphanFate, ReplicaChange, Timestamp,
     WriteCondition,
 };
 
@@ -10,13 +10,13 @@ use crate::fixtures::{Store, bucket, chunk_on, commit, garbage, key, object};
 use crate::placement::fence;
 
 crate::on_every_store! {
-    a_stray_is_noted_once_and_keeps_its_age,
-    a_nodes_strays_are_read_page_by_page,
-    a_stray_becomes_garbage_only_from_quarantine,
+    an_orphan_is_noted_once_and_keeps_its_age,
+    a_nodes_orphans_are_read_page_by_page,
+    an_orphan_becomes_garbage_only_from_quarantine,
     what_a_row_places_on_the_node_is_not_put_into_quarantine,
     a_copy_in_quarantine_is_never_named,
-    a_stray_that_is_none_is_spared,
-    an_overtaken_job_touches_no_stray,
+    an_orphan_that_is_none_is_spared,
+    an_overtaken_job_touches_no_orphan,
     garbage_waits_only_for_the_nodes_that_are_away,
     garbage_without_a_node_left_is_done,
     an_overtaken_collector_takes_nothing_off_the_queue,
@@ -34,35 +34,38 @@ fn info(chunk: &ChunkRef) -> ChunkInfo {
 async fn note(store: &Store, node: NodeId, chunk: &ChunkRef, now: u64) {
     let fence = fence(store).await;
     let chunks = [info(chunk)];
-    let noted = store.note_strays(&fence, node, &chunks, Timestamp(now));
+    let noted = store.note_orphans(&fence, node, &chunks, Timestamp(now));
     noted.await.unwrap();
 }
 
 async fn quarantine(store: &Store, node: NodeId, chunk: &ChunkRef) -> Result<(), MetaError> {
     let fence = fence(store).await;
     store
-        .quarantine_stray(&fence, node, chunk.id, Timestamp(60))
+        .quarantine_orphan(&fence, node, chunk.id, Timestamp(60))
         .await
 }
 
-async fn end(store: &Store, node: NodeId, chunk: &ChunkRef, fate: StrayFate) {
+async fn end(store: &Store, node: NodeId, chunk: &ChunkRef, fate: OrphanFate) {
     let fence = fence(store).await;
-    store.end_stray(&fence, node, chunk.id, fate).await.unwrap();
+    store
+        .end_orphan(&fence, node, chunk.id, fate)
+        .await
+        .unwrap();
 }
 
-async fn a_stray_is_noted_once_and_keeps_its_age(store: Store) {
+async fn an_orphan_is_noted_once_and_keeps_its_age(store: Store) {
     let (node, chunk) = (NodeId::generate(), chunk_on(&[]));
     note(&store, node, &chunk, 50).await;
     note(&store, node, &chunk, 99).await;
-    let noted = Stray {
+    let noted = Orphan {
         chunk: info(&chunk),
         since: Timestamp(50),
         quarantined_at: None,
     };
-    assert_eq!(store.strays(node, None, 9).await.unwrap(), [noted]);
+    assert_eq!(store.orphans(node, None, 9).await.unwrap(), [noted]);
 }
 
-async fn a_nodes_strays_are_read_page_by_page(store: Store) {
+async fn a_nodes_orphans_are_read_page_by_page(store: Store) {
     let (node, other) = (NodeId::generate(), NodeId::generate());
     let chunks = [(); 3].map(|()| chunk_on(&[]));
     for chunk in &chunks {
@@ -70,24 +73,26 @@ async fn a_nodes_strays_are_read_page_by_page(store: Store) {
     }
     note(&store, other, &chunks[0], 50).await;
     let page = async |after, limit| {
-        let page = store.strays(node, after, limit).await.unwrap();
-        page.iter().map(|stray| stray.chunk.id).collect::<Vec<_>>()
+        let page = store.orphans(node, after, limit).await.unwrap();
+        page.iter()
+            .map(|orphan| orphan.chunk.id)
+            .collect::<Vec<_>>()
     };
     assert_eq!(page(None, 2).await, [chunks[0].id, chunks[1].id]);
     assert_eq!(page(Some(chunks[1].id), 2).await, [chunks[2].id]);
 }
 
-async fn a_stray_becomes_garbage_only_from_quarantine(store: Store) {
+async fn an_orphan_becomes_garbage_only_from_quarantine(store: Store) {
     let (node, chunk) = (NodeId::generate(), chunk_on(&[]));
     note(&store, node, &chunk, 50).await;
-    let garbage_at = StrayFate::Garbage(Timestamp(70));
+    let garbage_at = OrphanFate::Garbage(Timestamp(70));
     end(&store, node, &chunk, garbage_at).await;
     assert_eq!(garbage(&store).await, []);
-    assert_eq!(store.strays(node, None, 9).await.unwrap().len(), 1);
+    assert_eq!(store.orphans(node, None, 9).await.unwrap().len(), 1);
 
     quarantine(&store, node, &chunk).await.unwrap();
     end(&store, node, &chunk, garbage_at).await;
-    assert_eq!(store.strays(node, None, 9).await.unwrap(), []);
+    assert_eq!(store.orphans(node, None, 9).await.unwrap(), []);
     let [entry] = &garbage(&store).await[..] else {
         panic!("one entry")
     };
@@ -109,8 +114,8 @@ async fn what_a_row_places_on_the_node_is_not_put_into_quarantine(store: Store) 
     store.commit_object(commit(id, "cat", row)).await.unwrap();
     let refused = quarantine(&store, node, &chunk).await;
     assert!(matches!(refused, Err(MetaError::Conflict)), "{refused:?}");
-    let strays = store.strays(node, None, 9).await.unwrap();
-    assert_eq!(strays[0].quarantined_at, None);
+    let orphans = store.orphans(node, None, 9).await.unwrap();
+    assert_eq!(orphans[0].quarantined_at, None);
 }
 
 async fn a_copy_in_quarantine_is_never_named(store: Store) {
@@ -131,25 +136,25 @@ async fn a_copy_in_quarantine_is_never_named(store: Store) {
     assert!(matches!(refused, Err(MetaError::Conflict)), "{refused:?}");
 }
 
-async fn a_stray_that_is_none_is_spared(store: Store) {
+async fn an_orphan_that_is_none_is_spared(store: Store) {
     let (node, chunk) = (NodeId::generate(), chunk_on(&[]));
     note(&store, node, &chunk, 50).await;
-    end(&store, node, &chunk, StrayFate::Spared).await;
-    assert_eq!(store.strays(node, None, 9).await.unwrap(), []);
+    end(&store, node, &chunk, OrphanFate::Spared).await;
+    assert_eq!(store.orphans(node, None, 9).await.unwrap(), []);
     assert_eq!(garbage(&store).await, []);
 }
 
-async fn an_overtaken_job_touches_no_stray(store: Store) {
+async fn an_overtaken_job_touches_no_orphan(store: Store) {
     let (node, chunk) = (NodeId::generate(), chunk_on(&[]));
     let stale = fence(&store).await;
     note(&store, node, &chunk, 50).await;
     let now = Timestamp(60);
     let others = [info(&chunk_on(&[]))];
-    let noted = store.note_strays(&stale, node, &others, now).await;
-    let quarantined = store.quarantine_stray(&stale, node, chunk.id, now).await;
-    let ended = store.end_stray(&stale, node, chunk.id, StrayFate::Spared);
+    let noted = store.note_orphans(&stale, node, &others, now).await;
+    let quarantined = store.quarantine_orphan(&stale, node, chunk.id, now).await;
+    let ended = store.end_orphan(&stale, node, chunk.id, OrphanFate::Spared);
     assert!(noted.is_err() && quarantined.is_err() && ended.await.is_err());
-    assert_eq!(store.strays(node, None, 9).await.unwrap().len(), 1);
+    assert_eq!(store.orphans(node, None, 9).await.unwrap().len(), 1);
 }
 
 /// An object of two chunks that was deleted, and the three nodes they were on.

@@ -1,4 +1,4 @@
-//! Strays: chunks on nodes that no row places there.
+//! Orphans: chunks on nodes that no row places there.
 
 use chunkproto::{ChunkId, ChunkInfo, Fence, NodeId};
 
@@ -6,11 +6,11 @@ use super::batch::Batch;
 use super::engine::Engine;
 use super::keys;
 use super::read::{Looked, Reader, Store, Unseen};
-use super::tables::{CHUNKS, NODE_CHUNKS, STRAYS};
-use crate::{GcItem, MetaError, MetaResult, Stray, StrayFate, Timestamp};
+use super::tables::{CHUNKS, NODE_CHUNKS, ORPHANS};
+use crate::{GcItem, MetaError, MetaResult, Orphan, OrphanFate, Timestamp};
 
 impl Engine {
-    pub(super) async fn note_strays(
+    pub(super) async fn note_orphans(
         &self,
         fence: &Fence,
         node: NodeId,
@@ -26,7 +26,7 @@ impl Engine {
         self.commit(batch.await?, held).await
     }
 
-    pub(super) async fn quarantine_stray(
+    pub(super) async fn quarantine_orphan(
         &self,
         fence: &Fence,
         node: NodeId,
@@ -50,12 +50,12 @@ impl Engine {
         self.commit(batch.await?, held).await
     }
 
-    pub(super) async fn end_stray(
+    pub(super) async fn end_orphan(
         &self,
         fence: &Fence,
         node: NodeId,
         chunk: ChunkId,
-        fate: StrayFate,
+        fate: OrphanFate,
     ) -> MetaResult<()> {
         let held = vec![self.locks.lease_stays(&fence.job).await];
         let fence = fence.clone();
@@ -67,7 +67,7 @@ impl Engine {
     }
 }
 
-/// A stray that is not what it was when its locks were taken is looked at again later.
+/// An orphan that is not what it was when its locks were taken is looked at again later.
 fn conflict(unseen: Unseen) -> Unseen {
     match unseen {
         Unseen::Failed(MetaError::NoSuchChunk(_)) => MetaError::Conflict.into(),
@@ -80,13 +80,13 @@ impl Reader<'_> {
         let mut batch = Batch::default();
         for chunk in chunks {
             let key = keys::node_chunk(node, chunk.id);
-            if self.get(STRAYS, &key)?.is_none() {
-                let stray = Stray {
+            if self.get(ORPHANS, &key)?.is_none() {
+                let orphan = Orphan {
                     chunk: *chunk,
                     since: now,
                     quarantined_at: None,
                 };
-                batch.put(STRAYS, key, &stray);
+                batch.put(ORPHANS, key, &orphan);
             }
         }
         Ok(batch)
@@ -95,55 +95,55 @@ impl Reader<'_> {
     fn quarantining(&self, node: NodeId, chunk: ChunkId, now: Timestamp) -> Looked<Batch> {
         let mut batch = Batch::default();
         let key = keys::node_chunk(node, chunk);
-        let Some(stray) = self.get(STRAYS, &key)? else {
+        let Some(orphan) = self.get(ORPHANS, &key)? else {
             return Ok(batch);
         };
-        if stray.quarantined_at.is_some() {
+        if orphan.quarantined_at.is_some() {
             return Ok(batch);
         }
         if self.get(NODE_CHUNKS, &key)?.is_some() {
             return Err(MetaError::Conflict.into());
         }
-        let quarantined = Stray {
+        let quarantined = Orphan {
             quarantined_at: Some(now),
-            ..stray
+            ..orphan
         };
-        batch.put(STRAYS, key.clone(), &quarantined);
+        batch.put(ORPHANS, key.clone(), &quarantined);
         // While this stands, the chunk is named on no account on this node.
         batch.put(NODE_CHUNKS, key, &());
         Ok(batch)
     }
 
-    fn ending(&self, node: NodeId, chunk: ChunkId, fate: StrayFate) -> Looked<Batch> {
+    fn ending(&self, node: NodeId, chunk: ChunkId, fate: OrphanFate) -> Looked<Batch> {
         let mut batch = Batch::default();
         let key = keys::node_chunk(node, chunk);
-        let Some(stray) = self.get(STRAYS, &key)? else {
+        let Some(orphan) = self.get(ORPHANS, &key)? else {
             return Ok(batch);
         };
         match fate {
-            StrayFate::Spared => batch.delete(STRAYS, key),
-            StrayFate::Garbage(now) if stray.quarantined_at.is_some() => {
-                batch.delete(STRAYS, key);
-                batch.queue(&GcItem::Copies(stray.copy_on(node)), now);
+            OrphanFate::Spared => batch.delete(ORPHANS, key),
+            OrphanFate::Garbage(now) if orphan.quarantined_at.is_some() => {
+                batch.delete(ORPHANS, key);
+                batch.queue(&GcItem::Copies(orphan.copy_on(node)), now);
             }
-            StrayFate::Garbage(_) => {}
+            OrphanFate::Garbage(_) => {}
         }
         Ok(batch)
     }
 }
 
 impl Store {
-    pub(super) fn strays(
+    pub(super) fn orphans(
         &self,
         node: NodeId,
         after: Option<ChunkId>,
         limit: usize,
-    ) -> MetaResult<Vec<Stray>> {
+    ) -> MetaResult<Vec<Orphan>> {
         let start = match after {
             Some(chunk) => keys::behind(keys::node_chunk(node, chunk)),
             None => keys::id(node.into()),
         };
-        let found = self.range(STRAYS, start, keys::past(node.as_bytes()), limit)?;
-        Ok(found.into_iter().map(|(_, stray)| stray).collect())
+        let found = self.range(ORPHANS, start, keys::past(node.as_bytes()), limit)?;
+        Ok(found.into_iter().map(|(_, orphan)| orphan).collect())
     }
 }

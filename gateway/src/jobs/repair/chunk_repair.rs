@@ -4,16 +4,16 @@ use chunkproto::NodeId;
 use metastore::{ChunkRef, MetaResult};
 use tracing::{debug, warn};
 
-use crate::jobs::copies::{Copies, CopyFailure, Holding};
 use crate::jobs::job::Round;
-use crate::jobs::rows::Changed;
+use crate::jobs::replica_mover::{CopyFailure, ReplicaMover, ReplicaState};
+use crate::jobs::rows::RowUpdate;
 
 /// Nodes tried for one chunk in one round.
 const ATTEMPTS_MAX: usize = 6;
 
 /// What is known of a chunk once it was looked at or worked on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mended {
+pub enum ChunkHealth {
     /// No row names it.
     Gone,
     /// It has as many good copies as it should, counting nodes that are about to return, and its row
@@ -24,9 +24,9 @@ pub enum Mended {
 }
 
 /// A chunk that is being mended.
-struct Patient<'a> {
+struct ChunkRepair<'a> {
     chunk: &'a ChunkRef,
-    held: Vec<(NodeId, Holding)>,
+    held: Vec<(NodeId, ReplicaState)>,
     /// Nodes with a good copy that cannot be named, since it waits to be deleted.
     sources: Vec<NodeId>,
     /// Nodes that did not take a copy.
@@ -41,49 +41,49 @@ struct Patient<'a> {
 /// # Errors
 /// What keeps the metadata from being read or written.
 pub async fn mend(
-    copies: &Copies,
+    mover: &ReplicaMover,
     chunk: &ChunkRef,
     wanted_copies: u8,
     only_last_copies: bool,
     round: &Round,
-) -> MetaResult<Mended> {
+) -> MetaResult<ChunkHealth> {
     let wanted = usize::from(wanted_copies);
-    let mut patient = Patient {
+    let mut repair = ChunkRepair {
         chunk,
-        held: copies.examine(chunk).await,
+        held: mover.examine(chunk).await,
         sources: Vec::new(),
         refused: Vec::new(),
     };
-    if patient.kept().is_empty() {
-        patient.look_elsewhere(copies).await?;
+    if repair.kept().is_empty() {
+        repair.look_elsewhere(mover).await?;
     }
-    let may_copy = !only_last_copies || patient.good().len() <= 1;
+    let may_copy = !only_last_copies || repair.good().len() <= 1;
     if may_copy {
-        patient.copy_until(wanted, copies, round).await?;
+        repair.copy_until(wanted, mover, round).await?;
     }
-    let mut replicas = patient.replicas(wanted);
+    let mut replicas = repair.replicas(wanted);
     // A node that was given up and returned brings its copies back.
-    let surplus = copies.surplus(&patient.good(), wanted);
+    let surplus = mover.surplus(&repair.good(), wanted);
     replicas.retain(|node| !surplus.contains(node));
-    match copies
-        .name(chunk, replicas.clone(), wanted_copies, round)
+    match mover
+        .commit_replicas(chunk, replicas.clone(), wanted_copies, round)
         .await?
     {
-        Changed::Gone => return Ok(Mended::Gone),
-        Changed::NotNow => debug!(chunk = %chunk.id, "its row changed while it was mended"),
-        Changed::Done if patient.is_whole(wanted) => return Ok(Mended::Whole(replicas)),
-        Changed::Done => {}
+        RowUpdate::Gone => return Ok(ChunkHealth::Gone),
+        RowUpdate::NotNow => debug!(chunk = %chunk.id, "its row changed while it was mended"),
+        RowUpdate::Done if repair.is_whole(wanted) => return Ok(ChunkHealth::Whole(replicas)),
+        RowUpdate::Done => {}
     }
-    let good = u8::try_from(patient.good().len()).unwrap_or(u8::MAX);
-    Ok(Mended::Short(good))
+    let good = u8::try_from(repair.good().len()).unwrap_or(u8::MAX);
+    Ok(ChunkHealth::Short(good))
 }
 
-impl Patient<'_> {
-    async fn look_elsewhere(&mut self, copies: &Copies) -> MetaResult<()> {
-        for node in copies.elsewhere(self.chunk).await {
+impl ChunkRepair<'_> {
+    async fn look_elsewhere(&mut self, mover: &ReplicaMover) -> MetaResult<()> {
+        for node in mover.elsewhere(self.chunk).await {
             warn!(chunk = %self.chunk.id, %node, "the only good copy is on a node that its row does not name");
-            match copies.may_name(self.chunk, node).await? {
-                true => self.set(node, Holding::Good),
+            match mover.may_name(self.chunk, node).await? {
+                true => self.set(node, ReplicaState::Good),
                 false => self.sources.push(node),
             }
         }
@@ -93,7 +93,7 @@ impl Patient<'_> {
     async fn copy_until(
         &mut self,
         wanted: usize,
-        copies: &Copies,
+        mover: &ReplicaMover,
         round: &Round,
     ) -> MetaResult<()> {
         for _ in 0..ATTEMPTS_MAX {
@@ -105,21 +105,21 @@ impl Patient<'_> {
             let Some(&source) = good.first().or(self.sources.first()) else {
                 break;
             };
-            let Some(target) = copies.choose(self.chunk, &kept, &self.shunned()) else {
+            let Some(target) = mover.choose(self.chunk, &kept, &self.shunned()) else {
                 break;
             };
-            if !copies.may_name(self.chunk, target).await?
-                || !self.make_room(target, copies, round).await
+            if !mover.may_name(self.chunk, target).await?
+                || !self.make_room(target, mover, round).await
             {
                 self.refused.push(target);
                 continue;
             }
-            match copies.copy(self.chunk, source, target, round).await {
-                Ok(()) => self.set(target, Holding::Good),
+            match mover.copy(self.chunk, source, target, round).await {
+                Ok(()) => self.set(target, ReplicaState::Good),
                 Err(CopyFailure::Source) if good.is_empty() => {
                     self.sources.remove(0);
                 }
-                Err(CopyFailure::Source) => self.set(source, Holding::Nothing),
+                Err(CopyFailure::Source) => self.set(source, ReplicaState::Nothing),
                 Err(CopyFailure::Target) => self.refused.push(target),
                 Err(CopyFailure::Over) => break,
             }
@@ -129,23 +129,23 @@ impl Patient<'_> {
 
     /// Deletes what stands under the chunk's id on a node and is not the chunk. There is a good copy
     /// elsewhere, or this would not be asked.
-    async fn make_room(&self, target: NodeId, copies: &Copies, round: &Round) -> bool {
-        if !self.held.contains(&(target, Holding::Other)) {
+    async fn make_room(&self, target: NodeId, mover: &ReplicaMover, round: &Round) -> bool {
+        if !self.held.contains(&(target, ReplicaState::Other)) {
             return true;
         }
-        copies.delete(self.chunk, target, round).await
+        mover.delete(self.chunk, target, round).await
     }
 
     /// Nodes whose copies stay.
     fn kept(&self) -> Vec<NodeId> {
-        let awaited = self.with(Holding::Awaited);
+        let awaited = self.with(ReplicaState::Awaited);
         self.good().into_iter().chain(awaited).collect()
     }
 
     /// Further nodes that are not asked to take a copy.
     fn shunned(&self) -> Vec<NodeId> {
-        let unreadable = self.with(Holding::Unreadable).into_iter();
-        let out = unreadable.chain(self.with(Holding::Lost));
+        let unreadable = self.with(ReplicaState::Unreadable).into_iter();
+        let out = unreadable.chain(self.with(ReplicaState::Lost));
         out.chain(self.refused.iter().copied()).collect()
     }
 
@@ -153,31 +153,32 @@ impl Patient<'_> {
     /// ones.
     fn replicas(&self, wanted: usize) -> Vec<NodeId> {
         let is_enough = self.good().len() >= wanted;
-        let stays = |holding: Holding| holding == Holding::Good || !is_enough;
-        let named = self.held.iter().filter(|(_, holding)| stays(*holding));
+        let stays = |state: ReplicaState| state == ReplicaState::Good || !is_enough;
+        let named = self.held.iter().filter(|(_, state)| stays(*state));
         named.map(|(node, _)| *node).collect()
     }
 
     fn is_whole(&self, wanted: usize) -> bool {
-        let is_bad = |holding: Holding| !matches!(holding, Holding::Good | Holding::Awaited);
+        let is_bad =
+            |state: ReplicaState| !matches!(state, ReplicaState::Good | ReplicaState::Awaited);
         let good = self.good().len();
-        let has_bad = self.held.iter().any(|(_, holding)| is_bad(*holding));
-        good >= wanted || (good + self.with(Holding::Awaited).len() >= wanted && !has_bad)
+        let has_bad = self.held.iter().any(|(_, state)| is_bad(*state));
+        good >= wanted || (good + self.with(ReplicaState::Awaited).len() >= wanted && !has_bad)
     }
 
     fn good(&self) -> Vec<NodeId> {
-        self.with(Holding::Good)
+        self.with(ReplicaState::Good)
     }
 
-    fn with(&self, wanted: Holding) -> Vec<NodeId> {
-        let with = self.held.iter().filter(|(_, holding)| *holding == wanted);
+    fn with(&self, wanted: ReplicaState) -> Vec<NodeId> {
+        let with = self.held.iter().filter(|(_, state)| *state == wanted);
         with.map(|(node, _)| *node).collect()
     }
 
-    fn set(&mut self, node: NodeId, holding: Holding) {
+    fn set(&mut self, node: NodeId, state: ReplicaState) {
         match self.held.iter_mut().find(|(held, _)| *held == node) {
-            Some(entry) => entry.1 = holding,
-            None => self.held.push((node, holding)),
+            Some(entry) => entry.1 = state,
+            None => self.held.push((node, state)),
         }
     }
 }

@@ -10,26 +10,26 @@ use tokio::sync::Notify;
 
 /// Ids with a change under way.
 #[derive(Default)]
-pub(crate) struct BusyIds {
+pub(crate) struct ChunkLocks {
     ids: Mutex<HashSet<ChunkId>>,
     freed: Notify,
 }
 
 /// The sole right to change one chunk.
-pub(crate) struct Busy {
-    ids: Arc<BusyIds>,
+pub(crate) struct ChunkLock {
+    ids: Arc<ChunkLocks>,
     id: ChunkId,
 }
 
-impl BusyIds {
+impl ChunkLocks {
     /// Waits until no other change to `id` is under way. Never to be entered twice by one caller.
-    pub async fn enter(self: &Arc<Self>, id: ChunkId) -> Busy {
+    pub async fn lock(self: &Arc<Self>, id: ChunkId) -> ChunkLock {
         loop {
             let mut freed = pin!(self.freed.notified());
             // IMPORTANT: listen before looking, or a change that ends in between is missed.
             freed.as_mut().enable();
             if self.ids().insert(id) {
-                return Busy {
+                return ChunkLock {
                     ids: Arc::clone(self),
                     id,
                 };
@@ -39,16 +39,16 @@ impl BusyIds {
     }
 
     /// Does not wait; None while another change to `id` is under way.
-    pub fn try_enter(self: &Arc<Self>, id: ChunkId) -> Option<Busy> {
-        self.ids().insert(id).then(|| Busy {
+    pub fn try_lock(self: &Arc<Self>, id: ChunkId) -> Option<ChunkLock> {
+        self.ids().insert(id).then(|| ChunkLock {
             ids: Arc::clone(self),
             id,
         })
     }
 
-    /// As [`enter`](Self::enter), for a thread that may block and that no change waits for.
-    pub fn enter_blocking(self: &Arc<Self>, id: ChunkId) -> Busy {
-        executor::block_on(self.enter(id))
+    /// As [`lock`](Self::lock), for a thread that may block and that no change waits for.
+    pub fn lock_blocking(self: &Arc<Self>, id: ChunkId) -> ChunkLock {
+        executor::block_on(self.lock(id))
     }
 
     fn ids(&self) -> MutexGuard<'_, HashSet<ChunkId>> {
@@ -56,7 +56,7 @@ impl BusyIds {
     }
 }
 
-impl Drop for Busy {
+impl Drop for ChunkLock {
     fn drop(&mut self) {
         self.ids.ids().remove(&self.id);
         self.ids.freed.notify_waiters();
