@@ -11,12 +11,27 @@ use std::path::{Path, PathBuf};
 use chunkproto::ClusterSecret;
 use serde::{Deserialize, Serialize};
 
-use crate::s3::RootKeys;
-
 const ROOT_KEYS_FILE: &str = "root-keys.toml";
 const CLUSTER_SECRET_FILE: &str = "cluster-secret";
 const MASTER_KEY_FILE: &str = "master-key";
 const OWNER_ONLY: u32 = 0o600;
+
+/// The root user's access key and secret key.
+#[derive(Clone)]
+pub struct RootKeys {
+    /// Names the user in signatures.
+    pub access_key: String,
+    /// Signs requests; never printed but by the one command that shows it to its owner.
+    pub secret_key: String,
+}
+
+impl fmt::Debug for RootKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RootKeys")
+            .field("access_key", &self.access_key)
+            .finish_non_exhaustive()
+    }
+}
 
 /// Why keys cannot be had.
 #[derive(Debug, thiserror::Error)]

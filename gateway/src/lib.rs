@@ -1,11 +1,11 @@
 //! Sextant's gateway: speaks S3, splits objects into chunks on chunk servers, keeps the metadata.
 //!
-//! Four rooms with one direction of travel: [`http`] → [`s3`] → [`chunks`] and `metastore`;
-//! [`cluster`] knows the nodes, [`jobs`] run beside the requests, [`admin`] serves chunk servers and
-//! operators. [`serve`] and [`standalone`] put the parts together; [`recovery`] brings lost metadata
-//! back.
+//! Layers, each calling only downwards: [`http`] → [`s3`] → [`chunks`] and `metastore`; [`cluster`]
+//! tracks nodes; [`jobs`] run in the background; [`admin`] serves chunk servers and operators.
+//! [`serve`] and [`standalone`] put the parts together; [`recovery`] brings lost metadata back.
 
 pub mod admin;
+mod backup_format;
 pub mod chunks;
 mod clock;
 pub mod cluster;
@@ -17,6 +17,7 @@ pub mod http;
 pub mod jobs;
 mod keys;
 pub mod lifecycle;
+mod object_details;
 mod process;
 pub mod recovery;
 mod rotation;

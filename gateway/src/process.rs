@@ -24,8 +24,9 @@ use crate::http::{Certificate, ListenerLimits, TlsError, serve_connections};
 use crate::jobs::{
     BackupParts, BackupStatus, JobBoard, JobParts, LifecycleSettings, SurveyBoard, run_jobs,
 };
+use crate::keys::RootKeys;
 use crate::lifecycle::Calendar;
-use crate::s3::{Directory, RootKeys, S3Gateway, S3Server, S3Settings};
+use crate::s3::{Directory, S3Gateway, S3Server, S3Settings};
 use crate::sealing::KeyRing;
 use crate::signals::Signals;
 use crate::users::{self, Secrets};
@@ -84,8 +85,8 @@ pub enum StartError {
     #[error(transparent)]
     MetadataRead(#[from] metastore::MetaError),
     /// An embedded chunk store cannot be opened.
-    #[error(transparent)]
-    Store(#[from] chunkd::NodeError),
+    #[error("{0}")]
+    Store(Box<dyn std::error::Error + Send + Sync>),
     /// The data directory is not ours to use.
     #[error(transparent)]
     Directory(#[from] crate::data_dir::DirectoryError),

@@ -12,9 +12,9 @@ use crate::cluster::{Membership, NodeTimeouts, learn_phases, remember_nodes};
 use crate::config::{MetadataUrl, ServeConfig};
 use crate::data_dir::{self, DirectoryKind};
 use crate::keys;
+use crate::keys::RootKeys;
 pub use crate::process::StartError;
 use crate::process::{self, Listeners, Parts};
-use crate::s3::RootKeys;
 use crate::signals::Signals;
 
 /// Directory of the database inside the metadata directory; keys stand beside it.

@@ -42,8 +42,9 @@ pub use listing::{
 pub use memory::MemoryMetastore;
 pub use metastore::{
     CommitObject, CompleteUpload, Completed, DeleteOutcome, Expected, GcEntry, GcItem, Metastore,
-    NodeRow, RepairRow, WriteCondition,
+    NodeRow, WriteCondition,
 };
+pub(crate) use metastore::RepairRow;
 pub use model::{
     Bucket, ChecksumAlgorithm, ChecksumKind, ChunkLayout, ChunkOwner, ChunkRef, InlineBody,
     ObjectChecksum, ObjectData, ObjectVersion, Part, PartEntry, PartSet, Scheme, SystemHeaders,

@@ -127,7 +127,7 @@ pub struct NodeRow {
 
 /// A chunk with fewer replicas than it should have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RepairRow {
+pub(crate) struct RepairRow {
     /// The chunk.
     pub chunk: ChunkId,
     /// Replicas it should have.
@@ -449,13 +449,6 @@ pub trait Metastore: Upkeep {
         limit: usize,
     ) -> MetaResult<Vec<ChunkId>>;
 
-    /// Chunks with too few replicas, in id order, after `after`.
-    async fn repair_queue(
-        &self,
-        after: Option<ChunkId>,
-        limit: usize,
-    ) -> MetaResult<Vec<RepairRow>>;
-
     /// The oldest entries of the garbage collection queue that were unlinked before `before` and
     /// stand behind `after` (moment and id of an entry).
     async fn gc_due(
@@ -472,14 +465,6 @@ pub trait Metastore: Upkeep {
     /// # Panics
     /// For an entry of anything else.
     async fn gc_expand(&self, entry: &GcEntry, limit: usize) -> MetaResult<()>;
-
-    /// Removes an entry whose chunks or copies were deleted on every node, and what is left of them
-    /// in the node index and the repair queue. Doing it again changes nothing, whatever came to be
-    /// named there since.
-    ///
-    /// # Panics
-    /// For an entry of `Parts`: it ends by being expanded.
-    async fn gc_done(&self, entry: &GcEntry) -> MetaResult<()>;
 
     /// Queues for garbage collection what was written for a row that was refused for certain. Never
     /// for one whose outcome is unknown (I10).

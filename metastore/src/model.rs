@@ -2,7 +2,7 @@
 //! postcard's encoding behind a version byte (`docs/adr/0002-row-encoding.md`), so the order of
 //! fields and variants here is a disk format.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chunkproto::{ChunkId, Crc64, NodeId};
 use serde::{Deserialize, Serialize};
@@ -24,8 +24,24 @@ impl Timestamp {
         let since_1970 = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        Self(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
+        Self(millis(since_1970))
     }
+
+    /// The moment that is `time` earlier, 1970 at the earliest.
+    #[must_use]
+    pub fn before(self, time: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(time)))
+    }
+
+    /// The moment that is `time` later.
+    #[must_use]
+    pub fn after(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(millis(time)))
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A bucket.
@@ -105,6 +121,23 @@ pub struct ChunkLayout {
     pub scheme: Scheme,
     /// The chunks, in the order of their bytes.
     pub chunks: Vec<ChunkRef>,
+}
+
+impl ChunkLayout {
+    /// Length of the body.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.chunks.iter().map(|chunk| chunk.length_bytes).sum()
+    }
+
+    /// Checksum of the body, from those of its chunks.
+    #[must_use]
+    pub fn crc64(&self) -> Crc64 {
+        let chunks = self.chunks.iter();
+        chunks.fold(Crc64::of(b""), |crc, chunk| {
+            crc.then(chunk.crc64, chunk.length_bytes)
+        })
+    }
 }
 
 /// A chunk and the nodes that were seen to hold it durably (I2).

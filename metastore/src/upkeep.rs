@@ -284,8 +284,9 @@ pub trait Upkeep: Send + Sync + 'static {
     async fn apply_lifecycle(&self, fence: &Fence, change: LifecycleChange) -> MetaResult<()>;
 
     /// Takes nodes off an entry of the garbage collection queue on which its chunks were deleted; the
-    /// others stay. Ends the entry when none is left. Does nothing to one that has ended: a copy may have
-    /// come to be named there since.
+    /// others stay. Ends the entry when none is left, and removes what is left of its chunks in the
+    /// node index and the repair queue. Does nothing to one that has ended: a copy may have come to be
+    /// named there since.
     ///
     /// # Errors
     /// `Fenced`.
@@ -302,6 +303,18 @@ pub trait Upkeep: Send + Sync + 'static {
 }
 
 impl RepairNeed {
+    /// The need of a chunk with `have` good replicas of `wanted`, noticed at `since`.
+    #[must_use]
+    pub fn new(chunk: &ChunkRef, wanted: u8, have: usize, since: Timestamp) -> Self {
+        Self {
+            chunk: chunk.id,
+            length_bytes: chunk.length_bytes,
+            wanted,
+            have: u8::try_from(have).unwrap_or(u8::MAX),
+            since,
+        }
+    }
+
     /// Bytes to copy until the chunk has enough replicas.
     #[must_use]
     pub fn missing_bytes(&self) -> u64 {
@@ -321,14 +334,8 @@ impl RepairNeed {
 
     /// The need of a chunk with fewer than `wanted` replicas; none for one with enough.
     pub(crate) fn of_short(chunk: &ChunkRef, wanted: u8, since: Timestamp) -> Option<Self> {
-        let have = u8::try_from(chunk.replicas.len()).unwrap_or(u8::MAX);
-        (have < wanted).then_some(Self {
-            chunk: chunk.id,
-            length_bytes: chunk.length_bytes,
-            wanted,
-            have,
-            since,
-        })
+        let need = Self::new(chunk, wanted, chunk.replicas.len(), since);
+        (need.have < wanted).then_some(need)
     }
 }
 

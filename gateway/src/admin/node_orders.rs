@@ -11,11 +11,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tracing::info;
 
-use crate::chunks::ChunkTransport;
+use crate::chunks::{ChunkTransport, reserved_bytes};
 use crate::cluster::{Membership, NodeState, NodeStatus};
 
-/// Share of a disk that moved chunks leave free, in percent; as in placement.
-const RESERVED_PERCENT: u64 = 5;
 /// Chunks of a node read at a time.
 const PAGE: usize = 1000;
 /// Chunks of a node that are counted; where there are more, the count says that it is not complete.
@@ -241,16 +239,13 @@ impl NodeAdmin {
         else {
             return Ok(0);
         };
-        let time_max_ms = u64::try_from(time_max.as_millis()).unwrap_or(u64::MAX);
-        let born_after_ms = Timestamp::now().0.saturating_sub(time_max_ms);
+        let born_after = Timestamp::now().before(*time_max);
         let (mut young, mut after) = (0, None);
         loop {
             let page = transport.list(node, after, LIST_LIMIT_MAX).await?;
             let objects = page.chunks.iter().map(|chunk| chunk.id);
             let objects = objects.filter(|id| !id.is_of_metadata());
-            young += objects
-                .filter(|id| id.born_at_ms() >= born_after_ms)
-                .count() as u64;
+            young += objects.filter(|id| id.born_at_ms() >= born_after.0).count() as u64;
             after = page.chunks.last().map(|chunk| chunk.id);
             if !page.truncated {
                 return Ok(young);
@@ -305,8 +300,9 @@ fn check_drain(nodes: &[NodeStatus], node: NodeId, replicas: usize) -> Result<()
     }
     let room = left.iter().map(|other| {
         let state = &other.registration.state;
-        let reserved_bytes = state.capacity_bytes / 100 * RESERVED_PERCENT;
-        state.free_bytes.saturating_sub(reserved_bytes)
+        state
+            .free_bytes
+            .saturating_sub(reserved_bytes(state.capacity_bytes))
     });
     let leaves = |other: &&NodeStatus| {
         other.registration.node_id == node || other.phase == NodePhase::Draining

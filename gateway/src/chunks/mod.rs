@@ -1,5 +1,6 @@
 //! The chunk data plane: bodies to chunks and back. Knows nodes and replicas; never sees an S3
-//! type. A PUT reads `plan` → `placement` → `write` → `transport`; a GET reads `read` → `transport`.
+//! type. A PUT goes `write` → `plan` and `chunk_write` → `placement` and `replica` → `transport`; a
+//! GET goes `read` → `transport`.
 
 mod abandoned;
 mod budget;
@@ -19,7 +20,7 @@ pub use abandoned::{AbandonedChunks, AbandonedQueue};
 pub use budget::{BudgetExhausted, ByteBudget, BytesReserved, FirstShare};
 pub use http_transport::HttpTransport;
 pub use pace::TooSlow;
-pub use placement::{NodeView, PlacementRequest, choose_nodes, count_takers, reserved_bytes};
+pub use placement::{PlacementRequest, choose_nodes, count_takers, reserved_bytes};
 pub use plan::{PlannedChunk, SplitPlan};
 pub use read::{BodyReader, ChunkSlice, ReadError, SliceSource, slices_of};
 pub use repair_hints::{HintQueue, RepairHints};

@@ -5,27 +5,10 @@ use std::collections::HashSet;
 
 use chunkproto::NodeId;
 
+use crate::cluster::NodeView;
+
 /// Share of the disk that must stay free after a new chunk, in percent.
 const RESERVED_PERCENT: u64 = 5;
-
-/// What placement knows of a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeView {
-    /// The node.
-    pub id: NodeId,
-    /// Its failure zone; empty means that it is a zone of its own.
-    pub zone: String,
-    /// Whether it is live and takes new chunks.
-    pub writable: bool,
-    /// Requests under way: this gateway's own and those that the node last reported.
-    pub in_flight: u32,
-    /// Bytes of chunk data on it.
-    pub used_bytes: u64,
-    /// Bytes free on its disk.
-    pub free_bytes: u64,
-    /// Size of its disk.
-    pub capacity_bytes: u64,
-}
 
 /// What is to be placed.
 #[derive(Debug, Clone, Copy)]

@@ -245,12 +245,13 @@ impl BodyWriter {
             return Err(WriteError::TooSlow(limit));
         }
         in_flight.finish();
+        let layout = ChunkLayout {
+            scheme: Scheme::Replicated,
+            chunks,
+        };
         Ok(WrittenBody {
-            crc64: crc64_of(&chunks),
-            layout: ChunkLayout {
-                scheme: Scheme::Replicated,
-                chunks,
-            },
+            crc64: layout.crc64(),
+            layout,
         })
     }
 
@@ -353,12 +354,6 @@ async fn join_first(
         }
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
-}
-
-fn crc64_of(chunks: &[ChunkRef]) -> Crc64 {
-    chunks.iter().fold(Crc64::of(b""), |crc, chunk| {
-        crc.then(chunk.crc64, chunk.length_bytes)
-    })
 }
 
 /// The client's body, cut where a chunk ends, with small pieces joined.

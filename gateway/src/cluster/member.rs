@@ -9,7 +9,7 @@ use metastore::NodePhase;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::chunks::NodeView;
+use super::node_view::NodeView;
 
 /// How long silence is borne.
 #[derive(Debug, Clone, Copy)]

@@ -7,9 +7,8 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use chunkproto::{Heartbeat, NodeId, Registration};
 use metastore::NodePhase;
 
-use super::Probed;
 use super::member::{Episode, InFlight, Member, NodeState, NodeStatus, NodeTimeouts, Voice};
-use crate::chunks::NodeView;
+use super::node_view::NodeView;
 
 /// The nodes of the cluster.
 #[derive(Debug)]
@@ -34,6 +33,15 @@ pub enum RegisterError {
         "node {0} was removed from the cluster; to use its disks again, empty its data directories: it then has another identity"
     )]
     Removed(NodeId),
+}
+
+/// Which nodes are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probed {
+    /// Those that were not reached, or failed a request, since they were last reached.
+    Doubted,
+    /// All.
+    All,
 }
 
 impl Membership {
@@ -140,7 +148,7 @@ impl Membership {
     }
 
     /// Nodes that are processes of their own and made themselves heard lately.
-    pub(super) fn heard(&self, which: Probed) -> Vec<NodeId> {
+    pub(crate) fn heard(&self, which: Probed) -> Vec<NodeId> {
         let members = self.read();
         let is_meant = |(_, member): &(&NodeId, &Member)| {
             member.is_heard(self.timeouts) && (which == Probed::All || member.is_doubted())
@@ -150,7 +158,7 @@ impl Membership {
 
     /// Notes whether a node could be reached for data; true if that is news. One that is heard and not
     /// reached is suspect, and down after as long as one that is silent.
-    pub(super) fn note_reach(&self, node: NodeId, is_reached: bool) -> bool {
+    pub(crate) fn note_reach(&self, node: NodeId, is_reached: bool) -> bool {
         let mut members = self.write();
         let member = members.get_mut(&node);
         member.is_some_and(|member| member.note_reach(is_reached, self.timeouts))

@@ -2,12 +2,12 @@
 
 mod member;
 mod membership;
+mod node_view;
 mod phases;
-mod reach;
 mod remembered;
 
 pub use member::{Episode, InFlight, NodeState, NodeStatus, NodeTimeouts};
-pub use membership::{Membership, RegisterError};
+pub use membership::{Membership, Probed, RegisterError};
+pub use node_view::NodeView;
 pub use phases::{follow_phases, learn_phases};
-pub use reach::{Probed, probe, watch_reach};
 pub use remembered::remember_nodes;

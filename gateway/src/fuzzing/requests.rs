@@ -18,8 +18,9 @@ use s3s::auth::{Credentials, SecretKey};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::nodes::Nodes;
+use crate::keys::RootKeys;
 use crate::lifecycle::Calendar;
-use crate::s3::{Directory, RootKeys, S3Gateway, S3Server, S3Settings, Verified};
+use crate::s3::{Directory, S3Gateway, S3Server, S3Settings, Verified};
 use crate::sealing::KeyRing;
 use crate::users::Secrets;
 

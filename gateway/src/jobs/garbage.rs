@@ -131,9 +131,9 @@ impl GarbageCollector {
         let oldest = self.reads.oldest().map_or(now, |oldest| oldest.min(now));
         let restorable = self.restorable_until(now).min(oldest);
         Due {
-            before: earlier(restorable, self.grace),
-            but_for_backup: earlier(oldest, self.grace),
-            but_for_reads: earlier(now, self.grace),
+            before: restorable.before(self.grace),
+            but_for_backup: oldest.before(self.grace),
+            but_for_reads: now.before(self.grace),
         }
     }
 
@@ -143,7 +143,7 @@ impl GarbageCollector {
         match self.backup.report(now) {
             Some(report) if !self.membership.status().iter().any(is_full) => {
                 let until = report.restorable_until.unwrap_or(Timestamp(0));
-                until.max(earlier(now, SPARED_FOR_BACKUP_MAX))
+                until.max(now.before(SPARED_FOR_BACKUP_MAX))
             }
             _ => now,
         }
@@ -152,7 +152,7 @@ impl GarbageCollector {
     /// # Errors
     /// An alarm while garbage waits for the metadata's backup, or for a read, for long.
     async fn alarm_on_delayed_garbage(&self, due: &Due) -> Result<(), JobError> {
-        let late_backup = earlier(due.but_for_backup, SPARED_SILENTLY_MAX);
+        let late_backup = due.but_for_backup.before(SPARED_SILENTLY_MAX);
         if self.has_delayed(due, late_backup).await? {
             return Err(JobError::Alarm(
                 "the metadata's backup is behind, and what was deleted since then is kept: rows that \
@@ -160,7 +160,7 @@ impl GarbageCollector {
                     .into(),
             ));
         }
-        let late_read = earlier(due.but_for_reads, READ_SILENTLY_MAX);
+        let late_read = due.but_for_reads.before(READ_SILENTLY_MAX);
         if self.has_delayed(due, late_read).await? {
             return Err(JobError::Alarm(
                 "a client has been reading one object for hours, and what was deleted since it began is \
@@ -174,8 +174,7 @@ impl GarbageCollector {
     /// # Errors
     /// An alarm while garbage is dated so late that a clock must have been wrong.
     async fn tell_of_the_future(&self, now: Timestamp) -> Result<(), JobError> {
-        let ahead_ms = u64::try_from(CLOCKS_DIFFER_MAX.as_millis()).unwrap_or(u64::MAX);
-        let after = Some((Timestamp(now.0.saturating_add(ahead_ms)), Uuid::max()));
+        let after = Some((now.after(CLOCKS_DIFFER_MAX), Uuid::max()));
         let late = self.metastore.gc_due(Timestamp(u64::MAX), after, 1).await?;
         match late.first() {
             None => Ok(()),
@@ -318,11 +317,6 @@ impl Failures {
     fn lock(&self) -> MutexGuard<'_, HashMap<NodeId, u32>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn earlier(moment: Timestamp, by: Duration) -> Timestamp {
-    let by_ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
-    Timestamp(moment.0.saturating_sub(by_ms))
 }
 
 /// Whether a node is there and has no room for anything new.

@@ -124,7 +124,6 @@ impl Lease {
     }
 
     fn until(&self) -> Timestamp {
-        let lease_ms = u64::try_from(LEASE_TIME.as_millis()).unwrap_or(u64::MAX);
-        Timestamp(self.clock.now().0.saturating_add(lease_ms))
+        self.clock.now().after(LEASE_TIME)
     }
 }

@@ -2,7 +2,7 @@
 //! under a lease whose fencing token goes with everything that it changes.
 //!
 //! `start` names all jobs. `job` says what a job is, `runner` runs one, `lease` holds its lease,
-//! `throttle` its rate, `progress` says how far it is; `copies` and `relocate` are what jobs that move
+//! `throttle` its rate, `progress` says how far it is; `replica_mover`, `rows` and `relocate` are what jobs that move
 //! chunks share. `survey` only looks.
 
 mod abandoned;
@@ -13,6 +13,7 @@ mod job;
 mod lease;
 mod lifecycle;
 mod progress;
+mod reach;
 mod rebalance;
 mod reconcile;
 mod relocate;
@@ -26,15 +27,14 @@ mod throttle;
 mod uploads;
 
 pub use abandoned::queue_abandoned;
-pub use backup::{
-    BackupJob, BackupParts, BackupReport, BackupSettings, BackupStatus, Manifest, Saved, SavedFile,
-};
+pub use backup::{BackupJob, BackupParts, BackupReport, BackupSettings, BackupStatus};
 pub use drain::{DrainJob, MoveSettings};
 pub use garbage::GarbageCollector;
 pub use job::{Job, JobError, Round};
 pub use lease::LEASE_TIME;
 pub use lifecycle::{LifecycleJob, LifecycleSettings};
 pub use progress::{JobBoard, JobProgress, JobReport, JobState};
+pub use reach::probe;
 pub use rebalance::{Evenness, RebalanceJob, RebalanceSettings};
 pub use reconcile::{OrphanLimits, ReconcileJob, ReconcileSettings};
 pub use repair::{RepairJob, RepairSettings, write_hints};

@@ -2,9 +2,7 @@
 //! other nodes by compare-and-set, and queue what lacks copies for repair.
 
 use chunkproto::{ChunkId, NodeId};
-use metastore::{
-    ChunkRef, MetaError, MetaResult, NodeChunk, RepairNeed, ReplicaChange,
-};
+use metastore::{ChunkRef, MetaError, MetaResult, NodeChunk, RepairNeed, ReplicaChange};
 
 use super::job::Round;
 use super::replica_mover::ReplicaMover;
@@ -137,13 +135,7 @@ impl ReplicaMover {
         wanted: u8,
         round: &Round,
     ) -> MetaResult<()> {
-        let need = RepairNeed {
-            chunk: chunk.id,
-            length_bytes: chunk.length_bytes,
-            wanted,
-            have: u8::try_from(good).unwrap_or(u8::MAX),
-            since: round.now(),
-        };
+        let need = RepairNeed::new(chunk, wanted, good, round.now());
         self.metastore.queue_repairs(vec![need]).await
     }
 

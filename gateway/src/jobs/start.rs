@@ -13,6 +13,7 @@ use super::drain::{DrainJob, MoveSettings};
 use super::garbage::GarbageCollector;
 use super::lifecycle::{LifecycleJob, LifecycleSettings};
 use super::progress::JobBoard;
+use super::reach::watch_reach;
 use super::rebalance::{Evenness, RebalanceJob, RebalanceSettings};
 use super::reconcile::{OrphanLimits, ReconcileJob, ReconcileSettings};
 use super::repair::{RepairJob, RepairSettings, write_hints};
@@ -22,7 +23,7 @@ use super::survey::{SurveyBoard, survey_awaited};
 use super::uploads::UploadExpiry;
 use crate::chunks::{AbandonedQueue, ChunkTransport, HintQueue, RunningReads};
 use crate::clock::Clock;
-use crate::cluster::{Membership, follow_phases, watch_reach};
+use crate::cluster::{Membership, follow_phases};
 use crate::config::{JobConfig, rate_bytes_per_s};
 
 /// What the jobs work with.

@@ -118,8 +118,7 @@ impl Job for UploadExpiry {
     }
 
     async fn round(&self, round: &Round) -> Result<(), JobError> {
-        let age_ms = u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX);
-        let before = Timestamp(round.now().0.saturating_sub(age_ms));
+        let before = round.now().before(self.age);
         let mut after: Option<String> = None;
         while round.goes_on() {
             let page = self

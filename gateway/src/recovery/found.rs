@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chunkproto::{ChunkInfo, Crc64, NodeId, OwnerHint};
+use chunkproto::{ChunkInfo, NodeId, OwnerHint};
 use metastore::{ChunkLayout, ChunkRef, Scheme, Timestamp};
 use uuid::Uuid;
 
@@ -103,23 +103,9 @@ pub fn born_at(id: Uuid) -> Timestamp {
     )
 }
 
-/// Length of a body.
-pub fn size_bytes(layout: &ChunkLayout) -> u64 {
-    layout.chunks.iter().map(|chunk| chunk.length_bytes).sum()
-}
-
-/// Checksum of a body, from those of its chunks.
-pub fn crc64_of(layout: &ChunkLayout) -> Crc64 {
-    let none = Crc64::of(b"");
-    layout
-        .chunks
-        .iter()
-        .fold(none, |crc, chunk| crc.then(chunk.crc64, chunk.length_bytes))
-}
-
 #[cfg(test)]
 mod tests {
-    use chunkproto::ChunkId;
+    use chunkproto::{ChunkId, Crc64};
 
     use super::*;
 

@@ -4,12 +4,12 @@
 use chunkproto::{ChunkId, ChunkInfo, Crc64, NodeId, OwnerHint};
 use uuid::Uuid;
 
-use super::details::KnownDetails;
-use super::found::{FoundBodies, FoundChunk, add, crc64_of, size_bytes};
+use super::found::{FoundBodies, FoundChunk, add};
 use super::rebuild::buckets_of;
 use super::restore::runs;
 use super::uploads::FoundUpload;
-use crate::jobs::{Manifest, Saved};
+use crate::backup_format::{Manifest, Saved};
+use crate::object_details::KnownDetails;
 
 /// A manifest, a key, or an object's details.
 pub fn backup(bytes: &[u8]) {
@@ -41,8 +41,8 @@ pub fn bodies(bytes: &[u8]) {
         let _ = body.found_bytes();
         let layout = body.layout();
         if let Some(layout) = &layout {
-            assert_eq!(Some(size_bytes(layout)), body.body_bytes);
-            let _ = crc64_of(layout);
+            assert_eq!(Some(layout.size_bytes()), body.body_bytes);
+            let _ = layout.crc64();
         }
         let number = name.part.map_or(1, |(_, number)| number);
         upload.add(number, name.sequence, body.clone(), layout);

@@ -1,8 +1,7 @@
 //! Bringing lost metadata back, from what the chunk servers hold. Works offline: no gateway serves
-//! meanwhile. [`ObjectDetails`] is what every object's first chunk says of it for that day.
+//! meanwhile. What every object's first chunk says of it for that day is in `object_details.rs`.
 
 mod command;
-mod details;
 mod error;
 mod find;
 mod found;
@@ -17,5 +16,4 @@ mod target;
 mod uploads;
 
 pub use command::{rebuild_metadata, restore_metadata};
-pub use details::{KnownDetails, ObjectDetails};
 pub use error::RecoveryError;

@@ -18,12 +18,12 @@ use metastore::{
 };
 use uuid::Uuid;
 
-use super::details::KnownDetails;
-use super::found::{BodyName, FoundBodies, FoundBody, born_at, crc64_of, size_bytes};
+use super::found::{BodyName, FoundBodies, FoundBody, born_at};
 use super::read_back::read_body;
 use super::report::Report;
 use super::uploads::FoundUpload;
 use crate::chunks::ChunkTransport;
+use crate::object_details::KnownDetails;
 use crate::sealing::plain_bytes;
 
 /// Keys that are worked on at the same time.
@@ -263,9 +263,9 @@ impl Rebuild {
             version: VersionId::Null,
             sequence: Sequence(sequence),
             modified_at: born_at(sequence),
-            size_bytes: described.plain_bytes(size_bytes(&layout)),
+            size_bytes: described.plain_bytes(layout.size_bytes()),
             etag: hex::encode(etag),
-            checksum: described.checksum(crc64_of(&layout)),
+            checksum: described.checksum(layout.crc64()),
             headers: described.headers,
             user_metadata: described.user_metadata,
             owner: described.owner,

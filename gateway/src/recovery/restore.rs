@@ -13,10 +13,10 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::error::RecoveryError;
-use super::found::{FoundBodies, born_at, crc64_of};
+use super::found::{FoundBodies, born_at};
 use super::read_back::{read_body, read_chunk};
+use crate::backup_format::{Manifest, Saved, SavedFile};
 use crate::chunks::ChunkTransport;
-use crate::jobs::{Manifest, Saved, SavedFile};
 
 /// What one run of a gateway left in the cluster.
 #[derive(Default)]
@@ -207,7 +207,7 @@ impl FoundCheckpoint {
             warn!(file = file.name, "a file of a checkpoint was not found");
             return Ok(false);
         };
-        if crc64_of(layout) != file.crc64 {
+        if layout.crc64() != file.crc64 {
             warn!(file = file.name, "a file of a checkpoint is another");
             return Ok(false);
         }

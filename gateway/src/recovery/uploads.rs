@@ -12,8 +12,8 @@ use metastore::{
 };
 use uuid::Uuid;
 
-use super::details::is_of_append;
-use super::found::{FoundBody, born_at, crc64_of, size_bytes};
+use crate::object_details::is_of_append;
+use super::found::{FoundBody, born_at};
 use super::rebuild::{Described, Rebuild};
 
 /// Shortest part but the last of a completed upload.
@@ -80,7 +80,7 @@ impl FoundUpload {
         self.torn().is_empty()
             && numbers_fit
             && !self.whole.is_empty()
-            && all_but_last.all(|(_, layout)| size_bytes(layout) >= PART_MIN_BYTES)
+            && all_but_last.all(|(_, layout)| layout.size_bytes() >= PART_MIN_BYTES)
     }
 
     /// When bytes were appended to an object that was one body until then; none where the first part is
@@ -227,9 +227,9 @@ impl Rebuild {
             let Ok(number) = PartNumber::parse(i64::from(number)) else {
                 continue;
             };
-            let stored_bytes = size_bytes(&layout);
+            let stored_bytes = layout.size_bytes();
             let size_bytes = written.described.plain_bytes(stored_bytes);
-            let crc64 = crc64_of(&layout);
+            let crc64 = layout.crc64();
             written.parts.push((number, Sequence(sequence)));
             written.md5_of_md5s.update(md5);
             written.crc64 = written.crc64.then(crc64, stored_bytes);

@@ -25,7 +25,7 @@ use super::put::{declared_length, is_refusal};
 use super::service::S3Gateway;
 use super::{conditions, errors, headers};
 use crate::chunks::{BodyKind, BodyOwner, BodyStream, WrittenBody};
-use crate::recovery::ObjectDetails;
+use crate::object_details::ObjectDetails;
 
 /// Longest object.
 const OBJECT_MAX_BYTES: u64 = 5 * 1024 * 1024 * 1024 * 1024;

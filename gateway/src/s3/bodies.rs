@@ -21,7 +21,7 @@ use super::service::S3Gateway;
 use crate::chunks::{
     BodyKind, BodyOwner, BodyStream, ReadError, SliceSource, WriteError, slices_of,
 };
-use crate::recovery::ObjectDetails;
+use crate::object_details::ObjectDetails;
 use crate::sealing::{BodyKey, DataKey, PlainCrc, seal, sealed_bytes};
 
 /// A body on its way in.

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 
-use chunkproto::Crc64;
 use md5::{Digest as _, Md5};
 use metastore::{
     Bucket, ChecksumAlgorithm, ChecksumKind, CompleteUpload, Completed, MetaError, ObjectChecksum,
@@ -266,14 +265,7 @@ fn has_crc64(part: &Part) -> bool {
 fn digest(part: &Part, algorithm: ChecksumAlgorithm, sealed: bool) -> S3Result<Vec<u8>> {
     // The chunks of a sealed part have checksums of sealed bytes.
     if algorithm == ChecksumAlgorithm::Crc64Nvme && !sealed && !has_crc64(part) {
-        let crc = part
-            .layout
-            .chunks
-            .iter()
-            .fold(Crc64::of(b""), |crc, chunk| {
-                crc.then(chunk.crc64, chunk.length_bytes)
-            });
-        return Ok(crc.0.to_be_bytes().to_vec());
+        return Ok(part.layout.crc64().0.to_be_bytes().to_vec());
     }
     part.checksum
         .as_ref()

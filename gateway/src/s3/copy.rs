@@ -24,7 +24,7 @@ use super::put::written_version;
 use super::range::Selection;
 use super::service::{S3Gateway, shown_version};
 use super::{errors, headers};
-use crate::recovery::ObjectDetails;
+use crate::object_details::ObjectDetails;
 use crate::sealing::DataKey;
 
 /// Times that a copy of an object onto itself looks again after another write got in between.

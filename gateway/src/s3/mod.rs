@@ -59,7 +59,7 @@ mod whole_body;
 use access::BucketAddress;
 #[cfg(any(test, fuzzing))]
 pub(crate) use access::Verified;
-pub use access::{Directory, ROOT_CANONICAL_ID, RootKeys};
+pub use access::{Directory, ROOT_CANONICAL_ID};
 pub use lifecycle::rules_of;
 pub use server::S3Server;
 pub use service::{S3Gateway, S3Settings};

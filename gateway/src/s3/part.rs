@@ -23,7 +23,7 @@ use super::range::{Selection, copy_source_range};
 use super::service::S3Gateway;
 use super::{errors, headers};
 use crate::chunks::{BodyKind, BodyOwner};
-use crate::recovery::ObjectDetails;
+use crate::object_details::ObjectDetails;
 
 /// Where a part goes.
 struct Target {

@@ -18,7 +18,7 @@ use super::encryption::etag_of;
 use super::form_head::FormFields;
 use super::service::S3Gateway;
 use super::{conditions, errors, form_answer, headers};
-use crate::recovery::ObjectDetails;
+use crate::object_details::ObjectDetails;
 
 impl S3Gateway {
     /// `PUT /bucket/key`. On success the object is durable and current; on failure nothing changed.

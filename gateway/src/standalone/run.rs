@@ -13,8 +13,8 @@ use crate::cluster::{Membership, NodeTimeouts};
 use crate::config::{GatewayConfig, StandaloneConfig};
 use crate::data_dir::{self, DirectoryKind};
 use crate::keys;
+use crate::keys::RootKeys;
 use crate::process::{self, Listeners, Parts, StartError};
-use crate::s3::RootKeys;
 use crate::serve::{DATABASE_DIR, open_metastore};
 use crate::signals::Signals;
 

@@ -63,7 +63,7 @@ impl Stores {
             let mut options = NodeOptions::new([dir]);
             options.store.index_cache = cache.clone();
             options.store.durability = durability;
-            ChunkNode::open(options).map_err(StartError::from)
+            ChunkNode::open(options).map_err(|error| StartError::Store(error.into()))
         };
         let nodes = dirs.iter().map(open).collect::<Result<_, _>>()?;
         Ok(Self {

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use gateway::chunks::ChunkTransport;
-use gateway::cluster::{NodeState, Probed, probe};
+use gateway::cluster::{NodeState, Probed};
+use gateway::jobs::probe;
 
 use crate::kit::World;
 use crate::nodes::Fault;

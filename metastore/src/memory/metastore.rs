@@ -12,8 +12,8 @@ use crate::{
     ChunkRef, ClientToken, CommitObject, CompleteUpload, Completed, DeleteOutcome, DeletedVersion,
     GcEntry, InlineBody, ListPage, ListQuery, ListedObject, MetaError, MetaResult, Metastore,
     NodeRow, ObjectKey, ObjectVersion, Part, PartNumber, PartPage, PartSet, Quota, RenameObject,
-    Renamed, RepairRow, Sequence, StoredVersion, Timestamp, Upload, UploadId, UploadPage,
-    UploadQuery, User, UserName, VersionId, VersionPage, VersionQuery, WriteCondition,
+    Renamed, Sequence, StoredVersion, Timestamp, Upload, UploadId, UploadPage, UploadQuery, User,
+    UserName, VersionId, VersionPage, VersionQuery, WriteCondition,
 };
 
 /// The metadata in memory, for tests and simulation. Gone when dropped.
@@ -270,14 +270,6 @@ impl Metastore for MemoryMetastore {
         Ok(self.state().chunks_on_node(node, after, limit))
     }
 
-    async fn repair_queue(
-        &self,
-        after: Option<ChunkId>,
-        limit: usize,
-    ) -> MetaResult<Vec<RepairRow>> {
-        Ok(self.state().repair_queue(after, limit))
-    }
-
     async fn gc_due(
         &self,
         before: Timestamp,
@@ -289,11 +281,6 @@ impl Metastore for MemoryMetastore {
 
     async fn gc_expand(&self, entry: &GcEntry, limit: usize) -> MetaResult<()> {
         self.state().gc_expand(entry, limit);
-        Ok(())
-    }
-
-    async fn gc_done(&self, entry: &GcEntry) -> MetaResult<()> {
-        self.state().gc_done(entry);
         Ok(())
     }
 

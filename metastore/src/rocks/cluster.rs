@@ -1,4 +1,4 @@
-//! The cluster's own rows: nodes, who owns which chunk, what stands on a node, what needs repair.
+//! The cluster's own rows: nodes, what operators want of them, what stands on a node.
 
 use chunkproto::{ChunkId, NodeId};
 
@@ -6,8 +6,8 @@ use super::batch::Batch;
 use super::engine::Engine;
 use super::keys;
 use super::read::Store;
-use super::tables::{NODE_CHUNKS, NODE_PHASES, NODES, REPAIR};
-use crate::{MetaResult, NodePhase, NodeRow, RepairRow};
+use super::tables::{NODE_CHUNKS, NODE_PHASES, NODES};
+use crate::{MetaResult, NodePhase, NodeRow};
 
 impl Engine {
     pub(super) async fn put_node(&self, node: &NodeRow) -> MetaResult<()> {
@@ -51,17 +51,5 @@ impl Store {
             .iter()
             .map(|(key, ())| keys::chunk_of_node_chunk(NODE_CHUNKS, key))
             .collect()
-    }
-
-    pub(super) fn repair_queue(
-        &self,
-        after: Option<ChunkId>,
-        limit: usize,
-    ) -> MetaResult<Vec<RepairRow>> {
-        let start = after
-            .map(|chunk| keys::behind(keys::chunk(chunk)))
-            .unwrap_or_default();
-        let found = self.range(REPAIR, start, keys::past(&[]), limit)?;
-        Ok(found.into_iter().map(|(_, row)| row).collect())
     }
 }

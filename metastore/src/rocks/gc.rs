@@ -22,12 +22,6 @@ impl Engine {
         }
     }
 
-    pub(super) async fn gc_done(&self, entry: &GcEntry) -> MetaResult<()> {
-        let entry = entry.clone();
-        let batch = self.look(move |reader| reader.ending_garbage(&entry));
-        self.commit(batch.await?, Vec::new()).await
-    }
-
     pub(super) async fn gc_narrow(
         &self,
         fence: &Fence,

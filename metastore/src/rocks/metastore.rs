@@ -17,8 +17,8 @@ use crate::{
     ChunkRef, ClientToken, CommitObject, CompleteUpload, Completed, DeleteOutcome, DeletedVersion,
     GcEntry, InlineBody, ListPage, ListQuery, ListedObject, MetaError, MetaResult, Metastore,
     NodeRow, ObjectKey, ObjectVersion, Part, PartNumber, PartPage, PartSet, Quota, RenameObject,
-    Renamed, RepairRow, Sequence, StoredVersion, Timestamp, Upload, UploadId, UploadPage,
-    UploadQuery, User, UserName, VersionId, VersionPage, VersionQuery, WriteCondition,
+    Renamed, Sequence, StoredVersion, Timestamp, Upload, UploadId, UploadPage, UploadQuery, User,
+    UserName, VersionId, VersionPage, VersionQuery, WriteCondition,
 };
 
 /// The metadata in an embedded RocksDB. One process has the directory open at a time.
@@ -320,16 +320,6 @@ impl Metastore for RocksMetastore {
             .await
     }
 
-    async fn repair_queue(
-        &self,
-        after: Option<ChunkId>,
-        limit: usize,
-    ) -> MetaResult<Vec<RepairRow>> {
-        self.engine
-            .blocking(move |store| store.repair_queue(after, limit))
-            .await
-    }
-
     async fn gc_due(
         &self,
         before: Timestamp,
@@ -343,10 +333,6 @@ impl Metastore for RocksMetastore {
 
     async fn gc_expand(&self, entry: &GcEntry, limit: usize) -> MetaResult<()> {
         self.engine.gc_expand(entry, limit).await
-    }
-
-    async fn gc_done(&self, entry: &GcEntry) -> MetaResult<()> {
-        self.engine.gc_done(entry).await
     }
 
     async fn queue_garbage(&self, chunks: Vec<ChunkRef>, now: Timestamp) -> MetaResult<()> {

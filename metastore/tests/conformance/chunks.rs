@@ -2,11 +2,12 @@
 //! has too few replicas.
 
 use chunkproto::{ChunkId, NodeId};
-use metastore::{ChunkOwner, CommitObject, NodeRow, RepairRow, Timestamp, VersionId};
+use metastore::{ChunkOwner, CommitObject, NodeRow, RepairEntry, Timestamp, VersionId};
 use uuid::Uuid;
 
 use crate::fixtures::{
-    LATER, Store, begin, bucket, chunk, chunk_on, commit, key, number, object, object_at, part_at,
+    LATER, Store, begin, bucket, chunk, chunk_on, collect, commit, key, number, object, object_at,
+    part_at,
 };
 
 crate::on_every_store! {
@@ -93,13 +94,12 @@ async fn chunks_with_too_few_replicas_are_queued_for_repair(store: Store) {
         })
         .await
         .unwrap();
-    let row = RepairRow {
-        chunk: short.id,
-        wanted: 3,
+    let entry = RepairEntry {
         have: 2,
-        since: Timestamp(10),
+        chunk: short.id,
+        missing_bytes: short.length_bytes,
     };
-    assert_eq!(store.repair_queue(None, 9).await.unwrap(), [row]);
+    assert_eq!(store.repairs_by_danger(None, 9).await.unwrap(), [entry]);
 }
 
 async fn a_short_part_is_queued_for_repair(store: Store) {
@@ -110,13 +110,12 @@ async fn a_short_part_is_queued_for_repair(store: Store) {
         .put_part(id, &key("cat"), upload, part, 2)
         .await
         .unwrap();
-    let row = RepairRow {
-        chunk: body[0].id,
-        wanted: 2,
+    let entry = RepairEntry {
         have: 1,
-        since: Timestamp(6),
+        chunk: body[0].id,
+        missing_bytes: body[0].length_bytes,
     };
-    assert_eq!(store.repair_queue(None, 9).await.unwrap(), [row]);
+    assert_eq!(store.repairs_by_danger(None, 9).await.unwrap(), [entry]);
 }
 
 async fn the_repair_queue_is_read_page_by_page(store: Store) {
@@ -131,11 +130,12 @@ async fn the_repair_queue_is_read_page_by_page(store: Store) {
         })
         .await
         .unwrap();
-    let queued = |rows: Vec<RepairRow>| rows.iter().map(|row| row.chunk).collect::<Vec<_>>();
-    let first = queued(store.repair_queue(None, 2).await.unwrap());
-    let rest = queued(store.repair_queue(Some(first[1]), 2).await.unwrap());
+    let first = store.repairs_by_danger(None, 2).await.unwrap();
+    let behind = (first[1].have, first[1].chunk);
+    let rest = store.repairs_by_danger(Some(behind), 2).await.unwrap();
+    let queued = [first, rest].concat();
     assert_eq!(
-        [first, rest].concat(),
+        queued.iter().map(|entry| entry.chunk).collect::<Vec<_>>(),
         chunks.iter().map(|chunk| chunk.id).collect::<Vec<_>>()
     );
 }
@@ -156,9 +156,9 @@ async fn what_was_collected_needs_no_repair(store: Store) {
         .await
         .unwrap();
     for entry in store.gc_due(LATER, None, 9).await.unwrap() {
-        store.gc_done(&entry).await.unwrap();
+        collect(&store, &entry).await;
     }
-    assert_eq!(store.repair_queue(None, 9).await.unwrap(), []);
+    assert_eq!(store.repairs_by_danger(None, 9).await.unwrap(), []);
 }
 
 async fn nodes_are_remembered_in_order_of_their_ids(store: Store) {

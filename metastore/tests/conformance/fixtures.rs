@@ -6,10 +6,12 @@ use std::sync::Arc;
 use chunkproto::{ChunkId, Crc64, NodeId};
 use metastore::{
     Bucket, BucketId, BucketName, ChunkLayout, ChunkRef, CommitObject, CompleteUpload, GcEntry,
-    ListEntry, ListPage, ListQuery, ListedObject, MemoryMetastore, Metastore, ObjectAttributes,
-    ObjectData, ObjectKey, ObjectVersion, Part, PartNumber, RocksMetastore, Scheme, Sequence,
-    SystemHeaders, Timestamp, Upload, UploadId, VersionId, VersionOrder, WriteCondition,
+    GcItem, LeaseAnswer, LeaseRequest, ListEntry, ListPage, ListQuery, ListedObject,
+    MemoryMetastore, Metastore, ObjectAttributes, ObjectData, ObjectKey, ObjectVersion, Part,
+    PartNumber, RocksMetastore, Scheme, Sequence, SystemHeaders, Timestamp, Upload, UploadId,
+    VersionId, VersionOrder, WriteCondition,
 };
+use uuid::Uuid;
 
 /// A store under test.
 pub type Store = Arc<dyn Metastore>;
@@ -229,4 +231,27 @@ pub fn shown(page: &ListPage<ListedObject>) -> Vec<String> {
         ListEntry::CommonPrefix(prefix) => format!("[{prefix}]"),
     };
     page.entries.iter().map(show).collect()
+}
+
+/// Ends an entry of the garbage collection queue, as if every node had deleted its chunks.
+pub async fn collect(store: &Store, entry: &GcEntry) {
+    let request = LeaseRequest {
+        job: "gc".parse().unwrap(),
+        holder: Uuid::new_v4(),
+        now: LATER,
+        until: LATER,
+    };
+    let LeaseAnswer::Granted(fence) = store.acquire_lease(request).await.unwrap() else {
+        panic!("nobody else collects");
+    };
+    let chunks = match &entry.item {
+        GcItem::Chunks(chunks) => chunks.as_slice(),
+        GcItem::Copies(chunk) => std::slice::from_ref(chunk),
+        GcItem::Parts(_) => panic!("an entry of parts ends by being expanded"),
+    };
+    let nodes: Vec<_> = chunks
+        .iter()
+        .flat_map(|chunk| chunk.replicas.clone())
+        .collect();
+    store.gc_narrow(&fence, entry, &nodes).await.unwrap();
 }

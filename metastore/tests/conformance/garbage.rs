@@ -6,8 +6,8 @@ use metastore::{
 };
 
 use crate::fixtures::{
-    Store, begin, bucket, chunk, chunk_on, commit, completed, completion, garbage, key, number,
-    object, object_at, part_at, put, put_part,
+    Store, begin, bucket, chunk, chunk_on, collect, commit, completed, completion, garbage, key,
+    number, object, object_at, part_at, put, put_part,
 };
 
 crate::on_every_store! {
@@ -374,8 +374,8 @@ async fn a_finished_entry_leaves_no_trace(store: Store) {
         .unwrap();
     delete(&store, id, "cat", 30).await;
     let entries = garbage(&store).await;
-    store.gc_done(&entries[0]).await.unwrap();
-    store.gc_done(&entries[0]).await.unwrap();
+    collect(&store, &entries[0]).await;
+    collect(&store, &entries[0]).await;
     assert_eq!(garbage(&store).await, []);
     assert_eq!(
         store.chunks_on_node(node, None, 9).await.unwrap(),

@@ -6,7 +6,7 @@ use metastore::{
     WriteCondition,
 };
 
-use crate::fixtures::{Store, bucket, chunk_on, commit, garbage, key, object};
+use crate::fixtures::{Store, bucket, chunk_on, collect, commit, garbage, key, object};
 use crate::placement::fence;
 
 crate::on_every_store! {
@@ -102,7 +102,7 @@ async fn an_orphan_becomes_garbage_only_from_quarantine(store: Store) {
     };
     assert_eq!(entry.item, GcItem::Copies(copy));
     assert_eq!(entry.unlinked_at, Timestamp(70));
-    store.gc_done(entry).await.unwrap();
+    collect(&store, entry).await;
     assert_eq!(store.chunks_on_node(node, None, 9).await.unwrap(), []);
 }
 
@@ -192,7 +192,7 @@ async fn garbage_waits_only_for_the_nodes_that_are_away(store: Store) {
     let on = async |node| store.chunks_on_node(node, None, 9).await.unwrap();
     assert_eq!(on(nodes[0]).await, [chunks[0].id]);
     assert_eq!(on(nodes[1]).await, []);
-    store.gc_done(entry).await.unwrap();
+    collect(&store, entry).await;
     assert_eq!(on(nodes[0]).await, []);
 }
 

@@ -9,8 +9,8 @@ use metastore::{
 use uuid::Uuid;
 
 use crate::fixtures::{
-    LATER, Store, begin, bucket, chunk_on, commit, completion, garbage, key, number, object,
-    object_at, part_at,
+    LATER, Store, begin, bucket, chunk_on, collect, commit, completion, garbage, key, number,
+    object, object_at, part_at,
 };
 use crate::versions::set_versioning;
 
@@ -188,7 +188,7 @@ async fn a_copy_that_was_collected_leaves_its_node_and_nothing_else(store: Store
     let moved = change(&chunk, &nodes[1..]);
     store.change_replicas(&fence, moved).await.unwrap();
     let entries = garbage(&store).await;
-    store.gc_done(&entries[0]).await.unwrap();
+    collect(&store, &entries[0]).await;
     assert_eq!(garbage(&store).await, []);
     assert_eq!(on(&store, nodes[0]).await, []);
     assert_eq!(on(&store, nodes[1]).await, [chunk.id]);
@@ -201,7 +201,7 @@ async fn a_copy_that_was_collected_leaves_its_node_and_nothing_else(store: Store
     };
     store.change_replicas(&fence, back).await.unwrap();
     // Whoever ends the entry again knows nothing of that.
-    store.gc_done(&entries[0]).await.unwrap();
+    collect(&store, &entries[0]).await;
     let narrowed = store.gc_narrow(&fence, &entries[0], &nodes[..1]);
     narrowed.await.unwrap();
     assert_eq!(on(&store, nodes[0]).await, [chunk.id]);
@@ -260,7 +260,7 @@ async fn a_chunk_is_on_a_node_until_its_copy_there_was_collected(store: Store) {
     store.change_replicas(&fence, moved).await.unwrap();
     assert_eq!(is_on().await, [true, true, true]);
     for entry in garbage(&store).await {
-        store.gc_done(&entry).await.unwrap();
+        collect(&store, &entry).await;
     }
     assert_eq!(is_on().await, [false, true, true]);
 }

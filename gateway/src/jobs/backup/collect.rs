@@ -11,7 +11,7 @@ use metastore::Timestamp;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::saved::Saved;
+use crate::backup_format::Saved;
 use crate::chunks::ChunkTransport;
 use crate::cluster::{Membership, NodeState};
 use crate::jobs::job::Round;
@@ -166,9 +166,8 @@ fn stays(
     now: Timestamp,
 ) -> bool {
     if hint.bucket_id != retained.run {
-        let kept_ms = u64::try_from(EARLIER_RUNS_KEPT.as_millis()).unwrap_or(u64::MAX);
         let newest = earlier.get(&hint.bucket_id);
-        return newest.is_some_and(|newest| newest.saturating_add(kept_ms) > now.0);
+        return newest.is_some_and(|newest| Timestamp(*newest).after(EARLIER_RUNS_KEPT) > now);
     }
     match Saved::parse(&hint.key) {
         Some(Saved::Manifest | Saved::File(_)) => retained.checkpoints.contains(&hint.sequence),

@@ -15,9 +15,9 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::collect::{RetainedBackup, collect};
-use super::saved::{Manifest, Saved, SavedFile};
 use super::ship::Ship;
 use super::status::BackupStatus;
+use crate::backup_format::{Manifest, Saved, SavedFile};
 use crate::chunks::{BodyWriter, ChunkTransport};
 use crate::cluster::{Membership, NodeState};
 use crate::jobs::job::{Job, JobError, Round};

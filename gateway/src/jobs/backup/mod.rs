@@ -3,10 +3,8 @@
 
 mod collect;
 mod job;
-mod saved;
 mod ship;
 mod status;
 
 pub use job::{BackupJob, BackupParts, BackupSettings};
-pub use saved::{Manifest, Saved, SavedFile};
 pub use status::{BackupReport, BackupStatus};

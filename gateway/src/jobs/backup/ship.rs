@@ -10,7 +10,7 @@ use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 use uuid::Uuid;
 
-use super::saved::Saved;
+use crate::backup_format::Saved;
 use crate::chunks::{BodyKind, BodyOwner, BodyStream, BodyWriter, WriteError};
 
 /// A file is read in pieces of so many bytes.

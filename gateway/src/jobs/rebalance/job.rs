@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::pending_garbage::garbage_on_nodes;
 use super::plan::{Evenness, Transfer};
-use crate::chunks::NodeView;
+use crate::cluster::NodeView;
 use crate::jobs::drain::{MoveSettings, placed_on};
 use crate::jobs::job::{Job, JobError, Round};
 use crate::jobs::relocate::{Destination, MoveOutcome};

@@ -6,10 +6,8 @@
 
 use chunkproto::NodeId;
 
-use crate::chunks::NodeView;
-
-/// Share of the disk that must stay free on a taker, in percent; as in placement.
-const RESERVED_PERCENT: u64 = 5;
+use crate::chunks::reserved_bytes;
+use crate::cluster::NodeView;
 
 /// How uneven nodes may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +56,9 @@ impl Evenness {
         let smaller = from.capacity_bytes.min(to.capacity_bytes);
         // Nodes of one size differ by twice what levels them.
         let threshold_bytes = smaller / 200 * u64::from(self.threshold_percent);
-        let reserved_bytes = to.capacity_bytes / 100 * RESERVED_PERCENT;
-        let room_bytes = to.free_bytes.saturating_sub(reserved_bytes);
+        let room_bytes = to
+            .free_bytes
+            .saturating_sub(reserved_bytes(to.capacity_bytes));
         let most = level.min(room_bytes);
         (level > threshold_bytes && most > 0).then_some(most)
     }

@@ -4,6 +4,8 @@
 
 use std::collections::HashSet;
 
+use std::time::Duration;
+
 use chunkproto::{ChunkError, ChunkId, ChunkInfo, IdRange, InventoryDigest, NodeId};
 use metastore::{ChunkRef, MetaError, MetaResult, NodeChunk, RepairNeed};
 
@@ -23,7 +25,7 @@ pub struct Comparison<'a> {
     /// Replicas that each chunk should have.
     pub wanted: u8,
     /// Chunks younger than this may belong to writes under way.
-    pub orphan_age_ms: u64,
+    pub orphan_age: Duration,
 }
 
 /// What a comparison came to.
@@ -196,20 +198,14 @@ impl Comparison<'_> {
 
     fn need(&self, chunk: &ChunkRef) -> RepairNeed {
         let others = chunk.replicas.len().saturating_sub(1);
-        RepairNeed {
-            chunk: chunk.id,
-            length_bytes: chunk.length_bytes,
-            wanted: self.wanted,
-            have: u8::try_from(others).unwrap_or(u8::MAX),
-            since: self.round.now(),
-        }
+        RepairNeed::new(chunk, self.wanted, others, self.round.now())
     }
 
     /// Notes chunks that no row places here, unless they are so young that a row may yet come.
     async fn note_orphans(&self, mut unplaced: Vec<ChunkInfo>) -> MetaResult<()> {
         let now = self.round.now();
-        let born_before_ms = now.0.saturating_sub(self.orphan_age_ms);
-        unplaced.retain(|chunk| chunk.id.born_at_ms() < born_before_ms);
+        let born_before = now.before(self.orphan_age);
+        unplaced.retain(|chunk| chunk.id.born_at_ms() < born_before.0);
         for page in unplaced.chunks(PAGE) {
             let ids: Vec<_> = page.iter().map(|chunk| chunk.id).collect();
             let placements = self.mover.metastore.placements(&ids).await;

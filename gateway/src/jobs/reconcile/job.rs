@@ -89,7 +89,7 @@ impl ReconcileJob {
             node,
             round,
             wanted: self.settings.replicas,
-            orphan_age_ms: u64::try_from(self.settings.orphans.age.as_millis()).unwrap_or(u64::MAX),
+            orphan_age: self.settings.orphans.age,
         };
         let compared = match comparison.run().await {
             Ok(compared) => compared,

@@ -220,6 +220,5 @@ impl OrphanSweep<'_> {
 }
 
 fn is_past(since: Timestamp, time: Duration, now: Timestamp) -> bool {
-    let time_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    since.0.saturating_add(time_ms) <= now.0
+    since.after(time) <= now
 }

@@ -20,7 +20,7 @@ pub enum ChunkHealth {
     /// names these.
     Whole(Vec<NodeId>),
     /// It has this many good copies, and lacks more.
-    Short(u8),
+    Short(usize),
 }
 
 /// A chunk that is being mended.
@@ -74,8 +74,7 @@ pub async fn mend(
         RowUpdate::Done if repair.is_whole(wanted) => return Ok(ChunkHealth::Whole(replicas)),
         RowUpdate::Done => {}
     }
-    let good = u8::try_from(repair.good().len()).unwrap_or(u8::MAX);
-    Ok(ChunkHealth::Short(good))
+    Ok(ChunkHealth::Short(repair.good().len()))
 }
 
 impl ChunkRepair<'_> {

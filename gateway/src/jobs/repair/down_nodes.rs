@@ -193,13 +193,7 @@ fn needs_of(
     here.map(|placed| {
         let replicas = placed.chunk.replicas.iter();
         let left = replicas.filter(|node| membership.state(**node) != NodeState::Down);
-        RepairNeed {
-            chunk: placed.chunk.id,
-            length_bytes: placed.chunk.length_bytes,
-            wanted,
-            have: u8::try_from(left.count()).unwrap_or(u8::MAX),
-            since: now,
-        }
+        RepairNeed::new(&placed.chunk, wanted, left.count(), now)
     })
     .collect()
 }

@@ -45,11 +45,5 @@ pub async fn write_hints(
 
 fn need(chunk: &metastore::ChunkRef, wanted: u8, now: Timestamp) -> RepairNeed {
     let others = chunk.replicas.len().saturating_sub(1);
-    RepairNeed {
-        chunk: chunk.id,
-        length_bytes: chunk.length_bytes,
-        wanted,
-        have: u8::try_from(others).unwrap_or(u8::MAX),
-        since: now,
-    }
+    RepairNeed::new(chunk, wanted, others, now)
 }

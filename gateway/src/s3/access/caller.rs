@@ -1,7 +1,6 @@
 //! Who calls: looks up secret keys for the signature check, and names the caller.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 
 use http::Extensions;
@@ -12,6 +11,7 @@ use s3s::{S3Error, S3Request, S3Result, s3_error};
 use subtle::ConstantTimeEq as _;
 use tracing::error;
 
+use crate::keys::RootKeys;
 use crate::s3::errors;
 use crate::users::{KeptSecret, Secrets};
 
@@ -20,23 +20,6 @@ pub const ROOT_CANONICAL_ID: &str =
     "0000000000000000000000000000000000000000000000000000000000000001";
 /// Name under which owner fields show the root user.
 const ROOT_DISPLAY_NAME: &str = "root";
-
-/// The root user's access key and secret key.
-#[derive(Clone)]
-pub struct RootKeys {
-    /// Names the user in signatures.
-    pub access_key: String,
-    /// Signs requests; never printed but by the one command that shows it to its owner.
-    pub secret_key: String,
-}
-
-impl fmt::Debug for RootKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RootKeys")
-            .field("access_key", &self.access_key)
-            .finish_non_exhaustive()
-    }
-}
 
 /// The caller of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,11 +9,12 @@ use s3s::dto::AccessControlPolicy;
 use serde_json::Value;
 
 use super::acl::AclRequest;
-use super::caller::{Caller, Directory, RootKeys};
+use super::caller::{Caller, Directory};
 use super::context::{Read, RequestContext};
 use super::decide::{Facts, ObjectFacts, decide};
 use super::pattern::fits;
 use super::policy::Policy;
+use crate::keys::RootKeys;
 use crate::s3::fuzzing::{document, headers_of};
 use crate::sealing::KeyRing;
 use crate::users::Secrets;

@@ -28,7 +28,7 @@ mod statement;
 
 pub use account::{BucketAddress, BucketAddresses};
 pub use acl::{AclRequest, grants_public, to_dto_grants};
-pub use caller::{Caller, Directory, ROOT_CANONICAL_ID, RootKeys};
+pub use caller::{Caller, Directory, ROOT_CANONICAL_ID};
 pub use gate::{Asked, Gate, Verified};
 pub use policy::{POLICY_MAX_BYTES, Policy};
 

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
-use super::Membership;
 use crate::chunks::ChunkTransport;
+use crate::cluster::{Membership, Probed};
 
 /// Between two calls to nodes that were not reached, or failed a request.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -23,15 +23,6 @@ const PERIOD_OF_ALL: Duration = Duration::from_secs(10);
 /// A node that does not answer in this time was not reached. Its disks may be very busy: all nodes may
 /// be at once, and should go on taking chunks.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
-
-/// Which nodes are called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Probed {
-    /// Those that were not reached, or failed a request, since they were last reached.
-    Doubted,
-    /// All.
-    All,
-}
 
 /// Calls nodes again and again until `stop` closes. One that takes its time holds up no other.
 pub async fn watch_reach(
