@@ -214,15 +214,10 @@ impl Config {
             let invalid = |error| ConfigError::Invalid(format!("--durability: {error}"));
             store.durability = durability.parse().map_err(invalid)?;
         }
-        let mut scrub = ScrubSettings::default();
-        if let Some(seconds) = given.scrub_period.or(file.scrub_period) {
-            scrub.period = Duration::from_secs(in_range("scrub-period", seconds, 0, 31_536_000)?);
-        }
-        if let Some(mib) = given.scrub_rate_mib.or(file.scrub_rate_mib) {
-            let mib = in_range("scrub-rate-mib", mib, 1, 65_536)?;
-            scrub.rate_max_bytes_per_s = u64::from(mib) << 20;
-        }
-        let scrub = Some(scrub).filter(|scrub| !scrub.period.is_zero());
+        let scrub = scrub_settings(
+            given.scrub_period.or(file.scrub_period),
+            given.scrub_rate_mib.or(file.scrub_rate_mib),
+        )?;
         let gateways = given.gateways.or(file.gateways).unwrap_or_default();
         let gateways = gateways
             .iter()
@@ -252,6 +247,22 @@ impl Config {
             advertise,
         })
     }
+}
+
+/// How chunks are scrubbed; `None` if the period is zero.
+fn scrub_settings(
+    period_s: Option<u64>,
+    rate_mib: Option<u32>,
+) -> Result<Option<ScrubSettings>, ConfigError> {
+    let mut scrub = ScrubSettings::default();
+    if let Some(seconds) = period_s {
+        scrub.period = Duration::from_secs(in_range("scrub-period", seconds, 0, 31_536_000)?);
+    }
+    if let Some(mib) = rate_mib {
+        let mib = in_range("scrub-rate-mib", mib, 1, 65_536)?;
+        scrub.rate_max_bytes_per_s = u64::from(mib) << 20;
+    }
+    Ok(Some(scrub).filter(|scrub| !scrub.period.is_zero()))
 }
 
 /// A setting that may be repeated: in the file one value, or a list of them.

@@ -1,5 +1,5 @@
 //! Telling gateways that this node exists: register until it succeeds, then a heartbeat every
-//! second. One task per gateway; each goes on for ever and says so once when its luck changes.
+//! second. One task per gateway, running forever; logs only transitions.
 
 use std::time::Duration;
 

@@ -199,6 +199,17 @@ impl ClientHome {
 }
 
 impl Finished {
+    /// What it printed, or what it said before it failed.
+    ///
+    /// # Errors
+    /// Its standard error, if it did not end well.
+    pub fn outcome(self) -> Result<String, String> {
+        match self.success {
+            true => Ok(self.stdout),
+            false => Err(self.stderr),
+        }
+    }
+
     pub(crate) fn of(output: Output) -> Self {
         Self {
             success: output.status.success(),

@@ -259,11 +259,7 @@ impl Cluster {
             .output()
             .await
             .expect("the gateway's program can be started");
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        match output.status.success() {
-            true => Ok(text(output.stdout)),
-            false => Err(text(output.stderr)),
-        }
+        Finished::of(output).outcome()
     }
 
     /// All of the gateway's `/status`.

@@ -1,28 +1,14 @@
 //! Bucket quotas: set and shown by `gateway admin bucket`, held whatever way bytes come in.
 
-use compat_tests::{Answer, Payload, SignedRequest, Standalone, sdk, server_program};
+use compat_tests::{Answer, Payload, SignedRequest, Standalone, sdk};
 use http::{Method, StatusCode};
-use tokio::process::Command;
 
 const MIB: u64 = 1024 * 1024;
 
 /// `gateway admin bucket …` against a server.
-async fn admin(server: &mut Standalone, words: &[&str]) -> Result<String, String> {
-    let secret = server.data().join("cluster-secret");
-    let output = Command::new(server_program("gateway"))
-        .args(["admin", "bucket"])
-        .args(words)
-        .env_clear()
-        .env("SEXTANT_ADMIN_URL", server.gateway().admin())
-        .env("SEXTANT_CLUSTER_SECRET_FILE", secret)
-        .output()
-        .await
-        .expect("the gateway's program can be started");
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    match output.status.success() {
-        true => Ok(text(output.stdout)),
-        false => Err(text(output.stderr)),
-    }
+async fn admin(server: &Standalone, words: &[&str]) -> Result<String, String> {
+    let words = [&["bucket"], words].concat();
+    server.admin(&words).await.outcome()
 }
 
 /// The cells of the line of `bucket` in a table.
@@ -61,46 +47,46 @@ async fn usage_is_shown_and_limits_are_set_shown_and_taken_away() {
     let mut server = with_bucket().await;
     assert_eq!(put(&server, "/bucket/a", 3 * MIB).await.status, 200);
     assert_eq!(put(&server, "/bucket/b", 0).await.status, 200);
-    let listed = admin(&mut server, &["list"]).await.unwrap();
+    let listed = admin(&server, &["list"]).await.unwrap();
     let expected = ["bucket", "2", "no limit", "3.0 MiB", "no limit"];
     assert_eq!(row(&listed, "bucket")[..5], expected);
 
     let limits = ["quota", "bucket", "--bytes", "4MiB", "--objects", "5"];
-    let set = admin(&mut server, &limits).await.unwrap();
+    let set = admin(&server, &limits).await.unwrap();
     assert_eq!(
         row(&set, "bucket")[..5],
         ["bucket", "2", "5", "3.0 MiB", "4.0 MiB"]
     );
     // One limit at a time; the other stays.
-    let set = admin(&mut server, &["quota", "bucket", "--objects", "none"]).await;
+    let set = admin(&server, &["quota", "bucket", "--objects", "none"]).await;
     assert_eq!(
         row(&set.unwrap(), "bucket")[..5],
         ["bucket", "2", "no limit", "3.0 MiB", "4.0 MiB"]
     );
     server.gateway().terminate().await;
     server.gateway().start_again().await;
-    let shown = admin(&mut server, &["show", "bucket"]).await.unwrap();
+    let shown = admin(&server, &["show", "bucket"]).await.unwrap();
     assert_eq!(
         row(&shown, "bucket")[..5],
         ["bucket", "2", "no limit", "3.0 MiB", "4.0 MiB"]
     );
-    let missing = admin(&mut server, &["show", "nowhere"]).await.unwrap_err();
+    let missing = admin(&server, &["show", "nowhere"]).await.unwrap_err();
     assert!(missing.contains("no such bucket"), "{missing}");
     for nonsense in [
         &["quota", "bucket"][..],
         &["quota", "bucket", "--bytes", "much"],
         &["quota", "bucket", "--objects", "-1"],
     ] {
-        assert!(admin(&mut server, nonsense).await.is_err(), "{nonsense:?}");
+        assert!(admin(&server, nonsense).await.is_err(), "{nonsense:?}");
     }
 }
 
 #[tokio::test]
 async fn what_would_exceed_a_quota_is_refused_and_leaves_nothing() {
-    let mut server = with_bucket().await;
+    let server = with_bucket().await;
     assert_eq!(put(&server, "/bucket/a", MIB).await.status, 200);
     let limits = ["quota", "bucket", "--bytes", "3MiB", "--objects", "2"];
-    admin(&mut server, &limits).await.unwrap();
+    admin(&server, &limits).await.unwrap();
     let refused = put(&server, "/bucket/b", 2 * MIB + 1).await;
     refused.assert_error(403, "QuotaExceeded");
     assert!(
@@ -129,7 +115,7 @@ async fn what_would_exceed_a_quota_is_refused_and_leaves_nothing() {
     let delete = SignedRequest::new(server.endpoint(), Method::DELETE, "/bucket/c");
     assert_eq!(delete.send().await.status, 204);
     assert_eq!(put(&server, "/bucket/d", 2 * MIB).await.status, 200);
-    let shown = admin(&mut server, &["show", "bucket"]).await.unwrap();
+    let shown = admin(&server, &["show", "bucket"]).await.unwrap();
     assert_eq!(
         row(&shown, "bucket")[..5],
         ["bucket", "2", "2", "3.0 MiB", "3.0 MiB"]
@@ -138,8 +124,8 @@ async fn what_would_exceed_a_quota_is_refused_and_leaves_nothing() {
 
 #[tokio::test]
 async fn an_upload_in_parts_meets_the_quota_too() {
-    let mut server = with_bucket().await;
-    admin(&mut server, &["quota", "bucket", "--bytes", "11MiB"])
+    let server = with_bucket().await;
+    admin(&server, &["quota", "bucket", "--bytes", "11MiB"])
         .await
         .unwrap();
     let client = sdk(server.endpoint());
@@ -175,6 +161,6 @@ async fn an_upload_in_parts_meets_the_quota_too() {
     assert_eq!(status_of(&server, "/bucket/k").await, 404);
     // With less of it, or with more room, it completes.
     complete(&parts[..1]).await.unwrap();
-    let shown = admin(&mut server, &["show", "bucket"]).await.unwrap();
+    let shown = admin(&server, &["show", "bucket"]).await.unwrap();
     assert_eq!(row(&shown, "bucket")[1..4], ["1", "no limit", "6.0 MiB"]);
 }

@@ -3,27 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use compat_tests::{Answer, Endpoint, SignedRequest, Standalone, server_program};
+use compat_tests::{Answer, Endpoint, SignedRequest, Standalone};
 use http::Method;
-use tokio::process::Command;
 
 /// `gateway admin user …` against a server.
-async fn user(server: &mut Standalone, words: &[&str]) -> Result<String, String> {
-    let secret = server.data().join("cluster-secret");
-    let output = Command::new(server_program("gateway"))
-        .args(["admin", "user"])
-        .args(words)
-        .env_clear()
-        .env("SEXTANT_ADMIN_URL", server.gateway().admin())
-        .env("SEXTANT_CLUSTER_SECRET_FILE", secret)
-        .output()
-        .await
-        .expect("the gateway's program can be started");
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    match output.status.success() {
-        true => Ok(text(output.stdout)),
-        false => Err(text(output.stderr)),
-    }
+async fn user(server: &Standalone, words: &[&str]) -> Result<String, String> {
+    let words = [&["user"], words].concat();
+    server.admin(&words).await.outcome()
 }
 
 /// What stands behind a word in the answer.
@@ -46,52 +32,52 @@ async fn list_buckets(endpoint: &Endpoint) -> Answer {
 
 #[tokio::test]
 async fn a_user_signs_from_its_creation_to_its_end() {
-    let mut server = Standalone::start().await;
-    let made = user(&mut server, &["create", "Alice", "--email", "a@x"])
+    let server = Standalone::start().await;
+    let made = user(&server, &["create", "Alice", "--email", "a@x"])
         .await
         .unwrap();
     let id = field(&made, "id").to_owned();
     let alice = signed_by(&server, &made);
     assert_eq!(list_buckets(&alice).await.status, 200);
-    let listed = user(&mut server, &["list"]).await.unwrap();
+    let listed = user(&server, &["list"]).await.unwrap();
     assert!(listed.contains(&id) && listed.contains("Alice"), "{listed}");
     assert!(!listed.contains(&alice.secret_key));
 
-    user(&mut server, &["disable", &id]).await.unwrap();
+    user(&server, &["disable", &id]).await.unwrap();
     list_buckets(&alice)
         .await
         .assert_error(403, "InvalidAccessKeyId");
     assert!(
-        user(&mut server, &["show", &id])
+        user(&server, &["show", &id])
             .await
             .unwrap()
             .contains("disabled")
     );
-    user(&mut server, &["enable", &id]).await.unwrap();
+    user(&server, &["enable", &id]).await.unwrap();
     assert_eq!(list_buckets(&alice).await.status, 200);
 
-    let rotated = user(&mut server, &["rotate", &id]).await.unwrap();
+    let rotated = user(&server, &["rotate", &id]).await.unwrap();
     list_buckets(&alice)
         .await
         .assert_error(403, "InvalidAccessKeyId");
     let alice = signed_by(&server, &rotated);
     assert_eq!(list_buckets(&alice).await.status, 200);
 
-    user(&mut server, &["delete", &id]).await.unwrap();
+    user(&server, &["delete", &id]).await.unwrap();
     list_buckets(&alice)
         .await
         .assert_error(403, "InvalidAccessKeyId");
-    let missing = user(&mut server, &["show", &id]).await.unwrap_err();
+    let missing = user(&server, &["show", &id]).await.unwrap_err();
     assert!(missing.contains("no such user"), "{missing}");
 }
 
 #[tokio::test]
 async fn an_email_is_one_users_alone() {
-    let mut server = Standalone::start().await;
-    user(&mut server, &["create", "Alice", "--email", "a@x"])
+    let server = Standalone::start().await;
+    user(&server, &["create", "Alice", "--email", "a@x"])
         .await
         .unwrap();
-    let taken = user(&mut server, &["create", "Bob", "--email", "a@x"]).await;
+    let taken = user(&server, &["create", "Bob", "--email", "a@x"]).await;
     assert!(taken.unwrap_err().contains("another user's"));
 }
 

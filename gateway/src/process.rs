@@ -15,8 +15,8 @@ use tracing::{error, info, warn};
 
 use crate::admin::{AdminParts, AdminServer};
 use crate::chunks::{
-    AbandonedChunks, BodyReader, BodyWriter, ByteBudget, ChunkTransport, RepairHints, RunningReads,
-    WriterSettings,
+    AbandonedChunks, AbandonedQueue, BodyReader, BodyWriter, ByteBudget, ChunkTransport, HintQueue,
+    RepairHints, RunningReads, WriterSettings,
 };
 use crate::cluster::Membership;
 use crate::config::GatewayConfig;
@@ -28,7 +28,7 @@ use crate::keys::RootKeys;
 use crate::lifecycle::Calendar;
 use crate::s3::{Directory, S3Gateway, S3Server, S3Settings};
 use crate::sealing::KeyRing;
-use crate::signals::Signals;
+use crate::signals::{Signals, StopSignals};
 use crate::users::{self, Secrets};
 use crate::{keys, s3};
 
@@ -177,61 +177,36 @@ pub async fn load_users(
     Ok(())
 }
 
+/// What the jobs say of themselves, for the operator.
+#[derive(Clone, Default)]
+struct Reports {
+    jobs: JobBoard,
+    backup: BackupStatus,
+    survey: SurveyBoard,
+}
+
 /// Serves until SIGINT or SIGTERM, then drains.
 pub async fn run(
     listeners: Listeners,
     Signals {
-        stop: mut stop_signals,
+        stop: stop_signals,
         hangup,
     }: Signals,
     mut parts: Parts,
     config: &GatewayConfig,
 ) {
-    let (board, backup) = (JobBoard::default(), BackupStatus::default());
-    let survey = SurveyBoard::default();
-    let quorum = parts.writer.write_quorum.unwrap_or(1);
-    let admin = AdminServer::new(AdminParts {
-        membership: Arc::clone(&parts.membership),
-        metastore: Arc::clone(&parts.metastore),
-        jobs: board.clone(),
-        backup: backup.clone(),
-        survey: survey.clone(),
-        database: parts.database.clone(),
-        secret: parts.secret.clone(),
-        nodes_needed: usize::from(quorum),
-        replicas: parts.writer.replicas,
-        writes: Some((Arc::clone(&parts.transport), parts.writer.finish_within)),
-        key_ring: Arc::clone(&parts.key_ring),
-        master_key_dir: config.master_key.is_empty().then(|| parts.keys_dir.clone()),
-    });
+    let reports = Reports::default();
+    let admin = AdminServer::new(admin_parts(&parts, &reports, config));
     let (stop, stopped) = watch::channel(());
     let reads = RunningReads::default();
     let (hints, hint_queue) = RepairHints::new();
     let (abandoned, abandoned_queue) = AbandonedChunks::new();
-    let source = parts.database.take().filter(|_| parts.is_backed_up);
-    let job_parts = JobParts {
-        metastore: Arc::clone(&parts.metastore),
-        transport: Arc::clone(&parts.transport),
-        membership: Arc::clone(&parts.membership),
-        reads: reads.clone(),
-        hints: hint_queue,
-        abandoned: abandoned_queue,
-        board,
-        replicas: parts.writer.replicas,
-        backup: source.map(|source| BackupParts {
-            source,
-            writer: BodyWriter::new(
-                Arc::clone(&parts.transport),
-                Arc::clone(&parts.membership),
-                ByteBudget::new(BACKUP_BUDGET_BYTES, BUDGET_PATIENCE),
-                parts.writer,
-            ),
-            status: backup.clone(),
-        }),
-        survey,
-        lifecycle: lifecycle_settings(config),
-    };
-    let jobs = run_jobs(job_parts, &config.jobs, stopped.clone());
+    let inputs = (reads.clone(), hint_queue, abandoned_queue);
+    let jobs = run_jobs(
+        job_parts(&mut parts, reports, inputs, config),
+        &config.jobs,
+        stopped.clone(),
+    );
     let s3 = s3_server(parts, (reads, hints, abandoned), config);
     let stopping = |mut stopped: watch::Receiver<()>| async move {
         let _ = stopped.changed().await;
@@ -259,19 +234,75 @@ pub async fn run(
         },
         stopping(stopped),
     );
-    let announce_stop = async move {
-        stop_signals.next().await;
-        info!(
-            "stopping: no new requests; waiting for those under way; a second signal ends it now"
-        );
-        drop(stop);
-        tokio::spawn(async move {
-            stop_signals.next().await;
-            warn!("stopped by a second signal");
-            std::process::exit(1);
-        });
-    };
-    tokio::join!(serve_s3, serve_admin, jobs, reloads, announce_stop);
+    tokio::join!(
+        serve_s3,
+        serve_admin,
+        jobs,
+        reloads,
+        announce_stop(stop_signals, stop)
+    );
+}
+
+/// Closes `stop` at the first signal; ends the process at the second.
+async fn announce_stop(mut signals: StopSignals, stop: watch::Sender<()>) {
+    signals.next().await;
+    info!("stopping: no new requests; waiting for those under way; a second signal ends it now");
+    drop(stop);
+    tokio::spawn(async move {
+        signals.next().await;
+        warn!("stopped by a second signal");
+        std::process::exit(1);
+    });
+}
+
+fn admin_parts(parts: &Parts, reports: &Reports, config: &GatewayConfig) -> AdminParts {
+    AdminParts {
+        membership: Arc::clone(&parts.membership),
+        metastore: Arc::clone(&parts.metastore),
+        jobs: reports.jobs.clone(),
+        backup: reports.backup.clone(),
+        survey: reports.survey.clone(),
+        database: parts.database.clone(),
+        secret: parts.secret.clone(),
+        nodes_needed: usize::from(parts.writer.write_quorum.unwrap_or(1)),
+        replicas: parts.writer.replicas,
+        writes: Some((Arc::clone(&parts.transport), parts.writer.finish_within)),
+        key_ring: Arc::clone(&parts.key_ring),
+        master_key_dir: config.master_key.is_empty().then(|| parts.keys_dir.clone()),
+    }
+}
+
+/// Takes the database out of `parts` if the jobs are to back it up.
+fn job_parts(
+    parts: &mut Parts,
+    reports: Reports,
+    (reads, hints, abandoned): (RunningReads, HintQueue, AbandonedQueue),
+    config: &GatewayConfig,
+) -> JobParts {
+    let source = parts.database.take().filter(|_| parts.is_backed_up);
+    let backup = source.map(|source| BackupParts {
+        source,
+        writer: BodyWriter::new(
+            Arc::clone(&parts.transport),
+            Arc::clone(&parts.membership),
+            ByteBudget::new(BACKUP_BUDGET_BYTES, BUDGET_PATIENCE),
+            parts.writer,
+        ),
+        status: reports.backup,
+    });
+    JobParts {
+        metastore: Arc::clone(&parts.metastore),
+        transport: Arc::clone(&parts.transport),
+        membership: Arc::clone(&parts.membership),
+        reads,
+        hints,
+        abandoned,
+        board: reports.jobs,
+        replicas: parts.writer.replicas,
+        backup,
+        survey: reports.survey,
+        lifecycle: lifecycle_settings(config),
+    }
 }
 
 fn lifecycle_settings(config: &GatewayConfig) -> LifecycleSettings {

@@ -1,6 +1,5 @@
-//! Sealing everything anew that earlier master keys sealed: the secret keys of users, and the data keys
-//! of objects with SSE-S3. Bodies stay as they are. Each row is changed by compare-and-set, so requests
-//! go on meanwhile; what was done stays done when it is cut off, and beginning again is cheap.
+//! Re-encrypts user secrets and SSE-S3 data keys under the current master key. Bodies are not
+//! rewritten. Each row changes by compare-and-set; safe to interrupt and repeat.
 
 use std::sync::Arc;
 
@@ -20,14 +19,14 @@ const PAGE: usize = 500;
 /// A row that others change all the time is tried so often.
 const ATTEMPTS_MAX: usize = 10;
 
-/// What sealing anew came to.
+/// Result of a reseal.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rotation {
     /// Secret keys of users that were sealed anew.
     pub secrets: u64,
     /// Object versions whose data keys were.
     pub objects: u64,
-    /// Uploads under way that still need an earlier master key, and what comes of them will.
+    /// Uploads whose data key still needs an earlier master key; so will their objects.
     pub uploads_left: u64,
     /// Rows that could not be changed, since others changed them again and again.
     pub busy: u64,

@@ -40,11 +40,11 @@ pub use listing::{
     UploadPage, UploadQuery,
 };
 pub use memory::MemoryMetastore;
+pub(crate) use metastore::RepairRow;
 pub use metastore::{
     CommitObject, CompleteUpload, Completed, DeleteOutcome, Expected, GcEntry, GcItem, Metastore,
     NodeRow, WriteCondition,
 };
-pub(crate) use metastore::RepairRow;
 pub use model::{
     Bucket, ChecksumAlgorithm, ChecksumKind, ChunkLayout, ChunkOwner, ChunkRef, InlineBody,
     ObjectChecksum, ObjectData, ObjectVersion, Part, PartEntry, PartSet, Scheme, SystemHeaders,

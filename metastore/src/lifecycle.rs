@@ -1,6 +1,5 @@
-//! What rules and expiries do to what they judged: each change names the thing as it stood when it
-//! was judged, and happens only while it stands so, under the lease of the job that judged (I8).
-//! Decided the same way in every implementation.
+//! Lifecycle actions: conditional changes that apply only if the version, the upload and the rules are
+//! still those evaluated, under the job's lease (I8). Decided the same way in every implementation.
 
 use crate::{
     BucketId, MetaError, MetaResult, ObjectKey, ObjectVersion, Part, Sequence, StoredVersion,

@@ -14,7 +14,7 @@ pub const RENAME_TOKEN_KEPT_MS: u64 = 60 * 60 * 1000;
 /// that they become fewer.
 pub(crate) const RENAME_TOKENS_FORGOTTEN: usize = 2;
 
-/// A key's current version is to have another key in the same bucket.
+/// Moves a key's current version to another key of the bucket.
 #[derive(Debug, Clone)]
 pub struct RenameObject {
     /// The bucket.

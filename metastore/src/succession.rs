@@ -1,11 +1,11 @@
-//! What a write means for the bytes of what it replaces, and for chunks with too few replicas.
-//! Decided the same way in every implementation.
+//! What replacing a row means for its old bytes, and which chunks need repair. Decided the same way in
+//! every implementation.
 
 use chunkproto::NodeId;
 
 use crate::{BodyId, ChunkRef, CommitObject, GcEntry, GcItem, ObjectData, ObjectVersion, UploadId};
 
-/// What becomes of a row's bytes when another takes its place.
+/// Old bytes to reclaim.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Unlinked {
     /// Nothing goes.
@@ -96,7 +96,7 @@ impl GcEntry {
     }
 }
 
-/// What an entry of the garbage collection queue has come to.
+/// What a finished GC entry deleted.
 pub(crate) enum DeletedChunks<'e> {
     /// These chunks are nowhere.
     Chunks(&'e [ChunkRef]),

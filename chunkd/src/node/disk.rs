@@ -14,7 +14,7 @@ use super::health_check::{HealthCheck, Verdict};
 use super::state::DiskState;
 use crate::store::{ChunkStore, StoreState};
 
-/// How a disk is.
+/// Health of a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DiskHealth {
     /// Well. It may be full.
@@ -25,7 +25,7 @@ pub enum DiskHealth {
     Fenced(String),
 }
 
-/// What failed on a disk, and so what to look for.
+/// Which operation failed, and so what to check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FailedOperation {
     /// Nothing in particular.
@@ -47,11 +47,11 @@ pub(crate) struct NodeDisk {
     /// Size of the filesystem at start, by which new chunks are spread.
     weight_bytes: u64,
     health: RwLock<DiskHealth>,
-    /// Set while a look at the disk takes too long; unlike a condition it passes.
+    /// Set while a check of the disk takes too long; unlike bad health it passes.
     stalled: AtomicBool,
     /// How often the disk was fenced off.
     fenced_count: AtomicU64,
-    /// The look under way. One at a time.
+    /// The check under way. One at a time.
     check: Mutex<Option<oneshot::Receiver<Verdict>>>,
 }
 
@@ -126,7 +126,7 @@ impl NodeDisk {
         }
     }
 
-    /// How the disk is.
+    /// Its health at this moment.
     pub fn health(&self) -> DiskHealth {
         if self.stalled.load(Ordering::Relaxed) {
             return DiskHealth::Fenced("it does not answer".into());
@@ -134,8 +134,8 @@ impl NodeDisk {
         self.lasting_health()
     }
 
-    /// Passes a result of the store on. After an input/output error the disk is looked at first, so
-    /// that whoever hears of the error finds it fenced off if it has to be.
+    /// Passes a store result through. After an I/O error checks the disk first, so that the caller sees
+    /// it fenced if it must be.
     pub async fn check_on_error<T>(
         &self,
         result: ChunkResult<T>,
@@ -148,13 +148,13 @@ impl NodeDisk {
         result
     }
 
-    /// Looks whether the disk is there and well, for at most `timeout`, and fences it off if not.
+    /// Checks whether the disk is there and well, for at most `timeout`, and fences it off if not.
     pub async fn check_health(&self, operation: FailedOperation, timeout: Duration) {
         if self.is_not_to_be_looked_at(operation) {
             return;
         }
         let mut check = self.check.lock().await;
-        // The look that was waited for may have taken too long, or found the disk gone.
+        // The check that was waited for may have taken too long, or found the disk gone.
         if self.is_not_to_be_looked_at(operation) {
             return;
         }
@@ -196,7 +196,7 @@ impl NodeDisk {
         stalls || matches!(self.lasting_health(), DiskHealth::Fenced(_))
     }
 
-    /// How the disk is, but for stalls.
+    /// Its health, but for stalls.
     fn lasting_health(&self) -> DiskHealth {
         let health = self.health.read();
         health.unwrap_or_else(PoisonError::into_inner).clone()
@@ -215,7 +215,7 @@ impl NodeDisk {
         self.worsen(worse);
     }
 
-    /// Takes a condition in if it is worse than the present one, and says so once.
+    /// Takes in a health that is worse than the present one, and says so once.
     fn worsen(&self, to: DiskHealth) {
         let mut health = self.health.write().unwrap_or_else(PoisonError::into_inner);
         let (dir, disk) = (self.dir.display(), self.id);

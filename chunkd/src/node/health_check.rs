@@ -18,7 +18,7 @@ const IDENTITY_MAX_BYTES: u64 = 1 << 20;
 /// What a trial write is long.
 const TRIAL_BYTES: usize = 4096;
 
-/// What a look found.
+/// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The disk is there and well.
@@ -31,7 +31,7 @@ pub(crate) enum Verdict {
     Gone(String),
 }
 
-/// Which disk to look at.
+/// A check of one disk.
 #[derive(Debug, Clone)]
 pub(crate) struct HealthCheck {
     /// Its data directory.
@@ -43,7 +43,7 @@ pub(crate) struct HealthCheck {
 }
 
 impl HealthCheck {
-    /// Looks, in a thread of its own: on a disk that hangs it may never come back, and must not
+    /// Checks, in a thread of its own: on a disk that hangs it may never come back, and must not
     /// take the place of work on other disks. The caller starts one at a time for each disk.
     pub fn start(self) -> oneshot::Receiver<Verdict> {
         let (answer, verdict) = oneshot::channel();

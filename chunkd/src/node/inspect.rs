@@ -1,4 +1,4 @@
-//! Looking at the given data directories before any of them is touched.
+//! Inspecting the given data directories before any of them is touched.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -31,7 +31,7 @@ pub(crate) enum DirectoryContent {
     Unusable(OpenError),
 }
 
-/// Looks at one directory.
+/// Inspects one directory.
 pub(crate) fn inspect(dir: PathBuf) -> Inspection {
     let content = see(&dir).unwrap_or_else(DirectoryContent::Unusable);
     Inspection { dir, content }

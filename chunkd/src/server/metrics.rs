@@ -10,6 +10,7 @@ use http::StatusCode;
 
 use super::disk_metrics;
 use crate::node::NodeState;
+use crate::store::StoreState;
 
 /// What a request did, as a label. The order is that of [`Operation::ALL`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,11 +89,17 @@ impl Metrics {
 
     /// All counters and the node's state as text.
     pub fn render(&self, node: &NodeState) -> String {
-        let state = &node.total;
         let mut text = String::new();
+        self.render_operations(&mut text);
+        self.render_node(&mut text, &node.total);
+        disk_metrics::render(&mut text, &node.disks);
+        text
+    }
+
+    fn render_operations(&self, text: &mut String) {
         let requests = "sextant_chunkd_requests_total";
         head(
-            &mut text,
+            text,
             requests,
             "counter",
             "Answers by operation and status class.",
@@ -100,12 +107,12 @@ impl Metrics {
         for (operation, name) in Operation::ALL {
             for (class, counter) in (2..).zip(&self.operations[operation as usize].answers) {
                 let labels = format!("{{operation=\"{name}\",status=\"{class}xx\"}}");
-                line(&mut text, requests, &labels, &counter.get().to_string());
+                line(text, requests, &labels, &counter.get().to_string());
             }
         }
         let seconds = "sextant_chunkd_request_seconds_total";
         head(
-            &mut text,
+            text,
             seconds,
             "counter",
             "Time from a request's head to its answer's head.",
@@ -113,13 +120,11 @@ impl Metrics {
         for (operation, name) in Operation::ALL {
             let micros = self.operations[operation as usize].micros.get();
             let value = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
-            line(
-                &mut text,
-                seconds,
-                &format!("{{operation=\"{name}\"}}"),
-                &value,
-            );
+            line(text, seconds, &format!("{{operation=\"{name}\"}}"), &value);
         }
+    }
+
+    fn render_node(&self, text: &mut String, state: &StoreState) {
         let single = [
             (
                 "received_bytes_total",
@@ -179,11 +184,9 @@ impl Metrics {
         ];
         for (name, kind, help, value) in single {
             let name = format!("sextant_chunkd_{name}");
-            head(&mut text, &name, kind, help);
-            line(&mut text, &name, "", &value.to_string());
+            head(text, &name, kind, help);
+            line(text, &name, "", &value.to_string());
         }
-        disk_metrics::render(&mut text, &node.disks);
-        text
     }
 }
 

@@ -211,8 +211,7 @@ impl Gate {
         InFlight(Arc::clone(self))
     }
 
-    /// Draws the consequence of a fault that ends writing: a failed sync, or a damaged index. Others change
-    /// nothing here.
+    /// Stops writing for good on a failed sync or a damaged index; ignores other faults.
     pub fn poison_if_fatal(&self, fault: &Fault) {
         match fault {
             Fault::Sync { .. } => self.poison(fault.to_string()),

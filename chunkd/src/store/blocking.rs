@@ -1,5 +1,5 @@
-//! The one place where the crate leaves the async runtime for file and index work. All of a disk's work
-//! takes turns, so that one that hangs does not take all threads that others need.
+//! The one place where the crate leaves the async runtime for file and index work. A disk's work
+//! is limited, so that one that hangs does not take all threads that others need.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use tokio::task::{self, JoinHandle};
 /// Blocking work under way. Dropping it does not stop the work; its result is dropped at its end.
 pub(crate) struct Blocking<T>(JoinHandle<ChunkResult<T>>);
 
-/// How much of the same kind of work may be on the blocking pool at a time. A clone shares the turns.
+/// How much of the same kind of work may be on the blocking pool at a time. A clone shares the limit.
 #[derive(Clone)]
 pub(crate) struct WorkLimit(Arc<Semaphore>);
 
 impl WorkLimit {
-    /// Turns for so much work at a time.
+    /// Admits so much work at a time.
     pub fn new(most: usize) -> Self {
         Self(Arc::new(Semaphore::new(most)))
     }

@@ -22,7 +22,7 @@ pub(crate) struct ChunkLock {
 }
 
 impl ChunkLocks {
-    /// Waits until no other change to `id` is under way. Never to be entered twice by one caller.
+    /// Waits until no other change to `id` is under way. Never to be locked twice by one caller.
     pub async fn lock(self: &Arc<Self>, id: ChunkId) -> ChunkLock {
         loop {
             let mut freed = pin!(self.freed.notified());

@@ -175,12 +175,12 @@ impl Disk {
         begun.map_err(|fault| self.report(head.id, fault))
     }
 
-    /// The turns of those who write records to segments.
+    /// Concurrency limit for writing records to segments.
     pub fn segment_writers(&self) -> &WorkLimit {
         &self.segment_writers
     }
 
-    /// The turns of all other work. Never to be waited for by who has one.
+    /// Concurrency limit for all other work. Do not wait for it while holding a permit (deadlock).
     pub fn work_limit(&self) -> &WorkLimit {
         &self.work_limit
     }

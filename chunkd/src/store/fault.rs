@@ -78,7 +78,7 @@ impl Fault {
         }
     }
 
-    /// The same fault for another one who waits.
+    /// A copy of this fault for another waiter.
     pub fn again(&self) -> Self {
         let same = |source: &io::Error| io::Error::new(source.kind(), source.to_string());
         match self {

@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use chunkd::{Probe, Step};
 use chunkproto::wire::{
-    CRC64_HEADER, CopyRequest, ErrorBody, FENCE_HEADER, LENGTH_HEADER, ListPage, OWNER_HEADER,
+    CRC64_HEADER, CopyRequest, ErrorBody, FENCE_HEADER, LENGTH_HEADER, OWNER_HEADER,
     error_from_wire,
 };
 use chunkproto::{ChunkError, ChunkId, ChunkReceipt, Crc64, OwnerHint};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::kit::{
-    KIB, MIB, Server, data, get, info_of, names_in, owner, put, receipt_of, record_path, secret,
+    KIB, MIB, Server, data, get, names_in, owner, put, receipt_of, record_path, secret,
 };
 
-trait WithSecret {
+pub trait WithSecret {
     fn with_secret(self) -> Self;
 }
 
@@ -30,21 +30,25 @@ impl WithSecret for RequestBuilder {
     }
 }
 
-fn put_request(server: &Server, id: ChunkId, body: &[u8]) -> RequestBuilder {
+pub fn put_request(server: &Server, id: ChunkId, body: &[u8]) -> RequestBuilder {
     let request = Client::new().put(server.chunk_url(id)).with_secret();
     request
         .header(OWNER_HEADER, owner().to_header())
         .body(body.to_vec())
 }
 
-async fn get_with(server: &Server, path: &str) -> Response {
+pub async fn get_with(server: &Server, path: &str) -> Response {
     let request = Client::new()
         .get(format!("{}{path}", server.url))
         .with_secret();
     request.send().await.unwrap()
 }
 
-async fn chunk_error(id: ChunkId, response: Response) -> ChunkError {
+async fn send(request: RequestBuilder) -> Response {
+    request.with_secret().send().await.unwrap()
+}
+
+pub async fn chunk_error(id: ChunkId, response: Response) -> ChunkError {
     let status = response.status();
     assert!(!status.is_success(), "{status}");
     error_from_wire(id, status, response.json::<ErrorBody>().await.ok())
@@ -61,12 +65,7 @@ async fn a_chunk_goes_in_comes_out_and_goes_away() {
         receipt_of(&data)
     );
 
-    let response = Client::new()
-        .get(server.chunk_url(id))
-        .with_secret()
-        .send()
-        .await
-        .unwrap();
+    let response = send(Client::new().get(server.chunk_url(id))).await;
     let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
     assert_eq!(header(LENGTH_HEADER), data.len().to_string());
     assert_eq!(header("content-length"), data.len().to_string());
@@ -93,12 +92,7 @@ async fn a_chunk_goes_in_comes_out_and_goes_away() {
     );
     assert_eq!(response.bytes().await.unwrap(), data[65530..=65540]);
 
-    let response = Client::new()
-        .head(server.chunk_url(id))
-        .with_secret()
-        .send()
-        .await
-        .unwrap();
+    let response = send(Client::new().head(server.chunk_url(id))).await;
     assert_eq!(
         response.headers()[CRC64_HEADER],
         Crc64::of(&data).to_string().as_str()
@@ -115,22 +109,12 @@ async fn a_chunk_goes_in_comes_out_and_goes_away() {
             StatusCode::NO_CONTENT
         );
     }
-    let gone = Client::new()
-        .get(server.chunk_url(id))
-        .with_secret()
-        .send()
-        .await
-        .unwrap();
+    let gone = send(Client::new().get(server.chunk_url(id))).await;
     assert!(matches!(
         chunk_error(id, gone).await,
         ChunkError::NotFound(_)
     ));
-    let gone = Client::new()
-        .head(server.chunk_url(id))
-        .with_secret()
-        .send()
-        .await
-        .unwrap();
+    let gone = send(Client::new().head(server.chunk_url(id))).await;
     assert!(matches!(
         error_from_wire(id, gone.status(), None),
         ChunkError::NotFound(_)
@@ -177,70 +161,45 @@ async fn requests_that_make_no_sense_are_refused_with_a_reason() {
     let (id, client) = (ChunkId::generate(), Client::new());
     put(&server.store, id, b"five!").await.unwrap();
     let url = server.chunk_url(id);
-    let base = &server.url;
+    let list = format!("{}/v1/chunks", server.url);
+    let put_with =
+        |body: &'static str, owner: &str| client.put(&url).body(body).header(OWNER_HEADER, owner);
+    let ranged = |range: &str| client.get(&url).header("range", range);
+    let from_ftp = CopyRequest {
+        source: "ftp://x".into(),
+        source_node: None,
+    };
+    let copy = client.post(format!("{url}/copy"));
+    let elsewhere = client.get(format!("{list}/{id}/other"));
+    let nothing = put_with("", &owner().to_header()).header("content-length", "0");
     let requests = [
-        (client.get(format!("{base}/v1/chunks/no-id")), 400, "no-id"),
+        (client.get(format!("{list}/no-id")), 400, "no-id"),
         (
-            client.get(format!("{base}/v1/chunks/..%2f..%2fetc")),
+            client.get(format!("{list}/..%2f..%2fetc")),
             400,
             "not a chunk id",
         ),
+        (elsewhere, 404, "no such path"),
         (
-            client.get(format!("{base}/v1/chunks/{id}/other")),
+            client.get(format!("{}/v2", server.url)),
             404,
             "no such path",
         ),
-        (client.get(format!("{base}/v2")), 404, "no such path"),
         (client.patch(&url), 405, "no such method"),
         (client.get(format!("{url}/copy")), 405, "no such method"),
-        (
-            client.get(format!("{base}/v1/chunks?limit=0")),
-            400,
-            "limit",
-        ),
-        (
-            client.get(format!("{base}/v1/chunks?after=x")),
-            400,
-            "not a chunk id",
-        ),
-        (
-            client.get(&url).header("range", "bytes=0-5"),
-            400,
-            "of 5 bytes",
-        ),
-        (
-            client.get(&url).header("range", "bytes=-1"),
-            400,
-            "bytes=-1",
-        ),
+        (client.get(format!("{list}?limit=0")), 400, "limit"),
+        (client.get(format!("{list}?after=x")), 400, "not a chunk id"),
+        (ranged("bytes=0-5"), 400, "of 5 bytes"),
+        (ranged("bytes=-1"), 400, "bytes=-1"),
         (client.put(&url).body("data"), 400, OWNER_HEADER),
-        (
-            client.put(&url).body("data").header(OWNER_HEADER, "@"),
-            400,
-            OWNER_HEADER,
-        ),
-        (
-            client
-                .put(&url)
-                .body("")
-                .header("content-length", "0")
-                .header(OWNER_HEADER, owner().to_header()),
-            400,
-            "at least one",
-        ),
+        (put_with("data", "@"), 400, OWNER_HEADER),
+        (nothing, 400, "at least one"),
         (
             client.post(format!("{url}/copy")).body("{"),
             400,
             "copy request",
         ),
-        (
-            client.post(format!("{url}/copy")).json(&CopyRequest {
-                source: "ftp://x".into(),
-                source_node: None,
-            }),
-            400,
-            "ftp",
-        ),
+        (copy.json(&from_ftp), 400, "ftp"),
     ];
     for (request, status, reason) in requests {
         let response = request.with_secret().send().await.unwrap();
@@ -351,132 +310,12 @@ async fn a_sender_that_goes_away_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn pages_of_the_listing_concatenate_to_all() {
-    let server = Server::start().await;
-    let mut all = Vec::new();
-    for seed in 0..7 {
-        let (id, data) = (ChunkId::generate(), data(10, seed));
-        put(&server.store, id, &data).await.unwrap();
-        all.push(info_of(id, &data));
-    }
-    let (mut listed, mut after, mut pages) = (Vec::new(), String::new(), 0);
-    loop {
-        let path = format!("/v1/chunks?after={after}&limit=3");
-        let page: ListPage = get_with(&server, &path).await.json().await.unwrap();
-        listed.extend(page.chunks);
-        pages += 1;
-        if !page.truncated {
-            break;
-        }
-        after = listed.last().unwrap().id.to_string();
-    }
-    assert_eq!((listed, pages), (all, 3));
-}
-
-#[tokio::test]
-async fn a_chunk_is_copied_from_node_to_node() {
-    let (from, to) = (Server::start().await, Server::start().await);
-    let (id, data) = (ChunkId::generate(), data(2 * MIB + 1, 1));
-    put(&from.store, id, &data).await.unwrap();
-    let copy = |id: ChunkId, source: &str| {
-        let request = Client::new()
-            .post(format!("{}/copy", to.chunk_url(id)))
-            .with_secret();
-        request
-            .json(&CopyRequest {
-                source: source.to_owned(),
-                source_node: None,
-            })
-            .send()
-    };
-    for _ in 0..2 {
-        let response = copy(id, &from.url).await.unwrap();
-        assert_eq!(
-            response.json::<ChunkReceipt>().await.unwrap(),
-            receipt_of(&data)
-        );
-    }
-    assert!(get(&to.store, id, None).await.unwrap() == data);
-    assert_eq!(to.store.owner(id).await.unwrap(), owner());
-
-    let absent = ChunkId::generate();
-    let error = chunk_error(absent, copy(absent, &from.url).await.unwrap()).await;
-    assert!(matches!(error, ChunkError::NotFound(_)), "{error}");
-    let url = from.url.clone();
-    from.stop().await;
-    let error = chunk_error(id, copy(id, &url).await.unwrap()).await;
-    assert!(matches!(error, ChunkError::Unreachable(_)), "{error}");
-}
-
-#[tokio::test]
-async fn a_copy_of_a_rotten_chunk_keeps_nothing() {
-    let (from, to) = (
-        Server::with(|options| options.segment_max_bytes = 0).await,
-        Server::with(|options| options.segment_max_bytes = 0).await,
-    );
-    let (id, data) = (ChunkId::generate(), data(2 * MIB, 1));
-    put(&from.store, id, &data).await.unwrap();
-    rot_last_byte(&from, id, data.len());
-    let request = Client::new()
-        .post(format!("{}/copy", to.chunk_url(id)))
-        .with_secret();
-    let request = request.json(&CopyRequest {
-        source: from.url.clone(),
-        source_node: None,
-    });
-    let error = chunk_error(id, request.send().await.unwrap()).await;
-    assert!(matches!(error, ChunkError::Unreachable(_)), "{error}");
-    assert!(matches!(
-        to.store.head(id).await,
-        Err(ChunkError::NotFound(_))
-    ));
-    assert!(names_in(&to.dir().join("tmp")).is_empty());
-}
-
-#[tokio::test]
-async fn a_copy_whose_bytes_are_not_what_the_source_declared_keeps_nothing() {
-    let to = Server::start().await;
-    let id = ChunkId::generate();
-    let liar = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let source = format!("http://{}", liar.local_addr().unwrap());
-    let answer = format!(
-        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n{LENGTH_HEADER}: 5\r\n{CRC64_HEADER}: {}\r\n\
-         {OWNER_HEADER}: {}\r\n\r\nwrong",
-        Crc64::of(b"right"),
-        owner().to_header(),
-    );
-    let lies = tokio::spawn(async move {
-        let (mut socket, _) = liar.accept().await.unwrap();
-        socket.write_all(answer.as_bytes()).await.unwrap();
-        let mut request = Vec::new();
-        let _ = socket.read_to_end(&mut request).await;
-    });
-    let request = Client::new().post(format!("{}/copy", to.chunk_url(id)));
-    let request = request.with_secret().json(&CopyRequest {
-        source,
-        source_node: None,
-    });
-    let error = chunk_error(id, request.send().await.unwrap()).await;
-    assert!(matches!(error, ChunkError::BadBody(_)), "{error}");
-    assert!(matches!(
-        to.store.head(id).await,
-        Err(ChunkError::NotFound(_))
-    ));
-    lies.abort();
-}
-
-#[tokio::test]
 async fn rot_in_mid_stream_cuts_the_connection_and_is_never_a_short_success() {
     let server = Server::with(|options| options.segment_max_bytes = 0).await;
     let (id, data) = (ChunkId::generate(), data(2 * MIB, 1));
     put(&server.store, id, &data).await.unwrap();
     rot_last_byte(&server, id, data.len());
-    let response = Client::new()
-        .get(server.chunk_url(id))
-        .with_secret()
-        .send()
-        .await
-        .unwrap();
+    let response = send(Client::new().get(server.chunk_url(id))).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert!(response.bytes().await.is_err());
     let metrics = reqwest::get(format!("{}/metrics", server.url))
@@ -528,7 +367,7 @@ async fn slow_body(first: &[u8]) -> (tokio::io::DuplexStream, reqwest::Body) {
     (writer, reqwest::Body::wrap_stream(pieces))
 }
 
-fn rot_last_byte(server: &Server, id: ChunkId, length: usize) {
+pub fn rot_last_byte(server: &Server, id: ChunkId, length: usize) {
     let path = record_path(server.dir(), id);
     let file = File::options().write(true).read(true).open(path).unwrap();
     let mut byte = [0];

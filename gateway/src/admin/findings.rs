@@ -224,10 +224,39 @@ fn of_room(found: &mut Vec<Finding>, nodes: &[NodeReport], replicas: u8) {
 
 fn of_node(found: &mut Vec<Finding>, node: &NodeReport, down_after: Duration) {
     let name = format!("chunk server {} at {}", node.id, node.address);
+    of_state(found, node, &name, down_after);
+    if node.phase == "draining" {
+        add(
+            found,
+            Level::Note,
+            format!("{name} is draining; {} chunks are on it", node.chunk_count),
+            format!(
+                "when it is empty: gateway admin node remove {id}; to keep it: gateway admin node \
+                 undrain {id}",
+                id = node.id
+            ),
+        );
+    }
+    if node.scrub.as_ref().is_some_and(|scrub| scrub.late) {
+        add(
+            found,
+            Level::Attention,
+            format!(
+                "{name} is late with scrubbing: a chunk was last verified {} ago",
+                span(node.oldest_unverified_s.unwrap_or(0))
+            ),
+            "it catches up by itself; if it does not, raise --scrub-rate-mib or --scrub-period where it runs",
+        );
+    }
+    of_disks(found, node, &name);
+}
+
+/// Whether a node is there, and takes chunks.
+fn of_state(found: &mut Vec<Finding>, node: &NodeReport, name: &str, down_after: Duration) {
     let silent = span(node.silent_s);
     match node.state.as_str() {
         "down" | "suspect" if node.unreached_s.is_some() => {
-            of_unreached(found, node, &name, down_after);
+            of_unreached(found, node, name, down_after);
         }
         "down" => add(
             found,
@@ -260,29 +289,9 @@ fn of_node(found: &mut Vec<Finding>, node: &NodeReport, down_after: Duration) {
         ),
         _ => {}
     }
-    if node.phase == "draining" {
-        add(
-            found,
-            Level::Note,
-            format!("{name} is draining; {} chunks are on it", node.chunk_count),
-            format!(
-                "when it is empty: gateway admin node remove {id}; to keep it: gateway admin node \
-                 undrain {id}",
-                id = node.id
-            ),
-        );
-    }
-    if node.scrub.as_ref().is_some_and(|scrub| scrub.late) {
-        add(
-            found,
-            Level::Attention,
-            format!(
-                "{name} is late with scrubbing: a chunk was last verified {} ago",
-                span(node.oldest_unverified_s.unwrap_or(0))
-            ),
-            "it catches up by itself; if it does not, raise --scrub-rate-mib or --scrub-period where it runs",
-        );
-    }
+}
+
+fn of_disks(found: &mut Vec<Finding>, node: &NodeReport, name: &str) {
     for disk in &node.fenced_disks {
         add(
             found,

@@ -1,23 +1,24 @@
-//! Chunks of bodies that came to nothing, on their way from the requests to garbage collection: the
-//! client went away, or too few nodes took the rest. Where too many come, or the process ends, some are
-//! lost; then they are found as orphans when their nodes are compared with the rows.
+//! Chunks of writes that failed or were cancelled, passed from request tasks to the garbage collection
+//! queue. Best effort: if the channel is full or the process exits, reconciliation later finds them as
+//! orphans.
 
 use chunkproto::ChunkId;
 use metastore::ChunkRef;
 use tokio::sync::mpsc;
 
-/// Bodies that wait to be written down.
+/// Bodies that wait to be queued.
 const BODIES_MAX: usize = 1024;
 
 /// Takes chunks that no row will ever name. Cheap to clone; giving some never waits.
 #[derive(Debug, Clone)]
 pub struct AbandonedChunks(mpsc::Sender<Vec<ChunkRef>>);
 
-/// Where they come out, body by body.
+/// Receives them, body by body.
 pub type AbandonedQueue = mpsc::Receiver<Vec<ChunkRef>>;
 
 impl AbandonedChunks {
-    /// A way for abandoned, and its end. Without the end, they go nowhere.
+    /// Creates the sender for writers and the queue for the job. If the queue is dropped, chunks sent
+    /// are ignored.
     #[must_use]
     pub fn new() -> (Self, AbandonedQueue) {
         let (sender, queue) = mpsc::channel(BODIES_MAX);
@@ -25,8 +26,8 @@ impl AbandonedChunks {
     }
 }
 
-/// The chunks of a body under way, each with the nodes that may hold it. They are abandoned unless the
-/// body comes to its end, whatever happens to the request.
+/// The chunks of a body being written, each with the nodes that may hold it. Dropping it before
+/// [`finish`](Self::finish) abandons them, whatever happened to the request.
 pub(super) struct InFlightBody {
     abandoned: Option<AbandonedChunks>,
     chunks: Vec<ChunkRef>,

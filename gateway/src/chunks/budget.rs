@@ -16,7 +16,7 @@ pub struct ByteBudget {
     /// What first shares may hold: half of all, so that there is always something to complete them by.
     firsts: Arc<Semaphore>,
     total: u32,
-    patience: Duration,
+    wait_max: Duration,
 }
 
 /// Bytes held; they return to the budget on drop.
@@ -51,9 +51,9 @@ pub struct FirstShare {
 pub struct BudgetExhausted(Duration);
 
 impl ByteBudget {
-    /// A budget of `total_bytes`; a request waits at most `patience` for its share.
+    /// A budget of `total_bytes`; a request waits at most `wait_max` for its share.
     #[must_use]
-    pub fn new(total_bytes: u64, patience: Duration) -> Self {
+    pub fn new(total_bytes: u64, wait_max: Duration) -> Self {
         let total = u32::try_from(total_bytes / PERMIT_BYTES)
             .unwrap_or(u32::MAX)
             .max(1);
@@ -63,14 +63,14 @@ impl ByteBudget {
             permits: Arc::new(Semaphore::new(total as usize)),
             firsts: Arc::new(Semaphore::new((total / 2).max(1) as usize)),
             total,
-            patience,
+            wait_max,
         }
     }
 
     /// Waits for `bytes`, or for the whole budget where it is smaller than that.
     ///
     /// # Errors
-    /// [`BudgetExhausted`] after the budget's patience.
+    /// [`BudgetExhausted`] after the budget's longest wait.
     pub async fn reserve(&self, bytes: u64) -> Result<BytesReserved, BudgetExhausted> {
         let wanted = permits_of(bytes).min(self.total);
         self.in_time(take(&self.permits, wanted))
@@ -82,7 +82,7 @@ impl ByteBudget {
     /// such requests hold at most half of the budget, or all of them could wait for each other.
     ///
     /// # Errors
-    /// [`BudgetExhausted`] after the budget's patience.
+    /// [`BudgetExhausted`] after the budget's longest wait.
     pub async fn reserve_first(&self, bytes: u64) -> Result<FirstShare, BudgetExhausted> {
         let wanted = permits_of(bytes).min((self.total / 2).max(1));
         let both = async {
@@ -97,7 +97,7 @@ impl ByteBudget {
     /// smaller than that.
     ///
     /// # Errors
-    /// [`BudgetExhausted`] after the budget's patience.
+    /// [`BudgetExhausted`] after the budget's longest wait.
     pub async fn complete(
         &self,
         first: FirstShare,
@@ -115,8 +115,8 @@ impl ByteBudget {
     }
 
     async fn in_time<T>(&self, wait: impl Future<Output = T>) -> Result<T, BudgetExhausted> {
-        let waited = tokio::time::timeout(self.patience, wait).await;
-        waited.map_err(|_| BudgetExhausted(self.patience))
+        let waited = tokio::time::timeout(self.wait_max, wait).await;
+        waited.map_err(|_| BudgetExhausted(self.wait_max))
     }
 
     /// Takes `bytes` if more than half of the budget stays free: for what is useful and not needed.

@@ -262,8 +262,8 @@ impl ChunkWrite {
         let mut acks: FuturesUnordered<BoxFuture<'static, Ack>> = under_way
             .map(|replica| replica.finish(length_bytes).boxed())
             .collect();
-        let patience = HEDGE_MIN + Duration::from_secs(length_bytes / HEDGE_BYTES_PER_S);
-        let hedge_at = Instant::now() + patience;
+        let time_max = HEDGE_MIN + Duration::from_secs(length_bytes / HEDGE_BYTES_PER_S);
+        let hedge_at = Instant::now() + time_max;
         let (mut durable, mut is_hedged) = (Vec::new(), false);
         while durable.len() < self.parts.replicas_wanted() {
             let may_hedge = !is_hedged && (self.retained.is_some() || !durable.is_empty());
@@ -303,10 +303,10 @@ impl ChunkWrite {
         let transport = Arc::clone(&self.parts.transport);
         let in_flight = self.parts.membership.begin_request(node);
         let put = self.put.clone();
-        let patience = WHOLE_MIN + Duration::from_secs(put.length_bytes / WHOLE_BYTES_PER_S);
+        let time_max = WHOLE_MIN + Duration::from_secs(put.length_bytes / WHOLE_BYTES_PER_S);
         let ack = move |outcome: Result<ChunkResult<ChunkReceipt>, Elapsed>| {
             let unanswered = |_| {
-                let detail = format!("it did not take the chunk in {patience:?}");
+                let detail = format!("it did not take the chunk in {time_max:?}");
                 Err(ChunkError::Unreachable(detail))
             };
             outcome
@@ -319,14 +319,14 @@ impl ChunkWrite {
                 let body = stream::iter(pieces.clone()).map(Ok).boxed();
                 let written = async move {
                     let _in_flight = in_flight;
-                    ack(timeout(patience, transport.put(node, put, body)).await)
+                    ack(timeout(time_max, transport.put(node, put, body)).await)
                 };
                 Some(written.boxed())
             }
             (None, Some(source)) => {
                 let copied = async move {
                     let _in_flight = in_flight;
-                    ack(timeout(patience, transport.copy(node, put.id, source, None)).await)
+                    ack(timeout(time_max, transport.copy(node, put.id, source, None)).await)
                 };
                 Some(copied.boxed())
             }

@@ -341,7 +341,7 @@ async fn open_replica(
     while let Some(node) = untried.pop() {
         let in_flight = nodes.membership.begin_request(node);
         let whole = range.start == 0 && range.end == chunk.length_bytes;
-        let patience = if untried.is_empty() {
+        let time_max = if untried.is_empty() {
             STALL_MAX
         } else {
             OPEN_MAX
@@ -349,10 +349,10 @@ async fn open_replica(
         let get = nodes
             .transport
             .get(node, chunk.id, (!whole).then_some(range));
-        let opened = tokio::time::timeout(patience, get)
+        let opened = tokio::time::timeout(time_max, get)
             .await
             .unwrap_or_else(|_| {
-                let detail = format!("it did not open the chunk in {patience:?}");
+                let detail = format!("it did not open the chunk in {time_max:?}");
                 Err(ChunkError::Unreachable(detail))
             });
         match opened {

@@ -11,11 +11,12 @@ const HINTS_MAX: usize = 4096;
 #[derive(Debug, Clone)]
 pub struct RepairHints(mpsc::Sender<ChunkRef>);
 
-/// Where the hints come out.
+/// Receives the hints.
 pub type HintQueue = mpsc::Receiver<ChunkRef>;
 
 impl RepairHints {
-    /// A way for hints, and its end. Without the end, hints go nowhere.
+    /// Creates the sender for readers and the queue for the job. If the queue is dropped, hints sent
+    /// are ignored.
     #[must_use]
     pub fn new() -> (Self, HintQueue) {
         let (sender, queue) = mpsc::channel(HINTS_MAX);

@@ -122,12 +122,12 @@ impl ReplicaWrite {
             node, pieces, put, ..
         } = self;
         drop(pieces);
-        let patience = ACK_MIN + Duration::from_secs(length_bytes / SYNC_BYTES_PER_S);
-        let outcome = match tokio::time::timeout(patience, put).await {
+        let time_max = ACK_MIN + Duration::from_secs(length_bytes / SYNC_BYTES_PER_S);
+        let outcome = match tokio::time::timeout(time_max, put).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(panicked)) => Err(ChunkError::Io(panicked.to_string())),
             Err(_) => Err(ChunkError::Unreachable(format!(
-                "no acknowledgement in {patience:?}"
+                "no acknowledgement in {time_max:?}"
             ))),
         };
         outcome

@@ -1,5 +1,5 @@
 //! The one way from the gateway to a node's chunks: over HTTP, inside the process, or through a
-//! wrapper that injects faults. `compat-tests` runs one conformance suite against all.
+//! wrapper that injects faults. `gateway/tests/transport` runs one conformance suite against all.
 
 use async_trait::async_trait;
 use chunkproto::wire::ListPage;

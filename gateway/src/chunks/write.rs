@@ -187,7 +187,7 @@ impl BodyWriter {
         }
     }
 
-    /// As it is, but it gives the chunks of bodies that come to nothing to `abandoned`.
+    /// Returns this writer with a sender for the chunks of bodies that are never committed.
     #[must_use]
     pub fn with_abandoned(self, abandoned: AbandonedChunks) -> Self {
         let abandoned = Some(abandoned);
@@ -202,7 +202,7 @@ impl BodyWriter {
 
     /// Writes a body of `body_bytes` and reads `body` to its end. On success every chunk is durable
     /// on at least the write quorum of nodes. On failure, or when the caller goes away, nothing
-    /// names what was written, and it is given to the abandoned.
+    /// names what was written, and its chunks are sent to garbage collection.
     ///
     /// # Errors
     /// See [`WriteError`].

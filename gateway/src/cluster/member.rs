@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::node_view::NodeView;
 
-/// How long silence is borne.
+/// Timeouts of the failure detector.
 #[derive(Debug, Clone, Copy)]
 pub struct NodeTimeouts {
     /// A node that was silent for so long gets no new chunks.
@@ -40,7 +40,7 @@ pub enum NodeState {
     Down,
 }
 
-/// How a node came to be known, or made itself heard.
+/// How the gateway learned of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Voice {
     /// It spoke just now.
@@ -72,8 +72,8 @@ pub struct NodeStatus {
     pub in_flight: u32,
 }
 
-/// A stretch of a node's life in which nothing is known to have changed behind the rows' back. When
-/// another one begins, the node is compared with its rows.
+/// A period in which a node's contents cannot have changed behind the metadata's back. Each new one
+/// triggers reconciliation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Episode {
     incarnation: Uuid,

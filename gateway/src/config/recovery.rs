@@ -1,4 +1,4 @@
-//! Settings of the commands for a bad night.
+//! Settings of rebuild-metadata and restore-metadata.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

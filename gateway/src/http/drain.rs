@@ -32,7 +32,7 @@ pub enum RequestBodyError {
     /// The client went silent.
     #[error("no byte of the body came for {SILENCE_MAX:?}")]
     Silent,
-    /// It is not what a body of its kind may be; what it is was noted.
+    /// The body breaks the bounds of its kind; the reason is in its `FaultNote`.
     #[error("the body is refused")]
     Refused,
 }

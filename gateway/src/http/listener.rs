@@ -12,9 +12,9 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
 use hyper::server::conn::http2;
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -98,35 +98,14 @@ pub async fn serve_connections<H, F, B>(
             let response = handle(request);
             async move { Ok::<_, Infallible>(response.await) }
         });
-        let (builder, tls, cut_off) = (builder.clone(), tls.clone(), cut_off.clone());
-        let watcher = connections.watcher();
+        let served = serve_connection(
+            (stream, tls.clone()),
+            (builder.clone(), limits),
+            service,
+            connections.watcher(),
+        );
+        let cut_off = cut_off.clone();
         tokio::spawn(async move {
-            let served = async {
-                match tls {
-                    None => {
-                        let connection = builder.serve_connection(TokioIo::new(stream), service);
-                        watcher.watch(connection).await
-                    }
-                    Some(tls) => {
-                        let stream = match shake_hands(&tls, stream).await {
-                            Ok(stream) => stream,
-                            Err(error) => {
-                                debug!(%error, "a TLS handshake failed");
-                                return Ok(());
-                            }
-                        };
-                        if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) {
-                            let connection =
-                                http_2(limits).serve_connection(TokioIo::new(stream), service);
-                            watcher.watch(connection).await
-                        } else {
-                            let connection =
-                                builder.serve_connection(TokioIo::new(stream), service);
-                            watcher.watch(connection).await
-                        }
-                    }
-                }
-            };
             tokio::select! {
                 ended = served => if let Err(error) = ended {
                     debug!(%error, "connection ended");
@@ -144,6 +123,39 @@ pub async fn serve_connections<H, F, B>(
         warn!(waited = ?limits.drain_max, "requests were still under way and are cut off");
     }
     cut_off.cancel();
+}
+
+/// Serves one connection until it ends. A handshake that fails is none of the server's errors.
+async fn serve_connection<S, B>(
+    (stream, tls): (TcpStream, Option<TlsAcceptor>),
+    (builder, limits): (Builder, ListenerLimits),
+    service: S,
+    watcher: Watcher,
+) -> hyper::Result<()>
+where
+    S: HttpService<Incoming, ResBody = B, Error = Infallible> + Send + 'static,
+    S::Future: Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let Some(tls) = tls else {
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        return watcher.watch(connection).await;
+    };
+    let stream = match shake_hands(&tls, stream).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            debug!(%error, "a TLS handshake failed");
+            return Ok(());
+        }
+    };
+    if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) {
+        let connection = http_2(limits).serve_connection(TokioIo::new(stream), service);
+        watcher.watch(connection).await
+    } else {
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        watcher.watch(connection).await
+    }
 }
 
 /// A client that connects and says nothing must not hold its slot for ever.

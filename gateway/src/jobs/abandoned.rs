@@ -1,5 +1,4 @@
-//! Chunks of bodies that came to nothing, written to the garbage collection queue by every gateway,
-//! whoever collects.
+//! Queues abandoned chunks for garbage collection. Runs on every gateway, whoever holds the gc lease.
 
 use std::sync::Arc;
 
@@ -10,7 +9,7 @@ use tracing::warn;
 use crate::chunks::AbandonedQueue;
 use crate::clock::Clock;
 
-/// Writes abandoned down until `stop` closes.
+/// Queues abandoned chunks until `stop` closes.
 pub async fn queue_abandoned(
     mut abandoned: AbandonedQueue,
     metastore: Arc<dyn Metastore>,

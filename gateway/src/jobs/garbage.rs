@@ -33,12 +33,12 @@ const FAILURES_MAX: u32 = 16;
 const CLOCKS_DIFFER_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Rest between two rounds through the queue.
 const PERIOD: Duration = Duration::from_secs(5);
-/// What the metadata's backup would name again is spared for so long at most.
+/// Longest time that garbage is kept for a lagging backup.
 const SPARED_FOR_BACKUP_MAX: Duration = Duration::from_secs(24 * 3600);
-/// Garbage that waits for the backup for longer than this is told of.
-const SPARED_SILENTLY_MAX: Duration = Duration::from_secs(600);
-/// So is garbage that waits for longer than this for a read that runs.
-const READ_SILENTLY_MAX: Duration = Duration::from_secs(6 * 3600);
+/// Garbage delayed longer than this by the backup raises an alarm.
+const BACKUP_DELAY_MAX: Duration = Duration::from_secs(600);
+/// Garbage delayed longer than this by a running read raises an alarm.
+const READ_DELAY_MAX: Duration = Duration::from_secs(6 * 3600);
 
 /// Deletes what no row names any longer.
 pub struct GarbageCollector {
@@ -50,13 +50,13 @@ pub struct GarbageCollector {
     backup: BackupStatus,
 }
 
-/// Which rows are due.
+/// Cut-off times: entries unlinked earlier may be deleted.
 struct Due {
-    /// Those that were unlinked before this moment.
+    /// With all constraints: grace, running reads, backup.
     before: Timestamp,
-    /// So were those before this one, if the metadata's backup were not behind.
+    /// If the backup were current.
     but_for_backup: Timestamp,
-    /// So were those before this one, if no read ran.
+    /// If no read were running.
     but_for_reads: Timestamp,
 }
 
@@ -80,7 +80,7 @@ impl GarbageCollector {
         }
     }
 
-    /// As it is, but it spares what rows would name again that are restored from this backup.
+    /// Returns this collector, keeping chunks that a restore of this backup would reference.
     #[must_use]
     pub fn sparing(self, backup: BackupStatus) -> Self {
         Self { backup, ..self }
@@ -152,7 +152,7 @@ impl GarbageCollector {
     /// # Errors
     /// An alarm while garbage waits for the metadata's backup, or for a read, for long.
     async fn alarm_on_delayed_garbage(&self, due: &Due) -> Result<(), JobError> {
-        let late_backup = due.but_for_backup.before(SPARED_SILENTLY_MAX);
+        let late_backup = due.but_for_backup.before(BACKUP_DELAY_MAX);
         if self.has_delayed(due, late_backup).await? {
             return Err(JobError::Alarm(
                 "the metadata's backup is behind, and what was deleted since then is kept: rows that \
@@ -160,7 +160,7 @@ impl GarbageCollector {
                     .into(),
             ));
         }
-        let late_read = due.but_for_reads.before(READ_SILENTLY_MAX);
+        let late_read = due.but_for_reads.before(READ_DELAY_MAX);
         if self.has_delayed(due, late_read).await? {
             return Err(JobError::Alarm(
                 "a client has been reading one object for hours, and what was deleted since it began is \
@@ -241,7 +241,7 @@ impl GarbageCollector {
         Ok(())
     }
 
-    /// Whether a node is rid of those of the chunks that were on it, for certain.
+    /// True once the node has durably deleted every one of these chunks placed on it.
     async fn has_deleted_all(
         &self,
         node: NodeId,

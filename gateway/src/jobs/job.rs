@@ -142,8 +142,8 @@ impl Round {
         &self.progress
     }
 
-    /// What came of a look at the rows of one unit; none where one of them cannot be read. Then the round
-    /// goes on without it, and its [`verdict`](Self::verdict) is an alarm.
+    /// Unwraps a metadata result. A corrupt row is logged and skipped (`None`), and the round ends with
+    /// an alarm: see [`verdict`](Self::verdict).
     ///
     /// # Errors
     /// What else keeps the metadata from being read or written.
@@ -189,13 +189,13 @@ impl Round {
         waits_for.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes that a node was told to change something and did not answer. The next round gets a new
-    /// token, so that the call, should it still arrive, comes too late once the node has seen that.
+    /// Records that a node may still carry out a call that timed out. The next round acquires a new
+    /// fencing token, so a late arrival is rejected.
     pub fn note_unknown_outcome(&self) {
         self.unknown_outcome.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a call was left unsettled.
+    /// Whether a call of this round has an unknown outcome.
     #[must_use]
     pub fn has_unknown_outcome(&self) -> bool {
         self.unknown_outcome.load(Ordering::Relaxed)

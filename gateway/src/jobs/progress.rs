@@ -8,7 +8,7 @@ use metastore::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-/// What a job is about.
+/// Current state of a job.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum JobState {

@@ -21,7 +21,7 @@ pub enum Destination {
     Node(NodeId),
 }
 
-/// What became of a copy.
+/// Outcome of moving one replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MoveOutcome {
     /// Its row names the new node, and not the old one.

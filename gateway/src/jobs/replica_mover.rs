@@ -188,10 +188,10 @@ impl ReplicaMover {
         }
         let _counted = [source, target].map(|node| self.membership.begin_request(node));
         let fence = Some(round.fence());
-        let patience = COPY_MIN + Duration::from_secs(chunk.length_bytes / COPY_BYTES_PER_S);
+        let time_max = COPY_MIN + Duration::from_secs(chunk.length_bytes / COPY_BYTES_PER_S);
         let copied = self.transport.copy(target, chunk.id, source, fence);
-        let copied = timeout(patience, copied).await.unwrap_or_else(|_| {
-            let detail = format!("it was not done in {patience:?}");
+        let copied = timeout(time_max, copied).await.unwrap_or_else(|_| {
+            let detail = format!("it was not done in {time_max:?}");
             Err(ChunkError::Unreachable(detail))
         });
         let expected = ChunkReceipt {

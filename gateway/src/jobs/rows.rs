@@ -10,7 +10,7 @@ use super::replica_mover::ReplicaMover;
 /// Tries to make a row that keeps changing name a copy.
 const ATTEMPTS_MAX: usize = 4;
 
-/// What became of a change of a row.
+/// Outcome of a replica-set commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowUpdate {
     /// The row names what it should.
@@ -45,7 +45,7 @@ impl ReplicaMover {
         }
     }
 
-    /// As [`name`](Self::name), but a row that changed is an error.
+    /// As [`commit_replicas`](Self::commit_replicas), but a row that changed is an error.
     async fn try_name(
         &self,
         chunk: &ChunkRef,
@@ -139,8 +139,8 @@ impl ReplicaMover {
         self.metastore.queue_repairs(vec![need]).await
     }
 
-    /// Whether the node may come to be named for the chunk: on another one, a copy waits to be deleted
-    /// and may be gone by then.
+    /// Whether the row may list this node: false while an older copy there is queued for deletion,
+    /// since it could vanish after the commit.
     ///
     /// # Errors
     /// What keeps the metadata from being read.

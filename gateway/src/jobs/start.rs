@@ -55,41 +55,103 @@ pub struct JobParts {
 /// Runs all jobs until `stop` closes.
 pub async fn run_jobs(parts: JobParts, config: &JobConfig, stop: watch::Receiver<()>) {
     let (clock, wake) = (Clock::system(), Arc::new(Notify::new()));
+    let metastore = Arc::clone(&parts.metastore);
     let runner = JobRunner::new(
-        Arc::clone(&parts.metastore),
-        parts.board,
+        Arc::clone(&metastore),
+        parts.board.clone(),
         Uuid::new_v4(),
         clock.clone(),
         stop.clone(),
     );
+    let mover = ReplicaMover::new(
+        Arc::clone(&metastore),
+        Arc::clone(&parts.transport),
+        Arc::clone(&parts.membership),
+    );
+    let moves = move_settings(&parts, config);
+    let repair = repair_job(&parts, config, mover.clone(), &wake);
+    let reconcile = reconcile_job(&parts, config, mover.clone(), &wake);
+    let garbage = garbage_collector(&parts, config);
+    let lifecycle = LifecycleJob::new(Arc::clone(&metastore), parts.lifecycle.clone());
+    let queue = queue_abandoned(
+        parts.abandoned,
+        Arc::clone(&metastore),
+        clock.clone(),
+        stop.clone(),
+    );
+    tokio::join!(
+        runner.clone().run(garbage),
+        runner.clone().run(repair),
+        runner.clone().run(reconcile),
+        runner.clone().run(DrainJob::new(mover.clone(), moves)),
+        runner.clone().run(RebalanceJob::new(
+            mover.clone(),
+            rebalance_settings(moves, config)
+        )),
+        runner.clone().run(lifecycle),
+        expiry(&metastore, config, &runner),
+        follow_phases(
+            Arc::clone(&metastore),
+            Arc::clone(&parts.membership),
+            stop.clone()
+        ),
+        watch_reach(
+            Arc::clone(&parts.transport),
+            Arc::clone(&parts.membership),
+            stop.clone()
+        ),
+        survey_awaited(mover, parts.survey, stop.clone()),
+        backup(
+            parts.backup,
+            config,
+            (&parts.transport, &parts.membership),
+            &runner
+        ),
+        queue,
+        write_hints(
+            parts.hints,
+            Arc::clone(&metastore),
+            parts.replicas,
+            clock,
+            wake,
+            stop
+        ),
+    );
+}
+
+fn garbage_collector(parts: &JobParts, config: &JobConfig) -> GarbageCollector {
     let garbage = GarbageCollector::new(
         Arc::clone(&parts.metastore),
         Arc::clone(&parts.transport),
         Arc::clone(&parts.membership),
-        parts.reads,
+        parts.reads.clone(),
         Duration::from_secs(config.gc_grace),
     );
-    let garbage = match &parts.backup {
+    match &parts.backup {
         Some(backup) => garbage.sparing(backup.status.clone()),
         None => garbage,
-    };
-    let backup = backup(
-        parts.backup,
-        config,
-        (&parts.transport, &parts.membership),
-        &runner,
-    );
-    let reached_by = Arc::clone(&parts.transport);
-    let mover = ReplicaMover::new(
-        Arc::clone(&parts.metastore),
-        parts.transport,
-        Arc::clone(&parts.membership),
-    );
+    }
+}
+
+fn repair_job(
+    parts: &JobParts,
+    config: &JobConfig,
+    mover: ReplicaMover,
+    wake: &Arc<Notify>,
+) -> RepairJob {
     let settings = RepairSettings {
         replicas: parts.replicas,
         rate_bytes_per_s: rate_bytes_per_s(config.repair_rate),
     };
-    let repair = RepairJob::new(mover.clone(), settings, Arc::clone(&wake));
+    RepairJob::new(mover, settings, Arc::clone(wake))
+}
+
+fn reconcile_job(
+    parts: &JobParts,
+    config: &JobConfig,
+    mover: ReplicaMover,
+    wake: &Arc<Notify>,
+) -> ReconcileJob {
     let settings = ReconcileSettings {
         replicas: parts.replicas,
         every: Duration::from_secs(config.reconcile_every),
@@ -99,53 +161,23 @@ pub async fn run_jobs(parts: JobParts, config: &JobConfig, stop: watch::Receiver
             limit_percent: config.orphan_limit,
         },
     };
-    let reconcile = ReconcileJob::new(mover.clone(), settings, Arc::clone(&wake));
-    let settings = MoveSettings {
+    ReconcileJob::new(mover, settings, Arc::clone(wake))
+}
+
+fn move_settings(parts: &JobParts, config: &JobConfig) -> MoveSettings {
+    MoveSettings {
         replicas: parts.replicas,
         rate_bytes_per_s: rate_bytes_per_s(config.move_rate),
-    };
-    let drain = DrainJob::new(mover.clone(), settings);
-    let settings = RebalanceSettings {
-        moves: settings,
+    }
+}
+
+fn rebalance_settings(moves: MoveSettings, config: &JobConfig) -> RebalanceSettings {
+    RebalanceSettings {
+        moves,
         evenness: Evenness {
             threshold_percent: config.rebalance_threshold,
         },
-    };
-    let survey = survey_awaited(mover.clone(), parts.survey, stop.clone());
-    let rebalance = RebalanceJob::new(mover, settings);
-    let uploads = expiry(&parts.metastore, config, &runner);
-    let reach = watch_reach(reached_by, Arc::clone(&parts.membership), stop.clone());
-    let phases = follow_phases(Arc::clone(&parts.metastore), parts.membership, stop.clone());
-    tokio::join!(
-        runner.clone().run(garbage),
-        runner.clone().run(repair),
-        runner.clone().run(reconcile),
-        runner.clone().run(drain),
-        runner.clone().run(rebalance),
-        runner.run(LifecycleJob::new(
-            Arc::clone(&parts.metastore),
-            parts.lifecycle
-        )),
-        uploads,
-        phases,
-        reach,
-        survey,
-        backup,
-        queue_abandoned(
-            parts.abandoned,
-            Arc::clone(&parts.metastore),
-            clock.clone(),
-            stop.clone()
-        ),
-        write_hints(
-            parts.hints,
-            parts.metastore,
-            parts.replicas,
-            clock,
-            wake,
-            stop
-        ),
-    );
+    }
 }
 
 /// The expiry of uploads, if they expire.

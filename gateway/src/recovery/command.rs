@@ -20,7 +20,7 @@ use crate::standalone;
 /// What needs an operator's eye, beside the new database.
 const REPORT_FILE: &str = "rebuild-report.txt";
 
-/// What no chunk says, and what nobody must look for in vain.
+/// Printed after a rebuild: what chunks cannot restore.
 const LOST_FOR_GOOD: &str = "Not here, since only the lost metadata had them: objects of up to \
     --inline-max-size (8 KiB) where there was one replica, empty objects, delete markers, buckets without \
     objects, settings of buckets, users";

@@ -35,7 +35,7 @@ pub struct Rebuild {
     pub transport: Arc<dyn ChunkTransport>,
     /// Replicas that each chunk should have; repair makes those that are missing.
     pub replicas: u8,
-    /// Canonical id of who owns what does not say whose it is.
+    /// Owner (canonical id) for objects and buckets whose hints name none.
     pub owner: String,
     /// Whether uploads whose parts have no gap become objects.
     pub assemble_uploads: bool,

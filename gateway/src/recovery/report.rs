@@ -1,4 +1,4 @@
-//! What recovery came to, in numbers, and line by line for what needs an eye.
+//! Result of a rebuild: counters, and notes for the operator.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +22,7 @@ impl Count {
     }
 }
 
-/// What rebuilding came to.
+/// Result of a rebuild.
 #[derive(Debug, Default)]
 pub struct Report {
     pub nodes: Count,

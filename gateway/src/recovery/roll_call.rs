@@ -104,7 +104,7 @@ async fn wait_for(
     membership: &Membership,
     config: &RecoveryConfig,
 ) -> Result<Vec<Registration>, RecoveryError> {
-    let patience = Duration::from_secs(config.wait);
+    let time_max = Duration::from_secs(config.wait);
     info!(
         nodes = config.nodes,
         listen = %config.admin_listen,
@@ -120,7 +120,7 @@ async fn wait_for(
         if live.len() >= config.nodes {
             return Ok(live);
         }
-        if began.elapsed() >= patience {
+        if began.elapsed() >= time_max {
             return Err(RecoveryError::NodesMissing {
                 found: live.len(),
                 expected: config.nodes,

@@ -12,9 +12,9 @@ use metastore::{
 };
 use uuid::Uuid;
 
-use crate::object_details::is_of_append;
 use super::found::{FoundBody, born_at};
 use super::rebuild::{Described, Rebuild};
+use crate::object_details::is_of_append;
 
 /// Shortest part but the last of a completed upload.
 const PART_MIN_BYTES: u64 = 5 * 1024 * 1024;

@@ -180,6 +180,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table of cases")]
     fn each_condition_alone() {
         let (pass, failed, unchanged) = (
             None,

@@ -37,7 +37,7 @@ pub enum WrappingKey<'a> {
     Given(&'a [u8; KEY_BYTES]),
 }
 
-/// What became of something that was to be sealed under the present master key.
+/// Outcome of re-encrypting under the current master key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resealed<T> {
     /// It is sealed under it already.

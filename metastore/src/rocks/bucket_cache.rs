@@ -27,7 +27,7 @@ struct Known {
     names: HashMap<BucketId, BucketName>,
 }
 
-/// A time in which no bucket changed.
+/// Generation of the cache; changes when any bucket does.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Epoch(u64);
 
@@ -42,7 +42,7 @@ impl BucketCache {
         self.read().names.get(&id).cloned()
     }
 
-    /// To be asked before a row is read that [`keep`](Self::keep) is given.
+    /// Read this before the row passed to [`keep`](Self::keep).
     pub(super) fn epoch(&self) -> Epoch {
         self.read().epoch
     }

@@ -130,8 +130,7 @@ impl Reader<'_> {
 }
 
 impl Batch {
-    /// Names the chunks in a row as that key's. They stay where they are, and so does what is said
-    /// of them elsewhere: all that goes by a chunk's id.
+    /// Points the chunks' owner rows at the new key; all else is keyed by chunk id and stays.
     fn name_bytes(&mut self, bucket: BucketId, key: &ObjectKey, object: &ObjectVersion) {
         let owner = ChunkOwner::Object {
             bucket,

@@ -27,7 +27,7 @@ impl Engine {
         let (fence, entry) = (fence.clone(), *entry);
         let batch = self.look(move |reader| {
             reader.expect_fence(&fence)?;
-            reader.settling(&entry, left.as_ref())
+            reader.finishing(&entry, left.as_ref())
         });
         self.commit(batch.await?, held).await
     }
@@ -54,7 +54,7 @@ impl Reader<'_> {
         Ok(batch)
     }
 
-    fn settling(&self, entry: &RepairEntry, left: Option<&RepairNeed>) -> Looked<Batch> {
+    fn finishing(&self, entry: &RepairEntry, left: Option<&RepairNeed>) -> Looked<Batch> {
         let mut batch = Batch::default();
         batch.delete(REPAIR_ORDER, keys::repair_order(entry.have, entry.chunk));
         let key = keys::chunk(entry.chunk);

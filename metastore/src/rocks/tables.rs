@@ -102,7 +102,8 @@ pub(super) const ACCESS_KEYS: Table<String> = Table::named("access_keys");
 pub(super) const USER_EMAILS: Table<String> = Table::named("user_emails");
 /// Node id → node.
 pub(super) const NODES: Table<NodeRow> = Table::named("nodes");
-/// Node id ‖ chunk id → a chunk that the node holds and that no row places there.
+/// Node id ‖ chunk id → a chunk that the node holds and that no row places there. (On disks
+/// the family keeps its first name.)
 pub(super) const ORPHANS: Table<Orphan> = Table::named("strays");
 /// Node id → what an operator wants of the node.
 pub(super) const NODE_PHASES: Table<NodePhase> = Table::named("node_phases");

@@ -1,6 +1,6 @@
-//! Emptying one segment: its live records move to the end of the log, the deletes that are still
-//! needed are told again, then the segment's life ends. A crash between any two steps leaves each
-//! chunk with at least one whole record, and the index knows which; the next compaction goes on.
+//! Compaction of one segment: live records are copied to the log's end, deletes still needed are
+//! rewritten, then the segment is freed. After a crash at any step each chunk has at least one whole
+//! record and the index knows which.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub(super) struct Compaction<'a> {
     stuck: bool,
 }
 
-/// What became of segments that were to be freed.
+/// Outcome of freeing segments.
 pub(super) struct FreeOutcome {
     /// Those that are free now.
     pub slots: Vec<u32>,
@@ -57,8 +57,8 @@ pub(super) struct FreeOutcome {
     pub failed: Vec<(u32, Fault)>,
 }
 
-/// The segments in use beside the one that is emptied, as they were at the beginning. Lives end here
-/// alone and do not return, so what was not needed then is not needed later.
+/// Segments in use other than this one, as of the start; a delete is needed only while one of them may
+/// hold its record. Lives end here alone and do not return, so what was not needed then is not later.
 struct OtherLives {
     /// Slot and generation.
     lives: HashSet<(u32, u32)>,
@@ -113,7 +113,7 @@ impl<'a> Compaction<'a> {
     pub fn empty(mut self, stop: &AtomicBool) -> Result<bool, Fault> {
         let file = self.context.segments.file(self.slot)?;
         let row = self.context.segments.lock().slot(self.slot).row;
-        // Leftovers cost more than room: all deletes are kept on their account.
+        // Stale records cost more than room: all deletes are kept on their account.
         if !row.has_stale_records && !self.is_worth_it(&file, &row)? {
             return Ok(false);
         }

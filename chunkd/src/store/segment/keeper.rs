@@ -217,7 +217,7 @@ fn dead(segments: &Segments, put_off: &PutOff) -> Vec<u32> {
     dead.map(|(slot, _)| *slot).take(FREED_TOGETHER).collect()
 }
 
-/// The segment that gains most from being compacted. First those with leftovers: as long as there are any,
+/// The segment that gains most from being compacted. First those with stale records: as long as there are any,
 /// no delete may be dropped, however old. One that still loses records is left alone for now: soon there
 /// will be less to move, or nothing.
 fn choose(segments: &Segments, full: bool, put_off: &PutOff) -> Option<u32> {

@@ -1,6 +1,5 @@
-//! All segments of one data directory, for those who write to them and read from them. The table that
-//! tells of them is never locked while the disk is waited for: the runtime's threads lock it too, and a disk
-//! that hangs must not stop them.
+//! All segments of a data directory. The table lock is never held during disk I/O, because runtime
+//! threads take it too.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -48,8 +47,8 @@ pub(crate) struct Reservation {
     segments: Arc<Segments>,
 }
 
-/// Room in a segment for one group. Until it is dropped the segment is not sealed: whoever empties it
-/// would miss a group that is not written yet, and the deletes in it.
+/// Room for one group. While it exists the segment cannot be sealed; compaction would otherwise miss
+/// the group being written.
 pub(super) struct GroupReservation {
     /// Where the group goes.
     pub reservation: Reservation,
@@ -62,12 +61,11 @@ pub(crate) struct Segments {
     pub(super) dir: PathBuf,
     pub(super) node: NodeId,
     pub(super) segment_bytes: u32,
-    /// A segment that lost nothing for so long will not soon lose the rest by itself.
+    /// A segment that lost no record for this long is compacted.
     pub(super) quiet_after: Duration,
     pub(super) gate: Arc<Gate>,
     table: Mutex<Table>,
-    /// Held while a segment is begun or made that somebody waits for, so that no two are for one need. Who
-    /// locks both locks this first.
+    /// Serialises creating and beginning segments. Lock order: this, then `table`.
     making: Mutex<()>,
     wake: Condvar,
 }

@@ -39,8 +39,8 @@ pub(crate) struct SlotRow {
     pub ordinal: u32,
     /// Bytes of the records that are chunks.
     pub live_bytes: u64,
-    /// Whether it holds records of chunks whose place is, or was last, elsewhere: a delete that names
-    /// that place is all that keeps them from coming back.
+    /// Whether it holds superseded records. A delete naming the newer place is all that stops a rebuild
+    /// from reviving them.
     pub has_stale_records: bool,
 }
 

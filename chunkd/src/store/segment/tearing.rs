@@ -84,6 +84,23 @@ fn change(
     )
 }
 
+/// A record written to room of its own, to be made a chunk.
+fn landed(segments: &Arc<Segments>, record: &SegmentRecord) -> Work {
+    let room = segments.reserve(record.head.record_bytes(), WriteClass::Put);
+    let reservation = room.unwrap();
+    let pieces: Vec<_> = record.pieces(reservation.file.nonce).collect();
+    reservation
+        .file
+        .write(&pieces, reservation.offset.into())
+        .unwrap();
+    Work::Land {
+        reservation,
+        head_bytes: record.head.bytes(),
+        info: record.info,
+        from: None,
+    }
+}
+
 impl Fixture {
     fn new() -> Self {
         let dir = TempDir::new().unwrap();
@@ -122,20 +139,7 @@ impl Fixture {
                 works.push(append(record));
                 continue;
             }
-            let room = segments.reserve(record.head.record_bytes(), WriteClass::Put);
-            let reservation = room.unwrap();
-            let pieces: Vec<_> = record.pieces(reservation.file.nonce).collect();
-            reservation
-                .file
-                .write(&pieces, reservation.offset.into())
-                .unwrap();
-            let (head_bytes, info) = (record.head.bytes(), record.info);
-            works.push(Work::Land {
-                reservation,
-                head_bytes,
-                info,
-                from: None,
-            });
+            works.push(landed(&segments, &record));
         }
         round(works);
         let path = super::create::path(&options.dir, 0);

@@ -60,7 +60,7 @@ pub enum AdminError {
     /// Several nodes have ids that begin so.
     #[error("{1} chunk servers have ids that begin with {0}; give more of it")]
     ManyNodes(String, usize),
-    /// Somebody else changed his mind.
+    /// The drain was cancelled (undrain) while waiting.
     #[error("{0} is no longer draining: somebody called that off, or removed it")]
     CalledOff(NodeId),
     /// The answer cannot be shown.

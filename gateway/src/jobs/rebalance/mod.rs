@@ -1,6 +1,6 @@
 //! Rebalancing: nodes that are fuller than others give chunks to those, until all are about even.
 //!
-//! `plan` decides who gives to whom, `garbage_on` what does not count as load, `job` moves.
+//! `plan` decides who gives to whom, `pending_garbage` what does not count as load, `job` moves.
 
 mod job;
 mod pending_garbage;

@@ -1,5 +1,5 @@
-//! What waits on nodes to be deleted. It takes room for a while, and must not be taken for load: a
-//! node that just gave chunks away would go on giving.
+//! Bytes per node awaiting garbage collection, subtracted from its usage; otherwise a node that just
+//! gave chunks away would still look full and keep giving.
 
 use std::collections::HashMap;
 

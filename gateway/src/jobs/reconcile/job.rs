@@ -46,7 +46,7 @@ struct Last {
     episode: Episode,
     at: Instant,
     compared: ComparisonSummary,
-    /// What became of its orphans, and when.
+    /// Outcome of handling its orphans, and when that was.
     orphans: Option<(Instant, OrphanVerdict)>,
 }
 

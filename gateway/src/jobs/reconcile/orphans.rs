@@ -1,7 +1,6 @@
-//! Chunks that no row places on their node: old enough they go into quarantine, later they become
-//! garbage. A copy that its chunk cannot do without is no orphan: the row comes to name it. Where too
-//! many of a node's chunks look like orphans, nothing is touched: then the metadata is the likelier
-//! culprit.
+//! Orphans: replicas that no row places on their node. Past `--orphan-age` they are quarantined, past
+//! `--orphan-quarantine` deleted. A replica its chunk still needs is added to the row instead. If too
+//! many look orphaned nothing is deleted: stale metadata is the likelier cause.
 
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ const PERIOD_MAX: Duration = Duration::from_secs(60);
 /// So many orphans are few on any node, whatever the percentage says.
 const FEW: u64 = 100;
 
-/// When orphans are dealt with.
+/// When orphans are quarantined and deleted.
 #[derive(Debug, Clone, Copy)]
 pub struct OrphanLimits {
     /// A chunk must have been an orphan for so long before it goes into quarantine.
@@ -38,7 +37,7 @@ impl OrphanLimits {
     }
 }
 
-/// What became of a node's orphans.
+/// Outcome of handling a node's orphans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OrphanVerdict {
     /// What was to be done was done.
@@ -52,7 +51,7 @@ pub enum OrphanVerdict {
     },
 }
 
-/// A node whose orphans are dealt with.
+/// Handles the orphans of one node.
 pub struct OrphanSweep<'a> {
     pub mover: &'a ReplicaMover,
     pub node: NodeId,

@@ -118,13 +118,14 @@ impl RepairCursor {
         self.look_again();
     }
 
-    /// At most half of the work is in vain, and the round ends.
+    /// Retry postponed chunks only if at least as many were repaired since, so that at most half the
+    /// work is wasted.
     fn is_to_try_again(&self) -> bool {
         let is_worth_it = self.ended > 0 && self.ended >= self.passed_over.len();
         is_worth_it && self.tried_at.elapsed() >= TRY_AGAIN_AFTER
     }
 
-    /// It costs as much as there is to pass over, so it is done after as much was worked on.
+    /// Rereading skips every postponed entry, so do it only after as many were processed.
     fn is_to_look_again(&self) -> bool {
         let is_due = self.found >= BATCH.max(self.skipped) && self.ready.is_empty();
         !self.is_full() && (is_due || self.looked_at.elapsed() >= LOOK_AGAIN_AFTER)

@@ -30,7 +30,7 @@ pub struct DownNodes {
     walks: Mutex<HashMap<NodeId, Walk>>,
 }
 
-/// Whether everything that is to be queued of down nodes is.
+/// Progress of queueing the chunks of down nodes for repair.
 #[derive(Default)]
 pub struct QueueingProgress {
     is_at_its_end: AtomicBool,

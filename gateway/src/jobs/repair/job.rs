@@ -54,7 +54,7 @@ struct Stuck {
     at: Instant,
 }
 
-/// What became of an entry of the queue.
+/// Outcome of one repair-queue entry.
 struct RepairOutcome {
     chunk: ChunkId,
     /// The good copies with which it stays in the queue; none where it does not.

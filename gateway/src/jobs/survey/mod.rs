@@ -1,5 +1,5 @@
-//! What is at risk while nodes are silent: their chunks are looked for on the other nodes that hold
-//! them, long before anything is copied.
+//! Counts and names the chunks at risk while nodes are silent, by checking their other replicas, long
+//! before repair starts.
 //!
 //! `board` is what operators see, `walk` looks.
 

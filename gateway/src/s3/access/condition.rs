@@ -339,6 +339,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table of cases")]
     fn conditions_hold_as_iam_says() {
         let acl: Given = &[("x-amz-acl", "private")];
         let empty: Given = &[("x-amz-acl", "")];

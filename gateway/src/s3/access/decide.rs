@@ -202,6 +202,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table of cases")]
     fn who_may_do_what() {
         const YES: bool = true;
         const NO: bool = false;
