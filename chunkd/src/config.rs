@@ -122,7 +122,7 @@ pub struct Config {
     pub gateways: Vec<String>,
     /// The cluster's secret.
     pub secret: ClusterSecret,
-    /// How chunks are scrubbed; none if they are not.
+    /// How chunks are scrubbed; `None` if they are not.
     pub scrub: Option<ScrubSettings>,
     /// Failure zone; empty for a zone of its own.
     pub zone: String,

@@ -47,7 +47,7 @@ pub struct Heartbeat {
     /// The disks that are fenced off; the node serves without them. At most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fenced_disks: Vec<FencedDisk>,
-    /// How far scrubbing is; none where chunks are not scrubbed.
+    /// How far scrubbing is; `None` if chunks are not scrubbed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrub: Option<ScrubReport>,
 }

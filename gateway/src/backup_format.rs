@@ -86,7 +86,7 @@ impl Manifest {
             .expect("strings, numbers and lists always have a postcard encoding")
     }
 
-    /// Reads what [`encode`](Self::encode) wrote; none for anything else.
+    /// Reads what [`encode`](Self::encode) wrote; `None` for anything else.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         match bytes.split_first() {

@@ -132,8 +132,8 @@ pub struct GatewayConfig {
     #[arg(long, env = "SEXTANT_SECRET_KEY", value_name = "KEY", requires = "access_key",
         hide_env_values = true, value_parser = parse_secret_key)]
     pub secret_key: Option<String>,
-    /// TOML file with users, written to the metadata at each start: a table `user` for each, with id, display_name,
-    /// email, access_key, secret_key
+    /// TOML file with users, written to the metadata at each start: a table `user` for each, with
+    /// id, display_name, email, access_key, secret_key
     #[arg(long, env = "SEXTANT_USERS_FILE", value_name = "FILE")]
     pub users_file: Option<PathBuf>,
     /// Key under which the keys of encrypted objects and the secrets of users are kept, 64
@@ -142,8 +142,8 @@ pub struct GatewayConfig {
     #[arg(long, env = "SEXTANT_MASTER_KEY", value_name = "HEX", hide_env_values = true,
         value_delimiter = ',', value_parser = SecretBytes::parse)]
     pub master_key: Vec<SecretBytes>,
-    /// TOML file with the keys that clients may name for SSE-KMS: a table `key` for each, with id and secret (64
-    /// hexadecimal digits); readable by its owner only
+    /// TOML file with the keys that clients may name for SSE-KMS: a table `key` for each, with id
+    /// and secret (64 hexadecimal digits); readable by its owner only
     #[arg(long, env = "SEXTANT_KMS_KEYS_FILE", value_name = "FILE")]
     pub kms_keys_file: Option<PathBuf>,
     /// Key of that file for requests that ask for SSE-KMS and name no key [default: they are refused]
@@ -154,7 +154,8 @@ pub struct GatewayConfig {
         requires = "kms_keys_file"
     )]
     pub kms_default_key: Option<String>,
-    /// Accept the keys of clients (SSE-C) over connections without TLS too; for gateways behind a proxy that ends TLS
+    /// Accept the keys of clients (SSE-C) over connections without TLS too; for gateways behind a
+    /// proxy that ends TLS
     #[arg(long, env = "SEXTANT_SSE_C_OVER_HTTP", default_value_t = false)]
     pub sse_c_over_http: bool,
     /// Region that the gateway answers as

@@ -134,7 +134,7 @@ pub fn master_keys(dir: &Path, given: &[SecretBytes]) -> Result<Vec<SecretBytes>
     Ok(vec![SecretBytes(new)])
 }
 
-/// The master keys that are kept in `dir`, the present one first; none where there is no file of them.
+/// The master keys that are kept in `dir`, the present one first; `None` if there is no file of them.
 pub fn kept_master_keys(dir: &Path) -> Result<Option<Vec<SecretBytes>>, KeyError> {
     let path = dir.join(MASTER_KEY_FILE);
     let text = read(&path)?;

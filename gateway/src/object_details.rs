@@ -87,7 +87,7 @@ impl ObjectDetails<'_> {
 }
 
 impl KnownDetails {
-    /// Reads what [`ObjectDetails::encode`] wrote; none for a hint without, or of another format.
+    /// Reads what [`ObjectDetails::encode`] wrote; `None` for a hint without, or of another format.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         match bytes.split_first() {

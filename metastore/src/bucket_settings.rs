@@ -19,7 +19,7 @@ pub struct BucketSettings {
     pub lock: Option<LockSettings>,
     /// Grants; none means the owner alone.
     pub acl: Option<Acl>,
-    /// Who owns new objects, and whether access control lists count; none where it was never set
+    /// Who owns new objects, and whether access control lists count; `None` if it was never set
     /// or was deleted.
     pub ownership: Option<Ownership>,
     /// What public access is blocked.

@@ -40,7 +40,7 @@ impl<'q> Fold<'q> {
     }
 
     /// The common prefix that `key` folds into, up to and with the first delimiter behind the
-    /// prefix; none for a key that stands for itself or lies outside the prefix.
+    /// prefix; `None` for a key that stands for itself or lies outside the prefix.
     pub(crate) fn common_prefix<'k>(&self, key: &'k str) -> Option<&'k str> {
         let delimiter = self.delimiter?;
         let at = key.strip_prefix(self.prefix)?.find(delimiter)?;

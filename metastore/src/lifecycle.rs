@@ -13,7 +13,7 @@ pub struct LifecycleChange {
     pub bucket: BucketId,
     /// The key.
     pub key: ObjectKey,
-    /// The revision of the bucket's settings that asks for it; none where they have no say. Whoever
+    /// The revision of the bucket's settings that asks for it; `None` if they have no say. Whoever
     /// changes the rules ends what the old ones would do.
     pub settings: Option<Sequence>,
     /// What is to happen.
@@ -44,7 +44,7 @@ pub struct JudgedVersion {
     pub version: VersionId,
     /// Its place. A `null` version may be another one by now.
     pub order: VersionOrder,
-    /// Its revision; none of a delete marker.
+    /// Its revision; `None` of a delete marker.
     pub revision: Option<Sequence>,
     /// Where it stood.
     pub standing: JudgedStanding,

@@ -182,8 +182,9 @@ pub trait Metastore: Upkeep {
     /// `NoSuchBucket`.
     async fn bucket(&self, name: &BucketName) -> MetaResult<Bucket>;
 
-    /// Deletes a bucket without objects, without versions and delete markers too. Uploads under way are aborted, as at `now`, each in a commit
-    /// of its own before the bucket's. No object can slip in between the check and the delete.
+    /// Deletes a bucket without objects, without versions and delete markers too. Uploads under way
+    /// are aborted, as at `now`, each in a commit of its own before the bucket's. No object can
+    /// slip in between the check and the delete.
     ///
     /// # Errors
     /// `NoSuchBucket`; `BucketNotEmpty` while it has an object, and then nothing was changed.
@@ -197,7 +198,7 @@ pub trait Metastore: Upkeep {
         limit: usize,
     ) -> MetaResult<BucketPage>;
 
-    /// What a bucket holds and may hold, by all commits that were acknowledged; none where it was never
+    /// What a bucket holds and may hold, by all commits that were acknowledged; `None` if it was never
     /// counted (a store of an earlier version), or there is no such bucket.
     async fn bucket_usage(&self, bucket: BucketId) -> MetaResult<Option<BucketUsage>>;
 
@@ -234,7 +235,8 @@ pub trait Metastore: Upkeep {
     ///
     /// # Errors
     /// `NoSuchBucket`; `PreconditionFailed`; `NoSuchKey` for `Etag` and `Present` on a missing key;
-    /// `QuotaExceeded`; `Conflict` for `Revision`, and for data of `Parts` that is not current; `OutcomeUnknown`.
+    /// `QuotaExceeded`; `Conflict` for `Revision`, and for data of `Parts` that is not current;
+    /// `OutcomeUnknown`.
     async fn commit_object(&self, commit: CommitObject) -> MetaResult<VersionId>;
 
     /// Deletes a key's current version and queues its bytes for garbage collection; in a bucket
@@ -261,7 +263,7 @@ pub trait Metastore: Upkeep {
         version: VersionId,
     ) -> MetaResult<StoredVersion>;
 
-    /// The latest version of a key, which may be a delete marker; none where it has no version.
+    /// The latest version of a key, which may be a delete marker; `None` if it has no version.
     async fn newest_version(
         &self,
         bucket: BucketId,

@@ -105,7 +105,7 @@ pub(crate) enum DeletedChunks<'e> {
 }
 
 impl GcItem {
-    /// What is left of the item once its chunks are gone from the nodes `done`; none if nothing is.
+    /// What is left of the item once its chunks are gone from the nodes `done`; `None` if nothing is.
     ///
     /// # Panics
     /// For parts: they are expanded first.

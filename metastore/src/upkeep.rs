@@ -176,7 +176,7 @@ pub trait Upkeep: Send + Sync + 'static {
     /// Notes what the operator says about a job.
     async fn set_job_control(&self, job: &JobName, control: JobControl) -> MetaResult<()>;
 
-    /// Where each of `chunks` is, in their order; none where no row names one.
+    /// Where each of `chunks` is, in their order; `None` if no row names one.
     async fn placements(&self, chunks: &[ChunkId]) -> MetaResult<Vec<Option<Placement>>>;
 
     /// Chunks that rows placed on a node, in id order, after `after`, with where they are now.
@@ -332,7 +332,7 @@ impl RepairNeed {
         }
     }
 
-    /// The need of a chunk with fewer than `wanted` replicas; none for one with enough.
+    /// The need of a chunk with fewer than `wanted` replicas; `None` for one with enough.
     pub(crate) fn of_short(chunk: &ChunkRef, wanted: u8, since: Timestamp) -> Option<Self> {
         let need = Self::new(chunk, wanted, chunk.replicas.len(), since);
         (need.have < wanted).then_some(need)

@@ -37,7 +37,7 @@ impl Default for VersionOrder {
 }
 
 impl VersionId {
-    /// Reads a version id as clients write it; none for a text that this store never gave out.
+    /// Reads a version id as clients write it; `None` for a text that this store never gave out.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match text {
@@ -166,7 +166,7 @@ pub struct ListedVersion {
     pub key: ObjectKey,
     /// The version.
     pub version: StoredVersion,
-    /// Since when another version stands before it; none for the latest.
+    /// Since when another version stands before it; `None` for the latest.
     pub noncurrent_since: Option<Timestamp>,
 }
 

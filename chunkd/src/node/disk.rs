@@ -40,7 +40,7 @@ pub(crate) enum FailedOperation {
 pub(crate) struct NodeDisk {
     id: DiskId,
     dir: PathBuf,
-    /// None for a disk that was not to be had at start.
+    /// `None` for a disk that was not to be had at start.
     store: Option<ChunkStore>,
     /// The filesystem that it lies on; disks that share one share its room.
     device: Option<u64>,
@@ -104,7 +104,7 @@ impl NodeDisk {
         }
     }
 
-    /// The store's state, with what it tells of a failure taken in. None where it cannot be asked.
+    /// The store's state, with what it tells of a failure taken in. `None` if it cannot be asked.
     pub fn store_state(&self) -> Option<StoreState> {
         let state = self.readable()?.state();
         if let Some(reason) = &state.failed {

@@ -52,7 +52,7 @@ impl DiskIdentity {
         }
     }
 
-    /// What the data directory `dir` says; None if it says nothing, as before it had siblings.
+    /// What the data directory `dir` says; `None` if it says nothing, as before it had siblings.
     ///
     /// # Errors
     /// `Io`, `Newer`, `Damaged`.

@@ -32,7 +32,7 @@ pub struct DiskState {
     pub device: Option<u64>,
     /// How often it was fenced off since the process started.
     pub fenced_count: u64,
-    /// Its store's own state; None while it cannot be asked.
+    /// Its store's own state; `None` while it cannot be asked.
     pub store: Option<StoreState>,
 }
 

@@ -4,7 +4,7 @@ use super::metrics::{head, line};
 use crate::node::{DiskHealth, DiskState};
 use crate::store::StoreState;
 
-/// A value of one disk; None where it cannot be asked.
+/// A value of one disk; `None` if it cannot be asked.
 type Value = fn(&DiskState) -> Option<u64>;
 
 const METRICS: [(&str, &str, &str, Value); 7] = [

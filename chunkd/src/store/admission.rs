@@ -38,7 +38,7 @@ pub struct StoreState {
     pub quarantined: u64,
     /// Whether new chunks would be accepted now, up to the longest that go to segments.
     pub writable: bool,
-    /// Why the store takes no more writes until it is opened again; None while it does.
+    /// Why the store takes no more writes until it is opened again; `None` while it does.
     pub failed: Option<String>,
 }
 

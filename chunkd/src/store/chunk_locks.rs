@@ -38,7 +38,7 @@ impl ChunkLocks {
         }
     }
 
-    /// Does not wait; None while another change to `id` is under way.
+    /// Does not wait; `None` while another change to `id` is under way.
     pub fn try_lock(self: &Arc<Self>, id: ChunkId) -> Option<ChunkLock> {
         self.ids().insert(id).then(|| ChunkLock {
             ids: Arc::clone(self),

@@ -32,7 +32,7 @@ pub struct ChunkStore {
 pub struct OwnedRead {
     /// The chunk and its bytes.
     pub read: ChunkRead,
-    /// The owner hint; None if it is of a format this program does not know.
+    /// The owner hint; `None` if it is of a format this program does not know.
     pub owner: Option<OwnerHint>,
 }
 
@@ -326,7 +326,7 @@ impl Reading {
         Ok(Some((piece, self)))
     }
 
-    /// Starts reading the next piece when it is its turn; None at the end.
+    /// Starts reading the next piece when it is its turn; `None` at the end.
     async fn start_next(&mut self) -> Option<Blocking<Bytes>> {
         let piece = self.next?;
         let begun = self.disk.work_limit().start(self.reading(piece)).await;
@@ -334,7 +334,7 @@ impl Reading {
         Some(begun)
     }
 
-    /// Starts reading the next piece; None at the end, and where others have their turn first.
+    /// Starts reading the next piece; `None` at the end, and where others have their turn first.
     fn start_ahead(&mut self) -> Option<Blocking<Bytes>> {
         let piece = self.next?;
         let begun = self.disk.work_limit().try_start(self.reading(piece))?;

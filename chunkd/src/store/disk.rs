@@ -283,7 +283,7 @@ impl Disk {
         self.unreadable.forget(id);
     }
 
-    /// Opens a chunk if that needs no disk; None where it would. Never blocks for long.
+    /// Opens a chunk if that needs no disk; `None` if it would. Never blocks for long.
     pub fn open_hot(&self, id: ChunkId) -> Option<RecordReader> {
         let Cached::Row(row) = self.index.get_cached(id) else {
             return None;

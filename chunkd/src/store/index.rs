@@ -155,7 +155,7 @@ impl Index {
         self.state().applied
     }
 
-    /// How far a walk through the segments came that was cut off; None if none was.
+    /// How far a walk through the segments came that was cut off; `None` if none was.
     pub fn walk(&self) -> Result<Option<Walk>, Fault> {
         let row = self.watch(self.db.get(WALK_KEY).map_err(Fault::from))?;
         row.map(|row| self.watch(rows::decode_walk(&row)))

@@ -74,7 +74,7 @@ pub(crate) struct Gone {
 pub(crate) struct Row {
     /// The chunk.
     pub info: ChunkInfo,
-    /// Its record in a segment; None for a file of its own, whose path follows from the id.
+    /// Its record in a segment; `None` for a file of its own, whose path follows from the id.
     pub location: Option<Location>,
     /// The group that made the record a chunk; 0 for one in a file of its own.
     pub sequence: u64,

@@ -289,7 +289,7 @@ impl Owner {
     }
 }
 
-/// The node that the data directory `dir` belongs to; None for one that is missing or empty.
+/// The node that the data directory `dir` belongs to; `None` for one that is missing or empty.
 /// Touches nothing.
 ///
 /// # Errors
@@ -299,7 +299,7 @@ pub(crate) fn owner_of(dir: &Path) -> Result<Option<NodeId>, OpenError> {
     Ok(owner.map(|owner| owner.node_id()))
 }
 
-/// Whose the directory is, which must be node `expected` if one is; None if it is to be initialised.
+/// Whose the directory is, which must be node `expected` if one is; `None` if it is to be initialised.
 fn accept(
     layout: &Layout,
     dir: &Path,

@@ -1,5 +1,6 @@
 //! Bringing the index in line with the chunks that have files of their own: after an unclean stop,
-//! and from nothing when it was lost (I9). Segments are brought in line by `segment::recover`. Names are compared with rows; only a record without a row is opened.
+//! and from nothing when it was lost (I9). Segments are brought in line by `segment::recover`.
+//! Names are compared with rows; only a record without a row is opened.
 
 use std::fs::{self, File};
 use std::path::Path;

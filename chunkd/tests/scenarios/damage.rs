@@ -1,4 +1,5 @@
-//! Bit rot and torn files of large chunks: no wrong byte is ever handed out, and the damaged chunk is set aside.
+//! Bit rot and torn files of large chunks: no wrong byte is ever handed out, and the damaged chunk
+//! is set aside.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;

@@ -25,8 +25,8 @@ const IDENTITY_V1: &str = concat!(
     "/tests/fixtures/directory-v1/node.json"
 );
 
-/// A directory of format 2 without its index and what else begins empty. Its one segment has a group of short records, a record in
-/// room of its own, and a delete.
+/// A directory of format 2 without its index and what else begins empty. Its one segment has a
+/// group of short records, a record in room of its own, and a delete.
 const DIRECTORY_V2: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/directory-v2");
 const SEGMENT_IDS: [&str; 4] = [
     "019a0000-0000-7000-8000-000000000001",

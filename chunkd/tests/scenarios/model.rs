@@ -1,5 +1,6 @@
-//! A store against a reference model: random operations, stops of every kind, starts that are cut off,
-//! a lost index, and injected errors. What was acknowledged holds; what failed is as it was or as it should be.
+//! A store against a reference model: random operations, stops of every kind, starts that are cut
+//! off, a lost index, and injected errors. What was acknowledged holds; what failed is as it was or
+//! as it should be.
 //!
 //! `SEXTANT_MODEL_SEED=n` runs seed n alone, `SEXTANT_MODEL_SECONDS` lengthens the run.
 

@@ -21,7 +21,7 @@ pub struct ShownBucket {
     pub name: String,
     /// Canonical id of its owner.
     pub owner: String,
-    /// What it holds; none where that was never counted.
+    /// What it holds; `None` if that was never counted.
     pub holds: Option<Holds>,
     /// Most bytes that it may hold.
     pub bytes_max: Option<u64>,

@@ -30,7 +30,7 @@ pub struct DataReport {
     pub truncated: bool,
     /// Some of those with no good copy that can be reached.
     pub unreachable: Vec<Unreachable>,
-    /// What is left of chunks on silent chunk servers that are not given up yet; none while there is
+    /// What is left of chunks on silent chunk servers that are not given up yet; `None` while there is
     /// no such chunk server, and for its first seconds.
     pub awaited: Option<AwaitedReport>,
 }

@@ -32,7 +32,7 @@ pub struct MetadataAdmin {
 }
 
 impl MetadataAdmin {
-    /// Orders over `database`; none where there is nothing to copy.
+    /// Orders over `database`; `None` if there is nothing to copy.
     pub fn new(database: Option<RocksBackup>) -> Self {
         Self { database }
     }

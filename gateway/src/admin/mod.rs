@@ -1,6 +1,7 @@
 //! The admin listener: chunk servers register here, operators and orchestrators look here and give
-//! orders. `server` routes, `status`, `data` and `findings` say how the cluster is, `orders` and its like
-//! change what is wanted of jobs, nodes, users and buckets, or copy the metadata; `command` is `gateway admin`, the other end.
+//! orders. `server` routes, `status`, `data` and `findings` say how the cluster is, `orders` and
+//! its like change what is wanted of jobs, nodes, users and buckets, or copy the metadata;
+//! `command` is `gateway admin`, the other end.
 
 mod answers;
 mod bucket_orders;

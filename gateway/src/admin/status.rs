@@ -25,7 +25,7 @@ pub struct Status {
     pub removed_nodes: Vec<NodeId>,
     /// The background jobs, in order of their names.
     pub jobs: Vec<JobReport>,
-    /// The metadata's backup; none where none is made.
+    /// The metadata's backup; `None` if none is made.
     pub metadata_backup: Option<BackupReport>,
 }
 
@@ -65,7 +65,7 @@ pub struct NodeReport {
     pub quarantined: u64,
     /// Disks that it serves without.
     pub fenced_disks: Vec<FencedDisk>,
-    /// How far it is with verifying its chunks; none where it does not.
+    /// How far it is with verifying its chunks; `None` if it does not.
     pub scrub: Option<ScrubReport>,
     /// Seconds since the chunk that waits longest was verified or written.
     pub oldest_unverified_s: Option<u64>,

@@ -62,7 +62,7 @@ pub trait ChunkTransport: Send + Sync + 'static {
         limit: usize,
     ) -> ChunkResult<ListPage>;
 
-    /// What the chunk says of its object; none where that is in a format of a later version.
+    /// What the chunk says of its object; `None` if that is in a format of a later version.
     async fn owner(&self, node: NodeId, chunk: ChunkId) -> ChunkResult<Option<OwnerHint>>;
 
     /// Makes `target` fetch a chunk from `source` and store it, as durably as `put`. A job gives its

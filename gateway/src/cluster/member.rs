@@ -64,7 +64,7 @@ pub struct NodeStatus {
     pub is_embedded: bool,
     /// For how long it has not been heard from.
     pub silent: Duration,
-    /// For how long it has not been reached for data, although it is heard; none where it is.
+    /// For how long it has not been reached for data, although it is heard; `None` if it is.
     pub unreached: Option<Duration>,
     /// Whether it takes new chunks.
     pub is_writable: bool,

@@ -148,7 +148,7 @@ impl JobConfig {
     }
 }
 
-/// A rate as it was set; none for no limit.
+/// A rate as it was set; `None` for no limit.
 #[must_use]
 pub fn rate_bytes_per_s(setting: ByteSize) -> Option<u64> {
     Some(setting.as_u64()).filter(|rate| *rate > 0)

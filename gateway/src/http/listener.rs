@@ -62,7 +62,8 @@ impl Default for ListenerLimits {
     }
 }
 
-/// Serves `handle` on `listener`, over TLS where it is given, until `shutdown` resolves, then waits for requests under way.
+/// Serves `handle` on `listener`, over TLS where it is given, until `shutdown` resolves, then waits
+/// for requests under way.
 pub async fn serve_connections<H, F, B>(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,

@@ -12,7 +12,7 @@ use super::query::{has_query_key, query_value};
 pub struct SignatureFacts {
     /// Where the signature stands: `REST-HEADER`, `REST-QUERY-STRING` or `POST`.
     pub auth_type: Option<&'static str>,
-    /// `AWS` or `AWS4-HMAC-SHA256`; none for a form, whose fields are not read yet.
+    /// `AWS` or `AWS4-HMAC-SHA256`; `None` for a form, whose fields are not read yet.
     pub version: Option<&'static str>,
     /// When it was signed, in milliseconds since 1970; version 4 alone says so.
     pub signed_at_ms: Option<u64>,

@@ -96,7 +96,7 @@ impl<B> UnsignedChunks<B> {
         self.trailer.clone()
     }
 
-    /// Goes through what is pending, to the next bytes to pass on; none when more must come.
+    /// Goes through what is pending, to the next bytes to pass on; `None` when more must come.
     fn advance(&mut self) -> Result<Option<Bytes>, UnsignedChunksError> {
         while !self.pending.is_empty() {
             if let Next::Data(chunk_bytes) = self.next {

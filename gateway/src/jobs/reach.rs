@@ -78,7 +78,7 @@ async fn probe_one(
     node
 }
 
-/// Why a node was not reached; none if it was.
+/// Why a node was not reached; `None` if it was.
 async fn call(transport: &dyn ChunkTransport, node: NodeId) -> Option<String> {
     // No chunk has an id so low, so it costs the node next to nothing.
     let nothing = IdRange {

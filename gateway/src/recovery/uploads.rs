@@ -83,7 +83,7 @@ impl FoundUpload {
             && all_but_last.all(|(_, layout)| layout.size_bytes() >= PART_MIN_BYTES)
     }
 
-    /// When bytes were appended to an object that was one body until then; none where the first part is
+    /// When bytes were appended to an object that was one body until then; `None` if the first part is
     /// there, or nothing was appended.
     pub fn appended_at(&self) -> Option<Uuid> {
         let (first, (sequence, _)) = self.whole.first_key_value()?;

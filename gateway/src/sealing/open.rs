@@ -112,7 +112,7 @@ impl<E, S: Stream<Item = Result<Bytes, E>> + Send + Unpin> Opening<S> {
         Ok(Some(plain))
     }
 
-    /// The run that the next block belongs to; none at the end.
+    /// The run that the next block belongs to; `None` at the end.
     async fn next_run(&mut self) -> Result<Option<Running>, OpenError<E>> {
         if let Some(running) = self.run.take() {
             return Ok(Some(running));

@@ -18,7 +18,7 @@ type BodyError = Box<dyn Error + Send + Sync>;
 pub struct PlainCrc(Arc<OnceLock<Crc64>>);
 
 impl PlainCrc {
-    /// The checksum; none while the stream has not ended.
+    /// The checksum; `None` while the stream has not ended.
     #[must_use]
     pub fn get(&self) -> Option<Crc64> {
         self.0.get().copied()

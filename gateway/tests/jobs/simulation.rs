@@ -1,8 +1,9 @@
-//! The protocol in simulated time, which goes on by turns: clients, faults and jobs each wait for as
-//! many turns of the others as a seed says, and so does every message on its way. Nodes go away
-//! and return, break connections, store and send garbage, lose and rot chunks, are drained and evened
-//! out; never so many at a time that a chunk with all its copies could be lost. No client is ever given other bytes than it put,
-//! and once the faults are over everything is as if there had been none.
+//! The protocol in simulated time, which goes on by turns: clients, faults and jobs each wait for
+//! as many turns of the others as a seed says, and so does every message on its way. Nodes go away
+//! and return, break connections, store and send garbage, lose and rot chunks, are drained and
+//! evened out; never so many at a time that a chunk with all its copies could be lost. No client is
+//! ever given other bytes than it put, and once the faults are over everything is as if there had
+//! been none.
 //!
 //! A thousand seeds by default; `SEXTANT_SIMULATIONS` says how many, `SEXTANT_SIMULATION_SEED` which
 //! one. A seed gives the same operations and faults again; where chunks lie also hangs on their ids.

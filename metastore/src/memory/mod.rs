@@ -3,8 +3,8 @@
 //! cost as much as its bucket holds.
 //!
 //! `metastore` hands every method of the trait to the [`State`](state::State); `objects`,
-//! `versions`, `renames`, `appends`, `usage`, `multipart`, `lifecycle`, `listing`, `users`, `cluster`, `gc`, `placement`
-//! and `orphans` are what the state can do; `upkeep` is what jobs do.
+//! `versions`, `renames`, `appends`, `usage`, `multipart`, `lifecycle`, `listing`, `users`, `cluster`,
+//! `gc`, `placement` and `orphans` are what the state can do; `upkeep` is what jobs do.
 
 mod appends;
 mod cluster;

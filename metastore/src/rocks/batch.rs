@@ -92,7 +92,8 @@ impl Batch {
 
 impl Store {
     /// Writes all rows of all `batches` in their order, whole or not at all; durable when it
-    /// returns, as far as the store's durability goes. Waits for the disk. Whoever checked something holds the locks until then.
+    /// returns, as far as the store's durability goes. Waits for the disk. Whoever checked
+    /// something holds the locks until then.
     ///
     /// # Errors
     /// The outcome is unknown then: what the kernel did with the pages of a sync that failed

@@ -68,7 +68,7 @@ impl<'s, R: DeserializeOwned> Cursor<'s, R> {
         self.moves += 1;
     }
 
-    /// The key of the row here; none at the end.
+    /// The key of the row here; `None` at the end.
     pub(super) fn key(&self) -> MetaResult<Option<&[u8]>> {
         match self.rows.key() {
             Some(key) => Ok(Some(key)),

@@ -112,7 +112,7 @@ impl Store {
         found.into_iter().map(entry).collect()
     }
 
-    /// The commit that expands an entry; none if another run was faster.
+    /// The commit that expands an entry; `None` if another run was faster.
     fn expansion(&self, entry: &GcEntry, limit: usize) -> MetaResult<Option<Batch>> {
         if self.on_disk().get(GC, &keys::gc_entry(entry))?.is_none() {
             return Ok(None);

@@ -40,7 +40,7 @@ pub(super) struct Ledger {
 /// What is known of one bucket.
 #[derive(Default)]
 struct Account {
-    /// None where it was never counted: a store of an earlier version.
+    /// `None` if it was never counted: a store of an earlier version.
     row: Option<BucketUsage>,
     /// What it grew by since a count began.
     since_count: Growth,

@@ -76,7 +76,7 @@ impl LogPiece {
     }
 }
 
-/// The writes in the bytes of a piece, in order; none for bytes that are no piece.
+/// The writes in the bytes of a piece, in order; `None` for bytes that are no piece.
 pub(super) fn writes(mut bytes: &[u8]) -> Option<Vec<LoggedWrite<'_>>> {
     let mut writes = Vec::new();
     while !bytes.is_empty() {

@@ -1,5 +1,6 @@
 //! The store's directory: `lock`, held while the store is open; `format`, which says what the
-//! directory is; `identity`, which store it is; `db`, which is RocksDB's. Nothing is touched in a directory that is not ours.
+//! directory is; `identity`, which store it is; `db`, which is RocksDB's. Nothing is touched in a
+//! directory that is not ours.
 //!
 //! A first start may be cut off at any step and done again: the marker says "being made" before
 //! there is a database, and names the format once the database is whole. No row is written, so

@@ -35,7 +35,7 @@ impl RestoredFiles {
         Ok(Self { path, _lock: lock })
     }
 
-    /// Where the file `name` of the checkpoint belongs; none for a name that RocksDB does not give.
+    /// Where the file `name` of the checkpoint belongs; `None` for a name that RocksDB does not give.
     #[must_use]
     pub fn path_of(&self, name: &str) -> Option<PathBuf> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);

@@ -43,7 +43,7 @@ impl Store {
         Ok(page)
     }
 
-    /// Where the versions begin that are older than the cursor's; none if it names none.
+    /// Where the versions begin that are older than the cursor's; `None` if it names none.
     fn older_than_cursor(
         &self,
         moment: &Snapshot<'_>,

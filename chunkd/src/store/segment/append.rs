@@ -343,7 +343,7 @@ impl Appender {
     }
 }
 
-/// The row that a group's entry makes; None for a delete.
+/// The row that a group's entry makes; `None` for a delete.
 pub(super) fn row_of(entry: &Entry, file: &super::SegmentFile, sequence: u64) -> Option<Row> {
     let Entry::Put {
         id,

@@ -68,7 +68,7 @@ impl SegmentFile {
     }
 }
 
-/// The header of the file at `path`, from whichever end is whole; None if neither is.
+/// The header of the file at `path`, from whichever end is whole; `None` if neither is.
 pub(crate) fn read_header(path: &Path) -> Result<Option<SegmentHeader>, Fault> {
     let failed = || Fault::io("read", path);
     let file = File::open(path).map_err(failed())?;

@@ -94,7 +94,7 @@ impl Group {
         bytes
     }
 
-    /// How long the head is that begins with these bytes; None if they begin none of this life.
+    /// How long the head is that begins with these bytes; `None` if they begin none of this life.
     pub fn announced_bytes(bytes: &[u8], nonce: Nonce) -> Option<usize> {
         if bytes.len() < ENTRIES_AT || bytes[..8] != MAGIC || bytes[8..24] != nonce.0 {
             return None;
@@ -103,7 +103,7 @@ impl Group {
         (count <= GROUP_ENTRIES_MAX).then(|| Self::head_bytes(count))
     }
 
-    /// The sequence in what looks like a head of this life that is damaged; None if it looks like anything
+    /// The sequence in what looks like a head of this life that is damaged; `None` if it looks like anything
     /// else. The sequence may be damaged too.
     pub fn traced_sequence(bytes: &[u8], nonce: Nonce) -> Option<u64> {
         if bytes.len() < ENTRIES_AT {

@@ -217,9 +217,9 @@ fn dead(segments: &Segments, put_off: &PutOff) -> Vec<u32> {
     dead.map(|(slot, _)| *slot).take(FREED_TOGETHER).collect()
 }
 
-/// The segment that gains most from being compacted. First those with stale records: as long as there are any,
-/// no delete may be dropped, however old. One that still loses records is left alone for now: soon there
-/// will be less to move, or nothing.
+/// The segment that gains most from being compacted. First those with stale records: as long as
+/// there are any, no delete may be dropped, however old. One that still loses records is left alone
+/// for now: soon there will be less to move, or nothing.
 fn choose(segments: &Segments, full: bool, put_off: &PutOff) -> Option<u32> {
     let limit = if full {
         LIVE_PERCENT_WHEN_FULL

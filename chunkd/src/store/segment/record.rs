@@ -80,7 +80,7 @@ impl RecordHead {
         bytes
     }
 
-    /// How long the head is that begins with these bytes; None if they begin none of this life.
+    /// How long the head is that begins with these bytes; `None` if they begin none of this life.
     pub fn announced_bytes(bytes: &[u8], nonce: Nonce) -> Option<usize> {
         let ours = bytes.len() >= OWNER_AT && bytes[..8] == MAGIC && bytes[8..24] == nonce.0;
         (ours && u16_at(bytes, 48) == VERSION).then(|| OWNER_AT + usize::from(u16_at(bytes, 50)))

@@ -74,7 +74,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The next group; None at the end.
+    /// The next group; `None` at the end.
     pub fn next(&mut self) -> Result<Option<Scanned>, Fault> {
         while self.at < self.end {
             let at = self.at;

@@ -143,8 +143,8 @@ impl Segments {
         Ok(self.reserve_group(&mut self.lock(), file, bytes))
     }
 
-    /// The open file at `location`; None if the chunk is not there any more. With `cached`, also
-    /// None if the file would have to be opened first.
+    /// The open file at `location`; `None` if the chunk is not there any more. With `cached`, also
+    /// `None` if the file would have to be opened first.
     pub fn pin(
         &self,
         location: &Location,

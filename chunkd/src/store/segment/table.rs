@@ -164,7 +164,7 @@ impl Table {
             .expect("slots are never removed while in use")
     }
 
-    /// The row of the segment at `location`; None if its life is over.
+    /// The row of the segment at `location`; `None` if its life is over.
     pub fn life_at(&self, location: &Location) -> Option<SlotRow> {
         let row = self.slots.get(&location.slot)?.row;
         let lives = row.generation == location.generation && row.state.holds_chunks();

@@ -12,12 +12,12 @@ pub(crate) struct Figures {
     requests: usize,
     failures: u64,
     ops_per_s: f64,
-    /// None for operations that move no objects.
+    /// `None` for operations that move no objects.
     mib_per_s: Option<f64>,
     p50_ms: f64,
     p99_ms: f64,
     max_ms: f64,
-    /// CPU time of the server's processes; None if they are not known, as the next.
+    /// CPU time of the server's processes; `None` if they are not known, as the next.
     server_cpu_us_per_op: Option<f64>,
     server_peak_mib: Option<f64>,
     /// Share of one core that this program used.

@@ -109,7 +109,7 @@ impl Requests {
         })
     }
 
-    /// The next request; None when there are no more.
+    /// The next request; `None` when there are no more.
     pub(crate) fn next(&self) -> Option<Request<Full<Bytes>>> {
         let taken = self.taken.fetch_add(1, Ordering::Relaxed);
         let target = match self.repeat {

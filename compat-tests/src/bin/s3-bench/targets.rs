@@ -105,7 +105,7 @@ impl Server {
         &self.endpoint
     }
 
-    /// What its processes have used; None if they are not known.
+    /// What its processes have used; `None` if they are not known.
     ///
     /// # Errors
     /// A process that ended.

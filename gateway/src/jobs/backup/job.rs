@@ -65,7 +65,7 @@ pub struct BackupJob {
 
 #[derive(Default)]
 struct State {
-    /// Every write up to this number was shipped, or is in a checkpoint under way; none until there
+    /// Every write up to this number was shipped, or is in a checkpoint under way; `None` until there
     /// is one.
     log_at: Option<u64>,
     /// Whether log is missing behind the newest checkpoint that is whole: what was written since would
@@ -284,7 +284,7 @@ impl BackupJob {
         Ok(true)
     }
 
-    /// The files as they were shipped, and the nodes that hold them; none if the round ended first.
+    /// The files as they were shipped, and the nodes that hold them; `None` if the round ended first.
     async fn ship_files(
         &self,
         state: &mut MutexGuard<'_, State>,

@@ -23,7 +23,7 @@ pub struct BackupReport {
     pub log_bytes: u64,
     /// Everything acknowledged before this moment would be restored, in milliseconds since 1970.
     pub restorable_until: Option<Timestamp>,
-    /// How long ago that is; none while nothing of this run could be restored.
+    /// How long ago that is; `None` while nothing of this run could be restored.
     pub behind_s: Option<u64>,
 }
 
@@ -33,7 +33,7 @@ impl BackupStatus {
         change(self.lock().get_or_insert_default());
     }
 
-    /// The report as of `now`; none where no backup is made.
+    /// The report as of `now`; `None` if no backup is made.
     #[must_use]
     pub fn report(&self, now: Timestamp) -> Option<BackupReport> {
         let mut report = self.lock().clone()?;

@@ -66,7 +66,7 @@ impl RebalanceJob {
         }
     }
 
-    /// The nodes with what they will hold once garbage is gone; none where that cannot be told.
+    /// The nodes with what they will hold once garbage is gone; `None` if that cannot be told.
     async fn view(&self) -> MetaResult<Option<Vec<NodeView>>> {
         let mut nodes = self.mover.membership.view();
         // Those that are silent or leave are for others to deal with.

@@ -21,7 +21,7 @@ struct Garbage {
     looked_at: usize,
 }
 
-/// Bytes that wait on each node to be deleted; none where they are in more entries of the queue, and
+/// Bytes that wait on each node to be deleted; `None` if they are in more entries of the queue, and
 /// parts of uploads, than are looked at.
 pub async fn garbage_on_nodes(
     metastore: &dyn Metastore,

@@ -50,7 +50,7 @@ impl Evenness {
         found.into_iter().map(|(_, transfer)| transfer).collect()
     }
 
-    /// The longest chunk that is worth moving from one node to the other; none if they are even.
+    /// The longest chunk that is worth moving from one node to the other; `None` if they are even.
     fn worth(&self, from: &NodeView, to: &NodeView) -> Option<u64> {
         let level = bytes_to_level(from, to)?;
         let smaller = from.capacity_bytes.min(to.capacity_bytes);
@@ -69,7 +69,7 @@ fn fill(node: &NodeView) -> u128 {
     u128::from(node.used_bytes) * 1_000_000 / u128::from(node.capacity_bytes.max(1))
 }
 
-/// Bytes after whose move both nodes are equally full; none where `from` is not the fuller one.
+/// Bytes after whose move both nodes are equally full; `None` if `from` is not the fuller one.
 fn bytes_to_level(from: &NodeView, to: &NodeView) -> Option<u64> {
     let (from_used, to_used) = (u128::from(from.used_bytes), u128::from(to.used_bytes));
     let (from_size, to_size) = (

@@ -141,7 +141,7 @@ impl OrphanSweep<'_> {
         (all.saturating_mul(percent) / 100).max(FEW)
     }
 
-    /// Orphans, each with where its chunk is by the row that names it elsewhere, if one does. None where a
+    /// Orphans, each with where its chunk is by the row that names it elsewhere, if one does. Empty if a
     /// row cannot be read: what it names is no orphan.
     async fn with_places(&self, page: Vec<Orphan>) -> MetaResult<Vec<(Orphan, Option<ChunkRef>)>> {
         let ids: Vec<_> = page.iter().map(|orphan| orphan.chunk.id).collect();

@@ -63,7 +63,7 @@ impl Default for RepairCursor {
 }
 
 impl RepairCursor {
-    /// The entry to work on now; none where all were worked on, or are under way.
+    /// The entry to work on now; `None` if all were worked on, or are under way.
     ///
     /// # Errors
     /// What keeps the queue from being read.

@@ -127,7 +127,7 @@ impl DownNodes {
         Ok(())
     }
 
-    /// Where to go on with a node's chunks; none where its walk has ended.
+    /// Where to go on with a node's chunks; `None` if its walk has ended.
     fn next_page(&self, node: NodeId) -> Option<(Option<ChunkId>, bool)> {
         let mut walks = self.walks();
         let walk = walks.entry(node).or_insert_with(|| {

@@ -57,7 +57,7 @@ struct Stuck {
 /// Outcome of one repair-queue entry.
 struct RepairOutcome {
     chunk: ChunkId,
-    /// The good copies with which it stays in the queue; none where it does not.
+    /// The good copies with which it stays in the queue; `None` if it does not.
     left: Option<u8>,
     /// Whether anything is different now.
     is_changed: bool,

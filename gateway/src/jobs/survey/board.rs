@@ -61,7 +61,7 @@ impl Survey {
     }
 }
 
-/// The latest survey; none while no node is silent. A clone is another handle to the same one.
+/// The latest survey; `None` while no node is silent. A clone is another handle to the same one.
 #[derive(Debug, Clone, Default)]
 pub struct SurveyBoard(Arc<Mutex<Option<Survey>>>);
 
