@@ -6,8 +6,7 @@ use metastore::{ChunkOwner, CommitObject, NodeRow, RepairEntry, Timestamp, Versi
 use uuid::Uuid;
 
 use crate::fixtures::{
-    LATER, Store, begin, bucket, chunk, chunk_on, collect, commit, key, number, object, object_at,
-    part_at,
+    Store, begin, bucket, chunk, chunk_on, commit, key, number, object, object_at, part_at,
 };
 
 crate::on_every_store! {
@@ -18,7 +17,6 @@ crate::on_every_store! {
     chunks_with_too_few_replicas_are_queued_for_repair,
     a_short_part_is_queued_for_repair,
     the_repair_queue_is_read_page_by_page,
-    what_was_collected_needs_no_repair,
     nodes_are_remembered_in_order_of_their_ids,
 }
 
@@ -138,27 +136,6 @@ async fn the_repair_queue_is_read_page_by_page(store: Store) {
         queued.iter().map(|entry| entry.chunk).collect::<Vec<_>>(),
         chunks.iter().map(|chunk| chunk.id).collect::<Vec<_>>()
     );
-}
-
-async fn what_was_collected_needs_no_repair(store: Store) {
-    let id = bucket(&store, "photos").await;
-    let unconditional = commit(id, "cat", object(&[chunk()]));
-    store
-        .commit_object(CommitObject {
-            inline_body: None,
-            replicas_wanted: 2,
-            ..unconditional
-        })
-        .await
-        .unwrap();
-    store
-        .commit_object(commit(id, "cat", object(&[chunk()])))
-        .await
-        .unwrap();
-    for entry in store.gc_due(LATER, None, 9).await.unwrap() {
-        collect(&store, &entry).await;
-    }
-    assert_eq!(store.repairs_by_danger(None, 9).await.unwrap(), []);
 }
 
 async fn nodes_are_remembered_in_order_of_their_ids(store: Store) {
