@@ -5,6 +5,7 @@ mod deaths;
 mod disaster;
 mod draining;
 mod healing;
+mod identities;
 mod joining;
 mod kills;
 mod kit;

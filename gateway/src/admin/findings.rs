@@ -9,10 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::data::{AwaitedReport, DataReport};
 use super::status::NodeReport;
-use crate::jobs::{JobReport, JobState};
+use crate::cluster::Refusal;
+use crate::jobs::{BackupReport, JobReport, JobState};
 
 /// Percent of all disks in use from which more room is called for.
 const NEARLY_FULL_PERCENT: u64 = 85;
+
+/// A backup of the metadata that is so far behind does not keep up.
+const BACKUP_LATE_S: u64 = 300;
 
 /// How bad it is. The order is the one in which they are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -37,25 +41,40 @@ pub struct Finding {
     pub advice: String,
 }
 
+/// What there is to see of a cluster.
+pub struct Seen<'a> {
+    pub data: &'a DataReport,
+    pub nodes: &'a [NodeReport],
+    pub refused: &'a [Refusal],
+    pub jobs: &'a [JobReport],
+    pub backup: Option<&'a BackupReport>,
+    /// When a silent node is given up.
+    pub down_after: Duration,
+}
+
 /// Everything that needs attention, the worst first.
-pub fn findings(
-    data: &DataReport,
-    nodes: &[NodeReport],
-    jobs: &[JobReport],
-    down_after: Duration,
-) -> Vec<Finding> {
-    let mut found = Vec::new();
-    of_data(&mut found, data, nodes);
+pub fn findings(seen: &Seen<'_>) -> Vec<Finding> {
+    let (mut found, data) = (Vec::new(), seen.data);
+    of_data(&mut found, data, seen.nodes);
     if let Some(awaited) = &data.awaited {
         of_awaited(&mut found, awaited, data.replicas);
     }
-    of_short_chunks(&mut found, data, jobs);
-    of_room(&mut found, nodes, data.replicas);
-    for node in nodes {
-        of_node(&mut found, node, down_after);
+    of_short_chunks(&mut found, data, seen.jobs);
+    of_room(&mut found, seen.nodes, data.replicas);
+    for node in seen.nodes {
+        match successor(node, seen.nodes) {
+            Some(successor) => of_replaced(&mut found, node, successor),
+            None => of_node(&mut found, node, seen.down_after),
+        }
     }
-    for job in jobs {
+    for refusal in seen.refused {
+        of_refusal(&mut found, refusal, seen.nodes);
+    }
+    for job in seen.jobs {
         of_job(&mut found, job);
+    }
+    if let Some(backup) = seen.backup {
+        of_backup(&mut found, backup);
     }
     found.sort_by_key(|finding| finding.level);
     found
@@ -172,7 +191,9 @@ fn list(names: impl Iterator<Item = impl Into<String>>) -> String {
 }
 
 fn of_short_chunks(found: &mut Vec<Finding>, data: &DataReport, jobs: &[JobReport]) {
-    let some: u64 = data.chunks_by_copies.iter().skip(2).sum();
+    // Chunks with enough copies may be in the queue as well, to be looked at.
+    let with = data.chunks_by_copies.iter().take(data.replicas.into());
+    let some: u64 = with.skip(2).sum();
     if some > 0 {
         let repair = jobs.iter().find(|job| job.job.as_str() == "repair");
         add(
@@ -305,6 +326,68 @@ fn of_disks(found: &mut Vec<Finding>, node: &NodeReport, name: &str) {
                  chunkd with --forget-disk {}",
                 disk.disk_id
             ),
+        );
+    }
+}
+
+/// The node that serves where a lost one did.
+fn successor<'a>(node: &NodeReport, nodes: &'a [NodeReport]) -> Option<&'a NodeReport> {
+    let is_there = |other: &&NodeReport| {
+        other.id != node.id && other.state == "live" && other.address == node.address
+    };
+    nodes.iter().find(is_there).filter(|_| node.state != "live")
+}
+
+fn of_replaced(found: &mut Vec<Finding>, node: &NodeReport, successor: &NodeReport) {
+    let (id, address) = (node.id, &node.address);
+    add(
+        found,
+        Level::Attention,
+        format!(
+            "chunk server {id} is gone ({}); {} serves at {address} now, on other data directories",
+            span(node.silent_s),
+            successor.id
+        ),
+        format!(
+            "if its directories were lost or replaced: gateway admin node drain {id}, and when status \
+             shows no repair any more, gateway admin node remove {id}. If they are only not mounted: \
+             stop what serves there, mount them and start it again"
+        ),
+    );
+}
+
+fn of_refusal(found: &mut Vec<Finding>, refusal: &Refusal, nodes: &[NodeReport]) {
+    let Refusal {
+        node,
+        address,
+        reason,
+    } = refusal;
+    let served = nodes.iter().find(|known| known.id == *node);
+    let served = served.map_or(String::new(), |known| {
+        format!("; {} is the one that is used", known.address)
+    });
+    add(
+        found,
+        Level::Attention,
+        format!("a chunk server at {address} is refused{served}"),
+        reason,
+    );
+}
+
+fn of_backup(found: &mut Vec<Finding>, backup: &BackupReport) {
+    if let Some(behind_s) = backup
+        .behind_s
+        .filter(|behind_s| *behind_s >= BACKUP_LATE_S)
+    {
+        add(
+            found,
+            Level::Attention,
+            format!(
+                "the metadata's backup is {} behind: what was written since would be lost with the \
+                 database, and what was deleted since takes room",
+                span(behind_s)
+            ),
+            "see what the job metadata-backup waits for, and the gateway's log",
         );
     }
 }

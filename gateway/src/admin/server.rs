@@ -22,7 +22,7 @@ use super::orders::{ORDERS_PATH, Orders};
 use super::status::StatusAdmin;
 use super::user_orders::UserAdmin;
 use crate::chunks::ChunkTransport;
-use crate::cluster::Membership;
+use crate::cluster::{Membership, Refusal, Refusals};
 use crate::jobs::{BackupStatus, JobBoard, SurveyBoard};
 use crate::sealing::KeyRing;
 use crate::users::Secrets;
@@ -65,6 +65,7 @@ pub struct AdminServer {
     secret: ClusterSecret,
     nodes_needed: usize,
     data: DataAdmin,
+    refusals: Refusals,
     status: StatusAdmin,
     orders: Orders,
 }
@@ -91,12 +92,15 @@ impl AdminServer {
             users.changes(),
         );
         let data = DataAdmin::new(Arc::clone(metastore), parts.survey, parts.replicas);
+        let refusals = Refusals::default();
         Self {
             status: StatusAdmin::new(
                 Arc::clone(membership),
                 data.clone(),
                 (parts.jobs.clone(), parts.backup.clone()),
+                refusals.clone(),
             ),
+            refusals,
             data,
             orders: Orders::new(
                 nodes,
@@ -177,8 +181,17 @@ impl AdminServer {
         };
         let (node, address) = (registration.node_id, registration.address.clone());
         if let Err(refused) = self.membership.register(registration) {
-            warn!(%node, address, %refused, "a chunk server was refused");
-            return refuse(StatusCode::CONFLICT, "conflict", &refused.to_string());
+            let reason = refused.to_string();
+            let answer = refuse(StatusCode::CONFLICT, "conflict", &reason);
+            let refusal = Refusal {
+                node,
+                address: address.clone(),
+                reason,
+            };
+            if self.refusals.note(refusal) {
+                warn!(%node, address, %refused, "a chunk server was refused");
+            }
+            return answer;
         }
         match self.note(row).await {
             Ok(fences) => {

@@ -8,8 +8,8 @@ use metastore::{MetaResult, NodePhase, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::data::{DataAdmin, DataReport};
-use super::findings::{Finding, findings};
-use crate::cluster::{Membership, NodeState, NodeStatus};
+use super::findings::{Finding, Seen, findings};
+use crate::cluster::{Membership, NodeState, NodeStatus, Refusals};
 use crate::jobs::{BackupReport, BackupStatus, JobBoard, JobReport};
 
 /// The body of `/status`.
@@ -78,6 +78,7 @@ pub struct StatusAdmin {
     data: DataAdmin,
     jobs: JobBoard,
     backup: BackupStatus,
+    refusals: Refusals,
 }
 
 impl StatusAdmin {
@@ -85,12 +86,14 @@ impl StatusAdmin {
         membership: Arc<Membership>,
         data: DataAdmin,
         (jobs, backup): (JobBoard, BackupStatus),
+        refusals: Refusals,
     ) -> Self {
         Self {
             membership,
             data,
             jobs,
             backup,
+            refusals,
         }
     }
 
@@ -99,14 +102,22 @@ impl StatusAdmin {
         let data = self.data.look().await?;
         let nodes: Vec<_> = self.membership.status().iter().map(node_report).collect();
         let jobs = self.jobs.reports();
-        let down_after = self.membership.timeouts().down_after;
+        let metadata_backup = self.backup.report(Timestamp::now());
+        let seen = Seen {
+            data: &data,
+            nodes: &nodes,
+            refused: &self.refusals.recent(),
+            jobs: &jobs,
+            backup: metadata_backup.as_ref(),
+            down_after: self.membership.timeouts().down_after,
+        };
         Ok(Status {
-            findings: findings(&data, &nodes, &jobs, down_after),
+            findings: findings(&seen),
             data,
             nodes,
             removed_nodes: self.membership.removed(),
             jobs,
-            metadata_backup: self.backup.report(Timestamp::now()),
+            metadata_backup,
         })
     }
 }

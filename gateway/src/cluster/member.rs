@@ -1,7 +1,7 @@
 //! One node as this gateway sees it: what it said last, when, and what follows from that.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use chunkproto::Registration;
@@ -87,11 +87,34 @@ pub struct Episode {
 
 /// Counts one request to a node while it lives.
 #[derive(Debug)]
-pub struct InFlight(Arc<AtomicU32>);
+pub struct InFlight(Arc<Requests>);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What this gateway asks of a node.
+#[derive(Debug)]
+struct Requests {
+    in_flight: AtomicU32,
+    since: Instant,
+    /// When the last request of a client began, in milliseconds since `since`; 0 for never.
+    client_at_ms: AtomicU64,
+}
+
+impl Requests {
+    fn new() -> Self {
+        Self {
+            in_flight: AtomicU32::new(0),
+            since: Instant::now(),
+            client_at_ms: AtomicU64::new(0),
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -110,7 +133,7 @@ pub(super) struct Member {
     /// Whether a request failed since it was last reached.
     is_doubted: bool,
     returns: u32,
-    in_flight: Arc<AtomicU32>,
+    requests: Arc<Requests>,
 }
 
 impl Member {
@@ -125,7 +148,7 @@ impl Member {
             // It was never reached, until it is.
             is_doubted: true,
             returns: 0,
-            in_flight: Arc::default(),
+            requests: Arc::new(Requests::new()),
         }
     }
 
@@ -223,6 +246,17 @@ impl Member {
         }
     }
 
+    /// Whether it is not live, and had the time to make itself heard.
+    pub(super) fn is_missing(&self, timeouts: NodeTimeouts) -> bool {
+        match self.state(timeouts) {
+            NodeState::Live => false,
+            NodeState::Suspect => {
+                self.voice != Voice::Unheard || self.heard_at.elapsed() >= timeouts.suspect_after
+            }
+            NodeState::Down => true,
+        }
+    }
+
     /// How it is as far as its heartbeats tell.
     fn heard_state(&self, timeouts: NodeTimeouts) -> NodeState {
         let silent = self.heard_at.elapsed();
@@ -248,15 +282,29 @@ impl Member {
 
     /// Requests under way: this gateway's own and those that the node last reported.
     pub(super) fn load(&self) -> u32 {
-        self.in_flight
-            .load(Ordering::Relaxed)
-            .saturating_add(self.registration.state.in_flight)
+        let in_flight = self.requests.in_flight.load(Ordering::Relaxed);
+        in_flight.saturating_add(self.registration.state.in_flight)
     }
 
-    /// Counts a request until the guard is dropped.
+    /// Counts a client's request until the guard is dropped.
     pub(super) fn begin_request(&self) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(Arc::clone(&self.in_flight))
+        let now_ms = self.requests.now_ms().max(1);
+        self.requests.client_at_ms.store(now_ms, Ordering::Relaxed);
+        self.begin_copy()
+    }
+
+    /// Counts a copy to or from it, which a job makes, until the guard is dropped.
+    pub(super) fn begin_copy(&self) -> InFlight {
+        self.requests.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(&self.requests))
+    }
+
+    /// Whether a client's request to it began within this time.
+    pub(super) fn serves_clients(&self, within: Duration) -> bool {
+        match self.requests.client_at_ms.load(Ordering::Relaxed) {
+            0 => false,
+            at_ms => u128::from(self.requests.now_ms().saturating_sub(at_ms)) < within.as_millis(),
+        }
     }
 
     pub(super) fn view(&self, timeouts: NodeTimeouts) -> NodeView {
@@ -284,7 +332,7 @@ impl Member {
                 .filter(|_| self.is_heard(timeouts))
                 .map(|at| at.elapsed()),
             is_writable: self.is_writable(timeouts),
-            in_flight: self.in_flight.load(Ordering::Relaxed),
+            in_flight: self.requests.in_flight.load(Ordering::Relaxed),
         }
     }
 }

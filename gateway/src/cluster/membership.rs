@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use chunkproto::{Heartbeat, NodeId, Registration};
 use metastore::NodePhase;
@@ -192,6 +193,16 @@ impl Membership {
             .map_or(NodeState::Down, |member| member.state(self.timeouts))
     }
 
+    /// Whether the node is not live and should be: one that is only known from the metadata has a while
+    /// to make itself heard.
+    #[must_use]
+    pub fn is_missing(&self, node: NodeId) -> bool {
+        let members = self.read();
+        members
+            .get(&node)
+            .is_none_or(|member| member.is_missing(self.timeouts))
+    }
+
     /// What the operator wants of a node.
     #[must_use]
     pub fn phase(&self, node: NodeId) -> NodePhase {
@@ -313,7 +324,22 @@ impl Membership {
         });
     }
 
-    /// Counts a request to the node until the guard is dropped.
+    /// Counts a copy to or from the node, which a job makes, until the guard is dropped.
+    #[must_use]
+    pub fn begin_copy(&self, node: NodeId) -> Option<InFlight> {
+        Some(self.read().get(&node)?.begin_copy())
+    }
+
+    /// Whether a request that a client made of the node through this gateway began within this time.
+    #[must_use]
+    pub fn serves_clients(&self, node: NodeId, within: Duration) -> bool {
+        let members = self.read();
+        members
+            .get(&node)
+            .is_some_and(|member| member.serves_clients(within))
+    }
+
+    /// Counts a client's request to the node until the guard is dropped.
     #[must_use]
     pub fn begin_request(&self, node: NodeId) -> Option<InFlight> {
         Some(self.read().get(&node)?.begin_request())
@@ -454,6 +480,20 @@ mod tests {
         let (older, newer) = (Uuid::now_v7(), Uuid::now_v7());
         membership.register(registration(newer)).unwrap();
         assert!(membership.register(registration(older)).is_ok());
+    }
+
+    #[tokio::test]
+    async fn copies_are_load_and_no_client() {
+        let membership = Membership::new(NodeTimeouts::default());
+        let node = registration(Uuid::now_v7());
+        membership.register(node.clone()).unwrap();
+        let (node, day) = (node.node_id, Duration::from_secs(86_400));
+        let _copy = membership.begin_copy(node);
+        assert_eq!(membership.load(node), 1);
+        assert!(!membership.serves_clients(node, day));
+        drop(membership.begin_request(node));
+        assert!(membership.serves_clients(node, day));
+        assert!(!membership.serves_clients(node, Duration::ZERO));
     }
 
     #[tokio::test]

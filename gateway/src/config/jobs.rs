@@ -13,14 +13,14 @@ const DOWN_AFTER_MAX_S: u64 = 604_800;
 /// Settings of the background jobs.
 #[derive(Debug, Clone, Args)]
 pub struct JobConfig {
-    /// Seconds that deleted and overwritten data is kept before it is collected, 1 at least: reads that
-    /// have just looked an object up need its chunks
+    /// Seconds, 1 to 31536000, that deleted and overwritten data is kept before it is collected: reads
+    /// that have just looked an object up need its chunks
     #[arg(
         long,
         env = "SEXTANT_GC_GRACE",
         value_name = "SECONDS",
         default_value_t = 900,
-        value_parser = clap::value_parser!(u64).range(1..)
+        value_parser = clap::value_parser!(u64).range(1..=31_536_000)
     )]
     pub gc_grace: u64,
     /// Seconds, 6 to 604800, after which a chunk server that is silent, or heard and not reached, is

@@ -39,6 +39,8 @@ const SPARED_FOR_BACKUP_MAX: Duration = Duration::from_secs(24 * 3600);
 const BACKUP_DELAY_MAX: Duration = Duration::from_secs(600);
 /// Garbage delayed longer than this by a running read raises an alarm.
 const READ_DELAY_MAX: Duration = Duration::from_secs(6 * 3600);
+/// A node with less room than this counts as full: somewhat more than what the backup writes at a time.
+const ROOM_LEAST_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Deletes what no row names any longer.
 pub struct GarbageCollector {
@@ -319,8 +321,12 @@ impl Failures {
     }
 }
 
-/// Whether a node is there and has no room for anything new.
+/// Whether a node is there, is to hold chunks, and has no room for one. One that lost a disk may take
+/// none for another reason.
 fn is_full(node: &NodeStatus) -> bool {
     let state = &node.registration.state;
-    node.state == NodeState::Live && state.free_bytes <= reserved_bytes(state.capacity_bytes)
+    let least_bytes = reserved_bytes(state.capacity_bytes).saturating_add(ROOM_LEAST_BYTES);
+    let is_meant = node.phase == NodePhase::Active && state.fenced_disks.is_empty();
+    let has_room = state.writable && state.free_bytes > least_bytes;
+    node.state == NodeState::Live && is_meant && !has_room
 }

@@ -86,7 +86,8 @@ impl Job for LifecycleJob {
             for bucket in &page.buckets {
                 let rules = (self.settings.rules_of)(bucket);
                 if !rules.is_empty() && round.goes_on() {
-                    self.bucket(bucket, &rules, round).await?;
+                    let done = self.bucket(bucket, &rules, round).await;
+                    round.readable(&bucket.name, done)?;
                 }
             }
             after = page

@@ -186,7 +186,7 @@ impl ReplicaMover {
         if !round.may_move(chunk.length_bytes).await {
             return Err(CopyFailure::Over);
         }
-        let _counted = [source, target].map(|node| self.membership.begin_request(node));
+        let _counted = [source, target].map(|node| self.membership.begin_copy(node));
         let fence = Some(round.fence());
         let time_max = COPY_MIN + Duration::from_secs(chunk.length_bytes / COPY_BYTES_PER_S);
         let copied = self.transport.copy(target, chunk.id, source, fence);

@@ -1,8 +1,10 @@
 //! What all jobs that move chunks do in the metadata: look where rows place chunks, make a row name
 //! other nodes by compare-and-set, and queue what lacks copies for repair.
 
+use std::collections::HashMap;
+
 use chunkproto::{ChunkId, NodeId};
-use metastore::{ChunkRef, MetaError, MetaResult, NodeChunk, RepairNeed, ReplicaChange};
+use metastore::{ChunkRef, MetaError, MetaResult, NodeChunk, Placement, RepairNeed, ReplicaChange};
 
 use super::job::Round;
 use super::replica_mover::ReplicaMover;
@@ -164,13 +166,35 @@ impl ReplicaMover {
             return page;
         }
         let ids = self.metastore.chunks_on_node(node, after, limit).await?;
-        let mut page = Vec::with_capacity(ids.len());
-        for id in ids {
-            let placement = round.readable(id, self.metastore.placements(&[id]).await)?;
-            let placement = placement.into_iter().flatten().flatten().next();
-            page.push(NodeChunk { id, placement });
+        let mut places = self.readable_placements(&ids, round).await?;
+        let with = |id| NodeChunk {
+            id,
+            placement: places.remove(&id).flatten(),
+        };
+        Ok(ids.into_iter().map(with).collect())
+    }
+
+    /// Where rows place chunks. Those whose row cannot be read are left out: nobody knows.
+    ///
+    /// # Errors
+    /// What else keeps the metadata from being read.
+    pub(super) async fn readable_placements(
+        &self,
+        ids: &[ChunkId],
+        round: &Round,
+    ) -> MetaResult<HashMap<ChunkId, Option<Placement>>> {
+        match self.metastore.placements(ids).await {
+            Err(MetaError::Corrupt { .. }) => {}
+            placements => return Ok(ids.iter().copied().zip(placements?).collect()),
         }
-        Ok(page)
+        let mut places = HashMap::with_capacity(ids.len());
+        for &id in ids {
+            let placement = round.readable(id, self.metastore.placements(&[id]).await)?;
+            if let Some(placement) = placement {
+                places.insert(id, placement.into_iter().flatten().next());
+            }
+        }
+        Ok(places)
     }
 
     /// Where a chunk is by its row; none once no row names it.

@@ -126,7 +126,8 @@ impl Job for UploadExpiry {
                 .list_buckets("", after.as_deref(), BUCKETS_PAGE)
                 .await?;
             for bucket in &page.buckets {
-                self.expire(bucket.id, before, round).await?;
+                let expired = self.expire(bucket.id, before, round).await;
+                round.readable(&bucket.name, expired)?;
             }
             after = page
                 .buckets

@@ -1,6 +1,7 @@
 //! The metadata's backup: it keeps up with writes, and what it would bring back is not deleted.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use gateway::jobs::{BackupJob, BackupParts, BackupSettings, BackupStatus, JobError};
@@ -10,6 +11,8 @@ use crate::kit::World;
 use crate::nodes::Fault;
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// Two puts, each a call and an answer.
+const FULL_AFTER_CALLS: u32 = 4;
 
 /// A database of its own, and the job that backs it up into the world's nodes.
 struct BackedUp {
@@ -110,6 +113,56 @@ async fn on_full_disks_garbage_goes_though_no_backup_can_be_written() {
     let collector = collector.sparing(backed_up.status.clone());
     world.run(&collector).await.unwrap();
     assert_eq!(world.copies(chunk.id), 0);
+}
+
+#[tokio::test]
+async fn where_no_node_takes_chunks_garbage_goes_though_there_is_room_on_the_disks() {
+    let world = World::new(2).await;
+    let backed_up = world.backed_up();
+    let chunk = world.put_chunk("cat", 2).await;
+    world.delete("cat").await;
+    world.wait(MINUTE);
+    let membership = &world.nodes.membership;
+    for node in membership.status() {
+        let (id, mut state) = (node.registration.node_id, node.registration.state);
+        state.writable = false;
+        assert!(membership.heartbeat(id, state));
+    }
+    let collector = world.collector(Duration::ZERO);
+    let collector = collector.sparing(backed_up.status.clone());
+    world.run(&collector).await.unwrap();
+    assert_eq!(world.copies(chunk.id), 0);
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_fails_leaves_nothing_behind_and_is_not_repeated_at_once() {
+    let world = World::new(2).await;
+    let backed_up = world.backed_up();
+    write(&backed_up.database).await;
+    // The first file finds room, the rest does not.
+    let (nodes, calls) = (world.nodes.clone(), AtomicU32::new(0));
+    world.nodes.on_the_wire(move || {
+        if calls.fetch_add(1, Ordering::Relaxed) == FULL_AFTER_CALLS {
+            nodes.fault_everywhere(Fault::Full);
+        }
+        Box::pin(async {})
+    });
+    world.run(&backed_up.job).await.unwrap_err();
+    let puts = || {
+        world
+            .nodes
+            .all()
+            .into_iter()
+            .map(|node| world.nodes.puts_on(node))
+    };
+    let tried: usize = puts().sum();
+    assert!(tried > 2, "a file was shipped");
+    for node in world.nodes.all() {
+        assert_eq!(world.nodes.chunks_on(node), 0);
+    }
+
+    world.run(&backed_up.job).await.unwrap();
+    assert_eq!(puts().sum::<usize>(), tried);
 }
 
 #[tokio::test]

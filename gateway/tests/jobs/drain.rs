@@ -12,7 +12,7 @@ use metastore::{
     Upkeep as _, WriteCondition,
 };
 
-use crate::kit::{World, lease_of};
+use crate::kit::{CHUNK_BYTES, World, lease_of};
 use crate::nodes::{Fault, payload};
 
 impl World {
@@ -103,6 +103,43 @@ async fn a_copy_that_was_made_while_another_job_changed_the_row_is_not_forgotten
     world.assert_moved_off(leaving, &chunk).await;
     world.collect_everything().await;
     assert_eq!(world.copies(chunk.id), 2);
+}
+
+#[tokio::test]
+async fn servers_that_drain_already_need_their_room_too() {
+    let world = World::new(3).await;
+    let [first, second, ..] = world.nodes.all()[..] else {
+        panic!("three nodes")
+    };
+    world.put_chunk_on("cat", &[first, second]).await;
+    world.nodes.report(2 * CHUNK_BYTES as u64);
+    let admin = NodeAdmin::new(world.nodes.membership.clone(), world.metastore.clone(), 1);
+    admin.carry_out(first, NodeOrder::Drain).await.unwrap();
+    let refused = admin.carry_out(second, NodeOrder::Drain).await;
+    assert!(
+        matches!(
+            refused,
+            Err(OrderError::NoRoom {
+                needed_bytes: 2000,
+                ..
+            })
+        ),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_dead_node_whose_chunks_were_copied_needs_no_room_to_be_drained() {
+    let world = World::new(4).await;
+    let [dead, other, ..] = world.nodes.all()[..] else {
+        panic!("four nodes")
+    };
+    world.put_chunk_on("cat", &[dead, other]).await;
+    world.nodes.report(2 * CHUNK_BYTES as u64 - 200);
+    world.take_down(dead);
+    world.run(&world.repair(2)).await.unwrap();
+    world.order(dead, NodeOrder::Drain).await.unwrap();
+    world.order(dead, NodeOrder::Remove).await.unwrap();
 }
 
 #[tokio::test]

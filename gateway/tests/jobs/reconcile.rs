@@ -15,6 +15,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 /// More orphans than are few on any node.
 const MANY: usize = 101;
+/// Chunks that a comparison lists at a time.
+const PAGE: usize = 4096;
 
 impl World {
     fn reconcile(&self) -> ReconcileJob {
@@ -252,18 +254,35 @@ async fn where_no_row_names_anything_the_metadata_is_doubted_and_not_the_chunks(
 }
 
 #[tokio::test]
-async fn a_chunk_whose_row_cannot_be_read_is_no_orphan() {
+async fn a_chunk_whose_row_cannot_be_read_is_no_orphan_and_hides_none() {
     let world = World::new(1).await;
     let node = world.nodes.all()[0];
     let damaged = world.put_chunk("damaged", 1).await;
     let lost = world.put_chunk("lost", 1).await;
     world.metastore.damage(damaged.id);
     world.nodes.lose(node, lost.id);
+    let orphan = world.plant(node);
     world.wait(2 * DAY);
     let reconcile = world.reconcile_with(1);
     world.run(&reconcile).await.unwrap();
-    assert_eq!(world.orphans(node).await, (0, 0));
+    let orphans = world.metastore.orphans(node, None, 999).await.unwrap();
+    let orphans: Vec<_> = orphans.iter().map(|orphan| orphan.chunk.id).collect();
+    assert_eq!(orphans, [orphan]);
     assert_eq!(world.to_repair().await, [lost.id]);
+}
+
+#[tokio::test]
+async fn all_orphans_are_found_at_once_however_many_there_are() {
+    let world = World::new(1).await;
+    let node = world.nodes.all()[0];
+    for _ in 0..3 * PAGE {
+        world.plant(node);
+    }
+    world.wait(2 * DAY);
+    let told = world.run(&world.reconcile()).await;
+    assert!(matches!(told, Err(JobError::Alarm(_))), "{told:?}");
+    let orphans = world.metastore.orphans(node, None, 4 * PAGE).await.unwrap();
+    assert_eq!(orphans.len(), 3 * PAGE);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chunkproto::NodeId;
+use gateway::admin::NodeOrder;
 use gateway::chunks::slices_of;
 use gateway::cluster::NodeState;
 use gateway::jobs::{Job as _, JobError};
@@ -280,6 +281,21 @@ async fn while_too_many_nodes_are_missing_only_last_copies_are_mended() {
     world.run(&repair).await.unwrap();
     assert!(world.good_copies(&last).await.len() >= 3);
     assert_eq!(world.good_copies(&safe).await.len(), 3);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_missing_nodes_that_an_operator_drains() {
+    let world = World::new(6).await;
+    let (left, right) = (&world.nodes.all()[..3], &world.nodes.all()[3..]);
+    let chunk = world
+        .put_chunk_on("cat", &[left[0], left[1], right[0]])
+        .await;
+    right.iter().for_each(|node| world.take_down(*node));
+    for node in right {
+        world.order(*node, NodeOrder::Drain).await.unwrap();
+    }
+    world.run(&world.repair(3)).await.unwrap();
+    assert_eq!(world.good_copies(&chunk).await.len(), 3);
 }
 
 #[tokio::test]

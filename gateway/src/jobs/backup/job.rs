@@ -30,6 +30,10 @@ const LOG_BODIES_MAX: u64 = 10_000;
 const CHECKPOINT_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Checkpoints kept: the newest, and one in case that cannot be read.
 const CHECKPOINTS_KEPT: usize = 2;
+/// Rest after a checkpoint that failed, twice as long after each further one …
+const RETRY_MIN: Duration = Duration::from_secs(2);
+/// … up to this.
+const RETRY_MAX: Duration = Duration::from_secs(120);
 /// Bytes of a checkpoint per second, unless the operator says otherwise. The log is not held up.
 const CHECKPOINT_BYTES_PER_S: u64 = 64 * 1024 * 1024;
 
@@ -75,6 +79,26 @@ struct State {
     checkpoints: Vec<Whole>,
     /// Log since the newest one.
     log: LogLength,
+    failures: Failures,
+}
+
+/// Checkpoints that failed, one after the other.
+#[derive(Default)]
+struct Failures {
+    count: u32,
+    again_at: Option<Instant>,
+}
+
+impl Failures {
+    fn note(&mut self) {
+        let rest = RETRY_MIN * 2_u32.saturating_pow(self.count.min(10));
+        self.count += 1;
+        self.again_at = Some(Instant::now() + rest.min(RETRY_MAX));
+    }
+
+    fn may_try(&self) -> bool {
+        self.again_at.is_none_or(|at| at <= Instant::now())
+    }
 }
 
 #[derive(Default)]
@@ -144,12 +168,16 @@ impl Job for BackupJob {
 
     async fn round(&self, round: &Round) -> Result<(), JobError> {
         if self.membership.writable_count() == 0 {
-            // As at the start, before the first node has registered.
+            if !self.membership.states().is_empty() {
+                round
+                    .wait_for("no chunk server takes new chunks: they are full, or not heard from");
+            }
             return Ok(());
         }
         let mut state = self.state.lock().await;
         self.ship_log(&mut state, round).await?;
-        if let Some(reason) = self.why_checkpoint(&state) {
+        let is_due = |state: &State| state.failures.may_try();
+        if let Some(reason) = self.why_checkpoint(&state).filter(|_| is_due(&state)) {
             info!(reason, "a checkpoint of the metadata is shipped");
             self.ship_checkpoint(&mut state, round).await?;
             self.ship_log(&mut state, round).await?;
@@ -235,13 +263,16 @@ impl BackupJob {
         let before = mem::take(&mut state.log);
         let outcome = self.try_checkpoint(state, round).await;
         self.source.remove_checkpoint().await?;
+        match outcome {
+            Ok(_) => state.failures = Failures::default(),
+            Err(_) => state.failures.note(),
+        }
         if !matches!(outcome, Ok(true)) {
             state.log.add(before.bytes, before.bodies, before.nodes);
         }
-        if outcome? {
-            self.forget_old(state, round).await;
-        }
-        Ok(())
+        // What was shipped of one that failed would take the room that the next one needs.
+        self.forget_old(state, round).await;
+        outcome.map(drop)
     }
 
     /// Whether the checkpoint is whole; the round may have ended before.

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use chunkproto::{ChunkId, JobName, NodeId};
 use futures::future::join_all;
 use metastore::{ChunkRef, MetaResult};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::pending_garbage::garbage_on_nodes;
 use super::plan::{Evenness, Transfer};
@@ -37,6 +37,13 @@ const BUSY: u32 = 2;
 const BUSY_LOOK: Duration = Duration::from_millis(20);
 /// … and at most so often for one chunk, so that steady load slows the job down and does not stop it.
 const BUSY_LOOKS_MAX: u32 = 50;
+/// While clients use one of its nodes, a move is followed by a rest so many times as long as it took: the
+/// slower the nodes, the longer the rest …
+const REST_FACTOR: u32 = 2;
+/// … of this at most …
+const REST_MAX: Duration = Duration::from_secs(2);
+/// … where clients use a node that began a request within this time.
+const USED_WITHIN: Duration = Duration::from_secs(1);
 
 /// What an operator may set.
 #[derive(Debug, Clone, Copy)]
@@ -119,9 +126,22 @@ impl RebalanceJob {
             return Ok(MoveOutcome::NotNow);
         }
         let (to, wanted) = (Destination::Node(transfer.to), self.settings.moves.replicas);
-        self.mover
+        let began = Instant::now();
+        let outcome = self
+            .mover
             .relocate(chunk, transfer.from, to, wanted, round)
-            .await
+            .await;
+        self.rest_after(began.elapsed(), transfer).await;
+        outcome
+    }
+
+    /// Leaves the two nodes to clients for a while, if they use them.
+    async fn rest_after(&self, took: Duration, transfer: Transfer) {
+        let membership = &self.mover.membership;
+        let is_used = |node| membership.serves_clients(node, USED_WITHIN);
+        if is_used(transfer.from) || is_used(transfer.to) {
+            sleep((took * REST_FACTOR).min(REST_MAX)).await;
+        }
     }
 
     /// Waits a while for requests on the two nodes.

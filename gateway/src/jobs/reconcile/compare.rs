@@ -3,7 +3,8 @@
 //! deletes go on meanwhile.
 
 use std::collections::HashSet;
-
+use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chunkproto::{ChunkError, ChunkId, ChunkInfo, IdRange, InventoryDigest, NodeId};
@@ -17,6 +18,9 @@ const PAGE: usize = 4096;
 /// Chunks of a node that are listed at a time.
 const LIST_PAGE: usize = 4096;
 
+/// Missing chunks of one node that the log names; of all others their number is told.
+const NAMED_MAX: u64 = 10;
+
 /// A node whose chunks are compared.
 pub struct Comparison<'a> {
     pub mover: &'a ReplicaMover,
@@ -26,6 +30,8 @@ pub struct Comparison<'a> {
     pub wanted: u8,
     /// Chunks younger than this may belong to writes under way.
     pub orphan_age: Duration,
+    /// How many missing chunks the log names so far.
+    pub named: AtomicU64,
 }
 
 /// What a comparison came to.
@@ -140,10 +146,17 @@ impl Comparison<'_> {
                     differences.unplaced.push(*held);
                 }
             }
+            if differences.unplaced.len() > PAGE {
+                self.note_orphans(mem::take(&mut differences.unplaced))
+                    .await?;
+            }
             after = listed.chunks.last().map(|chunk| chunk.id);
             let is_past = after.is_some_and(|last| range.is_behind(last));
-            if !listed.truncated || is_past || differences.unplaced.len() > PAGE {
+            if !listed.truncated || is_past {
                 break;
+            }
+            if !self.round.goes_on() {
+                return Err(CompareError::Over);
             }
         }
         let is_bad = |chunk: &&&ChunkRef| !good.contains(&chunk.id);
@@ -175,7 +188,9 @@ impl Comparison<'_> {
             match self.mover.ask(self.node, &chunk).await {
                 ReplicaState::Good | ReplicaState::Awaited | ReplicaState::Lost => {}
                 ReplicaState::Nothing | ReplicaState::Other | ReplicaState::Unreadable => {
-                    self.report(&chunk);
+                    if self.named.fetch_add(1, Ordering::Relaxed) < NAMED_MAX {
+                        self.report(&chunk);
+                    }
                     needs.push(self.need(&chunk));
                 }
             }
@@ -208,20 +223,14 @@ impl Comparison<'_> {
         unplaced.retain(|chunk| chunk.id.born_at_ms() < born_before.0);
         for page in unplaced.chunks(PAGE) {
             let ids: Vec<_> = page.iter().map(|chunk| chunk.id).collect();
-            let placements = self.mover.metastore.placements(&ids).await;
-            let Some(placements) = self.round.readable(self.node, placements)? else {
-                continue;
+            let places = self.mover.readable_placements(&ids, self.round).await?;
+            let is_orphan = |chunk: &&ChunkInfo| {
+                let place = places.get(&chunk.id).map(Option::as_ref);
+                place.is_some_and(|placed| {
+                    placed.is_none_or(|placed| !placed.chunk.replicas.contains(&self.node))
+                })
             };
-            let is_orphan = |placed: &Option<metastore::Placement>| {
-                placed
-                    .as_ref()
-                    .is_none_or(|placed| !placed.chunk.replicas.contains(&self.node))
-            };
-            let both = page.iter().zip(&placements);
-            let orphans: Vec<_> = both
-                .filter(|(_, placed)| is_orphan(placed))
-                .map(|(chunk, _)| *chunk)
-                .collect();
+            let orphans: Vec<_> = page.iter().filter(is_orphan).copied().collect();
             if !orphans.is_empty() {
                 let metastore = &self.mover.metastore;
                 metastore

@@ -1,6 +1,7 @@
 //! Which nodes are due to be compared with their rows.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -90,6 +91,7 @@ impl ReconcileJob {
             round,
             wanted: self.settings.replicas,
             orphan_age: self.settings.orphans.age,
+            named: AtomicU64::new(0),
         };
         let compared = match comparison.run().await {
             Ok(compared) => compared,
@@ -206,9 +208,10 @@ impl Job for ReconcileJob {
         match self.deal_with_orphans(round).await? {
             None => failed,
             Some(which) => Err(JobError::Alarm(format!(
-                "{which}. None of them is touched. If the metadata was restored from an older state, \
-                 restore a newer one; if the chunks are really garbage, start with a higher \
-                 --orphan-limit"
+                "{which}. None of them is touched. If it is one chunk server alone, it may have come back \
+                 with older data directories, or was cut off for long: then they are garbage, and starting \
+                 the gateway with a higher --orphan-limit once lets them go. If it is all of them, the \
+                 metadata may be older than they are, as after a restore: restore a newer state first"
             ))),
         }
     }

@@ -145,13 +145,12 @@ impl OrphanSweep<'_> {
     /// row cannot be read: what it names is no orphan.
     async fn with_places(&self, page: Vec<Orphan>) -> MetaResult<Vec<(Orphan, Option<ChunkRef>)>> {
         let ids: Vec<_> = page.iter().map(|orphan| orphan.chunk.id).collect();
-        let placements = self.mover.metastore.placements(&ids).await;
-        let placements = self.round.readable(self.node, placements)?;
-        let Some(placements) = placements else {
-            return Ok(Vec::new());
+        let mut places = self.mover.readable_placements(&ids, self.round).await?;
+        let with_place = |orphan: Orphan| {
+            let place = places.remove(&orphan.chunk.id)?;
+            Some((orphan, place.map(|placed| placed.chunk)))
         };
-        let chunks = placements.into_iter().map(|placed| Some(placed?.chunk));
-        Ok(page.into_iter().zip(chunks).collect())
+        Ok(page.into_iter().filter_map(with_place).collect())
     }
 
     /// Whether it has been what it is for long enough.

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chunkproto::{ChunkId, NodeId};
-use metastore::{MetaResult, NodeChunk, RepairNeed, Timestamp};
+use metastore::{MetaResult, NodeChunk, NodePhase, RepairNeed, Timestamp};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::info;
@@ -75,11 +75,16 @@ impl DownNodes {
         // A node that went long ago and was emptied since is no longer missed.
         let is_empty =
             |node: &NodeId| matches!(walks.get(node), Some(Walk::Ended { named: false, .. }));
-        let states = membership.states();
-        let counted: Vec<_> = states.iter().filter(|(node, _)| !is_empty(node)).collect();
-        let is_missing = |(_, state): &&&(NodeId, NodeState)| *state != NodeState::Live;
-        let missing = counted.iter().filter(is_missing).count();
-        missing * 3 > counted.len()
+        // Of one that is to leave an operator said so: nobody waits for its return.
+        let is_written_off = |node: &NodeId, state: NodeState| {
+            state == NodeState::Down && membership.phase(*node) == NodePhase::Draining
+        };
+        let mut counted = membership.states();
+        counted.retain(|(node, state)| !is_empty(node) && !is_written_off(node, *state));
+        let missing = counted
+            .iter()
+            .filter(|(node, _)| membership.is_missing(*node));
+        missing.count() * 3 > counted.len()
     }
 
     /// Queues what nodes held that are down, those too that go down meanwhile; says in `queueing` how far

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::chunk_repair::{ChunkHealth, mend};
 use super::cursor::RepairCursor;
 use super::down_nodes::{DownNodes, QueueingProgress};
-use crate::cluster::NodeState;
+use crate::cluster::{NodeState, NodeStatus};
 use crate::jobs::job::{Job, JobError, Round};
 use crate::jobs::replica_mover::ReplicaMover;
 
@@ -48,9 +48,9 @@ pub struct RepairJob {
     stuck: Mutex<Option<Stuck>>,
 }
 
-/// A round mended nothing while the nodes were so.
+/// A round mended nothing while the nodes were so, each with whether it took new chunks.
 struct Stuck {
-    states: Vec<(NodeId, NodeState)>,
+    nodes: Vec<(NodeId, NodeState, bool)>,
     at: Instant,
 }
 
@@ -212,17 +212,23 @@ impl RepairJob {
 
     fn note_stuck(&self) {
         let stuck = Stuck {
-            states: self.mover.membership.states(),
+            nodes: self.nodes(),
             at: Instant::now(),
         };
         *self.stuck.lock().unwrap_or_else(PoisonError::into_inner) = Some(stuck);
     }
 
+    fn nodes(&self) -> Vec<(NodeId, NodeState, bool)> {
+        let status = self.mover.membership.status().into_iter();
+        let node = |node: NodeStatus| (node.registration.node_id, node.state, node.is_writable);
+        status.map(node).collect()
+    }
+
     /// Whether the last round mended nothing and nothing speaks for another outcome now.
     fn is_stuck(&self) -> bool {
-        let states = self.mover.membership.states();
+        let nodes = self.nodes();
         let stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_same = |stuck: &Stuck| stuck.states == states && stuck.at.elapsed() < STUCK_FOR;
+        let is_same = |stuck: &Stuck| stuck.nodes == nodes && stuck.at.elapsed() < STUCK_FOR;
         stuck.as_ref().is_some_and(is_same)
     }
 }
@@ -262,7 +268,8 @@ impl Job for RepairJob {
         if self.down.are_too_many(&self.mover.membership) {
             return Err(JobError::Alarm(
                 "more than a third of the chunk servers are missing: only chunks with a single copy \
-                 left are repaired until they return or are removed"
+                 left are repaired until they return. Drain those that will not (gateway admin node \
+                 drain), or add chunk servers"
                     .into(),
             ));
         }
