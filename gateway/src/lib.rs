@@ -6,6 +6,7 @@
 
 pub mod admin;
 mod backup_format;
+mod chance;
 pub mod chunks;
 mod clock;
 pub mod cluster;
@@ -28,6 +29,7 @@ mod signals;
 pub mod standalone;
 mod users;
 
+pub use chance::Chance;
 pub use clock::Clock;
 
 // What tests and fuzzers share names the crate as tests do.

@@ -14,10 +14,12 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{error, info, warn};
 
 use crate::admin::{AdminParts, AdminServer};
+use crate::chance::Chance;
 use crate::chunks::{
     AbandonedChunks, AbandonedQueue, BodyReader, BodyWriter, ByteBudget, ChunkTransport, HintQueue,
     RepairHints, RunningReads, WriterSettings,
 };
+use crate::clock::Clock;
 use crate::cluster::Membership;
 use crate::config::GatewayConfig;
 use crate::http::{Certificate, ListenerLimits, TlsError, serve_connections};
@@ -302,6 +304,8 @@ fn job_parts(
         backup,
         survey: reports.survey,
         lifecycle: lifecycle_settings(config),
+        clock: Clock::system(),
+        chance: Chance::system(),
     }
 }
 

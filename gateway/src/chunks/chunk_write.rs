@@ -268,6 +268,8 @@ impl ChunkWrite {
         while durable.len() < self.parts.replicas_wanted() {
             let may_hedge = !is_hedged && (self.retained.is_some() || !durable.is_empty());
             tokio::select! {
+                // An answer that came at the last moment came in time.
+                biased;
                 ack = acks.next() => {
                     let Some(ack) = ack else { break };
                     let node = ack.as_ref().map_or_else(|failure| failure.node, |(node, _)| *node);
@@ -404,7 +406,7 @@ impl ChunkWrite {
             same_body: &self.same_body,
         };
         let view = self.parts.membership.view();
-        choose_nodes(&view, request, || self.parts.random())
+        choose_nodes(&view, request, || self.parts.chance.lot())
     }
 
     /// The node, if its receipt proves that it holds these very bytes (I2).

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use chunkproto::{ByteRange, ChunkError, ChunkId, ChunkStream, Crc64Hasher, NodeId};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt as _};
-use metastore::{ChunkLayout, ChunkRef, MetaError, Timestamp};
+use metastore::{ChunkLayout, ChunkRef, MetaError};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
@@ -19,6 +19,7 @@ use super::{
     BudgetExhausted, ByteBudget, BytesReserved, ChunkTransport, RepairHints, RunningRead,
     RunningReads,
 };
+use crate::clock::Clock;
 use crate::cluster::{InFlight, Membership};
 
 /// The next chunk is opened when no more than this is left of the present one.
@@ -96,6 +97,7 @@ pub struct BodyReader {
     nodes: Nodes,
     budget: ByteBudget,
     running: RunningReads,
+    clock: Clock,
 }
 
 #[derive(Clone)]
@@ -124,7 +126,14 @@ impl BodyReader {
             },
             budget,
             running,
+            clock: Clock::system(),
         }
+    }
+
+    /// As it is, but its reads begin when `clock` says.
+    #[must_use]
+    pub fn timed_by(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     /// Opens a body of `body_bytes`; its first chunk is open when this returns. A client that takes
@@ -138,7 +147,7 @@ impl BodyReader {
         body_bytes: u64,
     ) -> Result<impl Stream<Item = Result<Bytes, ReadError>> + Send + 'static + use<>, ReadError>
     {
-        let running = self.running.begin(Timestamp::now());
+        let running = self.running.begin(self.clock.now());
         let reserved = self.budget.reserve(body_bytes.min(READER_BYTES)).await?;
         let (source, first) = open_next(self.nodes.clone(), source).await;
         let body = OpenBody {

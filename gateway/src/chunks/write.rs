@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use super::pace::{Pace, TooSlow};
 use super::{
     BudgetExhausted, ByteBudget, BytesReserved, ChunkTransport, FirstShare, PlannedChunk, SplitPlan,
 };
+use crate::chance::Chance;
 use crate::cluster::Membership;
 
 /// Chunks of one body that wait for their nodes' acknowledgements while the next one is read.
@@ -137,12 +137,13 @@ pub struct BodyWriter {
 }
 
 /// What every chunk of every body needs.
+#[derive(Clone)]
 pub struct WriterParts {
     pub transport: Arc<dyn ChunkTransport>,
     pub membership: Arc<Membership>,
     pub budget: ByteBudget,
     settings: WriterSettings,
-    random: RandomState,
+    pub chance: Chance,
 }
 
 impl WriterParts {
@@ -159,10 +160,6 @@ impl WriterParts {
             None => wanted / 2 + 1,
         }
     }
-
-    pub fn random(&self) -> u64 {
-        self.random.hash_one(Uuid::now_v7())
-    }
 }
 
 impl BodyWriter {
@@ -174,14 +171,13 @@ impl BodyWriter {
         budget: ByteBudget,
         settings: WriterSettings,
     ) -> Self {
-        let random = RandomState::new();
         Self {
             parts: Arc::new(WriterParts {
                 transport,
                 membership,
                 budget,
                 settings,
-                random,
+                chance: Chance::system(),
             }),
             abandoned: None,
         }
@@ -192,6 +188,19 @@ impl BodyWriter {
     pub fn with_abandoned(self, abandoned: AbandonedChunks) -> Self {
         let abandoned = Some(abandoned);
         Self { abandoned, ..self }
+    }
+
+    /// As it is, but with ids and lots from `chance`.
+    #[must_use]
+    pub fn drawing(self, chance: Chance) -> Self {
+        let parts = WriterParts {
+            chance,
+            ..Arc::unwrap_or_clone(self.parts)
+        };
+        Self {
+            parts: Arc::new(parts),
+            ..self
+        }
     }
 
     /// Replicas that each chunk should have.
@@ -266,7 +275,7 @@ impl BodyWriter {
     ) -> Result<ChunkWrite, WriteError> {
         let put = ChunkPut {
             id: match owner.kind {
-                BodyKind::Object => ChunkId::generate(),
+                BodyKind::Object => self.parts.chance.chunk_id(),
                 BodyKind::Metadata => ChunkId::generate_for_metadata(),
             },
             length_bytes: planned.length_bytes,

@@ -1,7 +1,7 @@
 //! The nodes as this gateway sees them: registered, heard from, suspected. In memory; what must
 //! outlive a restart stands in the metastore's node rows.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use super::node_view::NodeView;
 /// The nodes of the cluster.
 #[derive(Debug)]
 pub struct Membership {
-    members: RwLock<HashMap<NodeId, Member>>,
+    members: RwLock<BTreeMap<NodeId, Member>>,
     /// What operators want, of nodes that are no members too.
-    phases: RwLock<HashMap<NodeId, NodePhase>>,
+    phases: RwLock<BTreeMap<NodeId, NodePhase>>,
     timeouts: NodeTimeouts,
 }
 
@@ -99,7 +99,7 @@ impl Membership {
     }
 
     fn take_in(
-        members: &mut HashMap<NodeId, Member>,
+        members: &mut BTreeMap<NodeId, Member>,
         registration: Registration,
         voice: Voice,
         phase: NodePhase,
@@ -357,11 +357,11 @@ impl Membership {
         nodes
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<NodeId, Member>> {
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<NodeId, Member>> {
         self.members.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<NodeId, Member>> {
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<NodeId, Member>> {
         self.members.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -32,6 +32,7 @@ pub async fn follow_phases(
 ) {
     loop {
         tokio::select! {
+            biased;
             _ = stop.changed() => return,
             () = tokio::time::sleep(PERIOD) => {}
         }

@@ -18,6 +18,7 @@ pub async fn queue_abandoned(
 ) {
     loop {
         let chunks = tokio::select! {
+            biased;
             _ = stop.changed() => return,
             chunks = abandoned.recv() => chunks,
         };

@@ -35,6 +35,7 @@ pub async fn watch_reach(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            biased;
             _ = stop.changed() => return,
             Some(node) = calls.next() => {
                 called.remove(&node);

@@ -1,7 +1,6 @@
 //! What all jobs that move chunks do on the nodes: look which copies of a chunk are good, choose a
 //! node, copy to it, verify. What they change in rows is in `rows.rs`.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +9,9 @@ use futures::future::join_all;
 use metastore::{ChunkRef, Metastore};
 use tokio::time::timeout;
 use tracing::{debug, warn};
-use uuid::Uuid;
 
 use super::job::Round;
+use crate::chance::Chance;
 use crate::chunks::{ChunkTransport, PlacementRequest, choose_nodes, count_takers};
 use crate::cluster::{Membership, NodeState};
 
@@ -27,7 +26,7 @@ pub struct ReplicaMover {
     pub(super) metastore: Arc<dyn Metastore>,
     pub(super) transport: Arc<dyn ChunkTransport>,
     pub(super) membership: Arc<Membership>,
-    random: RandomState,
+    chance: Chance,
 }
 
 /// What one of the nodes that a row names turned out to hold.
@@ -70,8 +69,14 @@ impl ReplicaMover {
             metastore,
             transport,
             membership,
-            random: RandomState::new(),
+            chance: Chance::system(),
         }
+    }
+
+    /// As it is, but with lots from `chance`.
+    #[must_use]
+    pub fn drawing(self, chance: Chance) -> Self {
+        Self { chance, ..self }
     }
 
     /// Asks every node that the row names what it holds. Where a node has damaged bytes under a good
@@ -138,8 +143,7 @@ impl ReplicaMover {
         let mut view = self.membership.view();
         // What a node holds that the chunk leaves takes no zone.
         view.retain(|node| !shunned.contains(&node.id));
-        let random = || self.random.hash_one(Uuid::now_v7());
-        choose_nodes(&view, request, random).pop()
+        choose_nodes(&view, request, || self.chance.lot()).pop()
     }
 
     /// Whether the node takes the chunk now: it is live, is to hold chunks, and has room.

@@ -68,6 +68,7 @@ impl JobRunner {
         loop {
             run.turn().await;
             tokio::select! {
+                biased;
                 _ = stop.changed() => break,
                 () = sleep(job.period()) => {}
                 () = job.woken() => {}
@@ -135,6 +136,7 @@ impl<J: Job> Run<'_, J> {
         );
         let job = self.job;
         let outcome = tokio::select! {
+            biased;
             outcome = job.round(&round) => outcome,
             never = self.watch(&round) => match never {},
         };

@@ -21,6 +21,7 @@ use super::replica_mover::ReplicaMover;
 use super::runner::JobRunner;
 use super::survey::{SurveyBoard, survey_awaited};
 use super::uploads::UploadExpiry;
+use crate::chance::Chance;
 use crate::chunks::{AbandonedQueue, ChunkTransport, HintQueue, RunningReads};
 use crate::clock::Clock;
 use crate::cluster::{Membership, follow_phases};
@@ -50,11 +51,15 @@ pub struct JobParts {
     pub survey: SurveyBoard,
     /// How the metadata is backed up, if it is.
     pub backup: Option<BackupParts>,
+    /// What time it is.
+    pub clock: Clock,
+    /// Lots between nodes.
+    pub chance: Chance,
 }
 
 /// Runs all jobs until `stop` closes.
 pub async fn run_jobs(parts: JobParts, config: &JobConfig, stop: watch::Receiver<()>) {
-    let (clock, wake) = (Clock::system(), Arc::new(Notify::new()));
+    let (clock, wake) = (parts.clock.clone(), Arc::new(Notify::new()));
     let metastore = Arc::clone(&parts.metastore);
     let runner = JobRunner::new(
         Arc::clone(&metastore),
@@ -67,7 +72,8 @@ pub async fn run_jobs(parts: JobParts, config: &JobConfig, stop: watch::Receiver
         Arc::clone(&metastore),
         Arc::clone(&parts.transport),
         Arc::clone(&parts.membership),
-    );
+    )
+    .drawing(parts.chance.clone());
     let moves = move_settings(&parts, config);
     let repair = repair_job(&parts, config, mover.clone(), &wake);
     let reconcile = reconcile_job(&parts, config, mover.clone(), &wake);

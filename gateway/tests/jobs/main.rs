@@ -16,6 +16,5 @@ mod rebalance;
 mod reconcile;
 mod repair;
 mod repair_order;
-mod simulation;
 mod survey;
 mod uploads;

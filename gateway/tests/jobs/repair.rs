@@ -474,3 +474,19 @@ async fn chunks_that_waited_for_a_node_are_copied_as_soon_as_it_is_given_up() {
     let _ = world.run(&repair).await;
     assert_eq!(world.nodes.copied(), [chunk.id]);
 }
+
+#[tokio::test]
+async fn a_copy_too_many_on_nodes_that_are_awaited_goes_when_they_return() {
+    let world = World::patient(7).await;
+    let chunk = world.put_chunk("cat", 4).await;
+    let away = &chunk.replicas[..2];
+    away.iter().for_each(|node| world.take_down(*node));
+    world.queue(&chunk, 2, 3).await;
+    world.run(&world.repair(3)).await.unwrap();
+    assert_eq!(world.good_copies(&chunk).await, chunk.replicas);
+
+    away.iter().for_each(|node| world.bring_back(*node));
+    world.run(&world.repair(3)).await.unwrap();
+    assert_eq!(world.good_copies(&chunk).await.len(), 3);
+    assert_eq!(world.queued().await, []);
+}

@@ -1,6 +1,6 @@
 //! Which nodes are due to be compared with their rows.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -38,7 +38,7 @@ pub struct ReconcileJob {
     settings: ReconcileSettings,
     /// Wakes the repair when there is something for it.
     repair: Arc<Notify>,
-    compared: Mutex<HashMap<NodeId, Last>>,
+    compared: Mutex<BTreeMap<NodeId, Last>>,
 }
 
 /// The last comparison of a node.
@@ -167,7 +167,7 @@ impl ReconcileJob {
         Ok(dealt)
     }
 
-    fn last(&self) -> MutexGuard<'_, HashMap<NodeId, Last>> {
+    fn last(&self) -> MutexGuard<'_, BTreeMap<NodeId, Last>> {
         self.compared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -162,7 +162,8 @@ impl ChunkRepair<'_> {
             |state: ReplicaState| !matches!(state, ReplicaState::Good | ReplicaState::Awaited);
         let good = self.good().len();
         let has_bad = self.held.iter().any(|(_, state)| is_bad(*state));
-        good >= wanted || (good + self.with(ReplicaState::Awaited).len() >= wanted && !has_bad)
+        // One more may turn out to be one too many once all have returned.
+        good >= wanted || (good + self.with(ReplicaState::Awaited).len() == wanted && !has_bad)
     }
 
     fn good(&self) -> Vec<NodeId> {

@@ -24,6 +24,7 @@ pub async fn write_hints(
     let mut batch = Vec::new();
     loop {
         tokio::select! {
+            biased;
             _ = stop.changed() => return,
             received = hints.recv_many(&mut batch, BATCH) => {
                 if received == 0 {

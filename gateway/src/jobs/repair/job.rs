@@ -261,6 +261,7 @@ impl Job for RepairJob {
             // that is lost meanwhile wait for the end of mending.
             let queueing = QueueingProgress::default();
             tokio::select! {
+                biased;
                 mended = self.mend_queue(&queueing, round) => mended?,
                 failed = self.down.keep_queueing(&self.mover, wanted, &queueing, round) => match failed? {},
             }

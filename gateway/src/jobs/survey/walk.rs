@@ -34,6 +34,7 @@ pub async fn survey_awaited(
     let (mut looks, mut surveyed_at) = (0, None::<Instant>);
     loop {
         tokio::select! {
+            biased;
             _ = stop.changed() => return,
             () = sleep(LOOK_PERIOD) => {}
         }
@@ -50,6 +51,7 @@ pub async fn survey_awaited(
             continue;
         }
         tokio::select! {
+            biased;
             _ = stop.changed() => return,
             outcome = survey(&mover, &board) => {
                 if let Err(error) = outcome {
