@@ -30,6 +30,13 @@ class Making(BucketCase):
         kept = self.s3.get_bucket_ownership_controls(Bucket=self.new)["OwnershipControls"]
         self.assertEqual(kept["Rules"], [{"ObjectOwnership": "BucketOwnerEnforced"}])
 
+    def test_a_bucket_for_another_region_is_refused_as_such(self):
+        for region, code in [("eu-central-1", "IllegalLocationConstraintException"),
+                             ("nowhere", "InvalidLocationConstraint")]:
+            self.refused(400, code, self.s3.create_bucket, Bucket=self.new,
+                         CreateBucketConfiguration={"LocationConstraint": region})
+            self.refused(404, "404", self.s3.head_bucket, Bucket=self.new)
+
 
 class Configurations(BucketCase):
     def test_a_website_comes_back_as_it_was_put(self):

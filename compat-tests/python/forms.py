@@ -110,7 +110,7 @@ class Forms(BucketCase):
         self.assertFalse(self.exists("l"))
 
     def test_the_answer_tells_of_the_object(self):
-        url = f"{os.environ['AWS_ENDPOINT_URL']}/{self.bucket}/dir/a%20%26%20b"
+        url = f"{os.environ['AWS_ENDPOINT_URL']}/{self.bucket}/dir%2Fa%20%26%20b"
         etag = f'"{hashlib.md5(b"file").hexdigest()}"'
         for sign in self.styles():
             for wanted in ["200", "201", "204"]:
@@ -121,6 +121,20 @@ class Forms(BucketCase):
                 self.assertEqual((headers["ETag"], headers["Location"]), (etag, url))
                 if wanted == "201":
                     self.assertIn(f"<Location>{url}</Location>", text)
+
+    def test_a_checksum_in_the_fields_is_in_the_answer(self):
+        digest = base64.b64encode(hashlib.sha256(b"file").digest()).decode()
+        checksum = {"x-amz-checksum-sha256": digest}
+        for sign in self.styles():
+            status, headers, _ = self.send(sign([checksum], checksum))
+            self.assertEqual((status, headers["x-amz-checksum-sha256"]), (204, digest))
+
+    def test_a_refusal_names_the_condition_that_failed(self):
+        for sign in self.styles():
+            status, _, text = self.send(sign([{"acl": "private"}], {"acl": "public-read"}))
+            self.assertEqual(status, 403)
+            condition = '["eq", "$acl", "private"]'
+            self.assertIn(f"Policy Condition failed: {condition}</Message>", text)
 
     def test_a_lock_in_the_fields_counts(self):
         bucket, self.bucket = self.bucket, "b" + uuid.uuid4().hex

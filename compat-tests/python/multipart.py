@@ -1,6 +1,7 @@
 """Uploads in parts, and copies."""
 
 import hashlib
+import os
 import unittest
 
 from server import MIB, BucketCase, pattern
@@ -14,6 +15,11 @@ class Uploads(BucketCase):
         self.assertEqual(etag, f'"{hashlib.md5(digests).hexdigest()}-2"')
         self.assertEqual(self.head("k")["ETag"], etag)
         self.assertEqual(self.head("k")["ContentLength"], 5 * MIB + 100)
+
+    def test_the_answer_has_the_url(self):
+        completed = self.complete("a/b c", *self.upload_parts("a/b c", [b"x"]))
+        url = f"{os.environ['AWS_ENDPOINT_URL']}/{self.bucket}/a%2Fb%20c"
+        self.assertEqual(completed["Location"], url)
 
     def test_metadata_is_given_at_the_start(self):
         upload = self.upload_parts("k", [b"x"], Metadata={"a": "b"}, ContentType="text/x")
@@ -41,6 +47,15 @@ class Uploads(BucketCase):
         listed = [part for page in pages for part in page["Parts"]]
         self.assertEqual([p["ETag"] for p in listed], [p["ETag"] for p in parts])
         self.assertEqual([p["PartNumber"] for p in listed], list(range(1, 8)))
+
+    def test_the_parts_of_an_object_come_in_pages_with_markers(self):
+        self.complete("k", *self.upload_parts("k", [pattern(5 * MIB), b"x"]))
+        shown = lambda **page: self.s3.get_object_attributes(
+            Bucket=self.bucket, Key="k", ObjectAttributes=["ObjectParts"], **page)["ObjectParts"]
+        first = shown(MaxParts=1)
+        self.assertEqual((first["NextPartNumberMarker"], first["IsTruncated"]), (1, True))
+        last = shown(PartNumberMarker=1)
+        self.assertEqual((last["NextPartNumberMarker"], last["IsTruncated"]), (2, False))
 
     def test_an_abort_leaves_nothing(self):
         upload_id, _ = self.upload_parts("k", [b"x"])

@@ -33,6 +33,15 @@ class Presigned(BucketCase):
         url = self.s3.generate_presigned_url("get_object", **self.arguments("k"))
         self.assertEqual(self.fetch(url), b"x")
 
+    def test_a_url_may_be_signed_for_a_type(self):
+        for style in ["s3", "s3v4"]:
+            arguments = self.arguments("k")
+            arguments["Params"]["ContentType"] = "text/x"
+            put = client(signature_version=style).generate_presigned_url("put_object", **arguments)
+            self.fetch(put, "PUT", style.encode(), {"Content-Type": "text/x"})
+            self.assertEqual(self.read("k"), style.encode())
+            self.assertEqual(self.head("k")["ContentType"], "text/x")
+
     def test_a_url_is_for_its_method_and_its_key_alone(self):
         self.put("k", b"x")
         url = self.signer().generate_presigned_url("get_object", **self.arguments("k"))

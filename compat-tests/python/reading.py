@@ -98,6 +98,16 @@ class Conditions(BucketCase):
         self.assertEqual(self.read("k", IfMatch=self.etag, IfUnmodifiedSince=modified - HOUR), b"x")
         unmodified(IfNoneMatch=self.etag, IfModifiedSince=modified - HOUR)
 
+    def test_a_condition_may_list_several_etags(self):
+        known, others = f'"other", {self.etag}', '"other", "another"'
+        self.assertEqual(self.read("k", IfMatch=known), b"x")
+        self.refused(412, "PreconditionFailed", self.get, key="k", IfMatch=others)
+        self.assertEqual(self.read("k", IfNoneMatch=others), b"x")
+        self.refused(304, "304", self.get, key="k", IfNoneMatch=known)
+        self.refused(412, "PreconditionFailed", self.put, key="k", body=b"y", IfMatch=others)
+        self.put("k", b"y", IfMatch=known)
+        self.assertEqual(self.read("k"), b"y")
+
     def test_a_put_over_nothing_succeeds_once(self):
         self.put("new", b"1", IfNoneMatch="*")
         self.refused(412, "PreconditionFailed", self.put, key="new", body=b"2", IfNoneMatch="*")

@@ -48,6 +48,35 @@ async fn a_policy_may_ask_for_tls() {
 }
 
 #[tokio::test]
+async fn a_policy_may_ask_for_conditional_writes_and_let_uploads_send_their_parts() {
+    let server = Standalone::start().await;
+    let at = server.endpoint();
+    let policy = r#"{"Statement": [
+        {"Effect": "Allow", "Principal": "*", "Action": "s3:PutObject",
+         "Resource": "arn:aws:s3:::bucket/*", "Condition": {"Null": {"s3:if-none-match": "false"}}},
+        {"Effect": "Allow", "Principal": "*", "Action": "s3:PutObject",
+         "Resource": "arn:aws:s3:::bucket/*",
+         "Condition": {"Bool": {"s3:ObjectCreationOperation": "false"}}}]}"#;
+    for (path, body) in [("/bucket", ""), ("/bucket?policy", policy)] {
+        let put = request(at, Method::PUT, path).body(body.to_owned());
+        let answer = put.send().await;
+        assert!(answer.status.is_success(), "{}", answer.text());
+    }
+    let unsigned = async |method: Method, path: &str, once: bool| {
+        let builder = http::Request::builder().method(method);
+        let mut builder = builder.uri(format!("{}/bucket/{path}", at.url));
+        if once {
+            builder = builder.header("if-none-match", "*");
+        }
+        send_unsigned(builder.body(bytes::Bytes::new()).expect("a request")).await
+    };
+    let blind = unsigned(Method::PUT, "k", false).await;
+    blind.assert_error(403, "AccessDenied");
+    assert_eq!(unsigned(Method::PUT, "k", true).await.status, 200);
+    assert_eq!(unsigned(Method::POST, "l?uploads", false).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_right_to_the_current_version_is_none_to_those_before_however_they_are_named() {
     let server = Standalone::start().await;
     let at = server.endpoint();

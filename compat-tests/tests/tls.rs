@@ -93,6 +93,31 @@ async fn http_2_is_spoken_to_those_who_can() {
     assert_eq!(home.shell(&command("--http1.1")).await.trim(), "1.1 403");
 }
 
+#[tokio::test]
+async fn a_policy_may_ask_for_a_version_of_tls() {
+    let dir = TempDir::new().unwrap();
+    let (server, certificate) = server(&dir).await;
+    let home = home(&server, &certificate);
+    let policy = r#"{"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject",
+        "Resource": "arn:aws:s3:::bucket/*",
+        "Condition": {"NumericGreaterThanEquals": {"s3:TlsVersion": 1.3}}}]}"#;
+    home.write("policy", policy.as_bytes());
+    let script = format!(
+        "import boto3\ns3 = boto3.client('s3')\ns3.create_bucket(Bucket='bucket')\n\
+         s3.put_object(Bucket='bucket', Key='k', Body=b'x')\n\
+         s3.put_bucket_policy(Bucket='bucket', Policy=open('{}').read())",
+        home.path("policy").display()
+    );
+    home.python(&["-c", &script]).await;
+    let url = &server.endpoint().url;
+    for (version, expected) in [("--tls-max 1.2", "403"), ("--tlsv1.3", "200")] {
+        let command = format!(
+            "curl -s {version} --cacert {certificate} -o /dev/null -w '%{{http_code}}' {url}/bucket/k"
+        );
+        assert_eq!(home.shell(&command).await, expected, "{version}");
+    }
+}
+
 /// Whether a client that trusts this certificate alone talks to the server.
 async fn is_trusted(home: &ClientHome, certificate: &str, url: &str) -> bool {
     let command =

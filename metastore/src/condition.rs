@@ -18,6 +18,8 @@ impl WriteCondition {
             Self::Present => current.map(|_| ()).ok_or_else(missing),
             Self::Etag(etag) if current.ok_or_else(missing)?.etag == *etag => Ok(()),
             Self::Etag(_) => Err(MetaError::PreconditionFailed),
+            Self::OneOf(etags) if etags.contains(&current.ok_or_else(missing)?.etag) => Ok(()),
+            Self::OneOf(_) => Err(MetaError::PreconditionFailed),
             Self::Unlike(etag) if current.is_some_and(|row| row.etag == *etag) => {
                 Err(MetaError::PreconditionFailed)
             }

@@ -29,6 +29,8 @@ pub enum WriteCondition {
     Present,
     /// `If-Match: "etag"`: there is one with this ETag. A missing key is `NoSuchKey`.
     Etag(String),
+    /// `If-Match` with several ETags: there is one with one of these. A missing key is `NoSuchKey`.
+    OneOf(Vec<String>),
     /// `If-None-Match: "etag"`: there is none with this ETag.
     Unlike(String),
     /// `If-Match` and `If-None-Match` together.

@@ -32,6 +32,20 @@ async fn a_bucket_lives_from_mb_to_rb() {
 }
 
 #[tokio::test]
+async fn the_region_that_is_signed_for_by_default_is_set_right() {
+    let server = start_server().await;
+    let home = ClientHome::new(server.endpoint());
+    // What s3cmd takes for a region where its settings name none.
+    let s3cmd =
+        async |arguments: &[&str]| home.s3cmd(&[&["--region=US"], arguments].concat()).await;
+    s3cmd(&["mb", "s3://bucket"]).await;
+    home.write("up", b"hello");
+    s3cmd(&["put", "up", "s3://bucket/k"]).await;
+    s3cmd(&["get", "s3://bucket/k", "down"]).await;
+    assert_eq!(std::fs::read(home.path("down")).unwrap(), b"hello");
+}
+
+#[tokio::test]
 async fn an_object_is_copied_and_moved_on_the_server() {
     let server = start_server().await;
     let home = ClientHome::new(server.endpoint());

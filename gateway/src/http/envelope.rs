@@ -38,6 +38,8 @@ pub struct Refused {
     pub code: &'static str,
     /// Its words for the client.
     pub message: String,
+    /// An element that the error has beside them, by its name.
+    pub element: Option<(&'static str, String)>,
 }
 
 impl Refused {
@@ -48,6 +50,7 @@ impl Refused {
             status,
             code,
             message: message.into(),
+            element: None,
         }
     }
 }
@@ -98,9 +101,13 @@ impl Envelope {
             status,
             code,
             message,
+            element,
         } = refused;
+        let element = element.as_ref().map_or_else(String::new, |(name, text)| {
+            format!("<{name}>{}</{name}>", escape(text.as_str()))
+        });
         let open = format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{}</Message>{END_OF_ERROR}",
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{}</Message>{element}{END_OF_ERROR}",
             escape(xml_text(message.to_owned()))
         );
         let mut response = Response::new(self.complete_error_body(open.into()));

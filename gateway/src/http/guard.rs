@@ -6,9 +6,16 @@ use http::Method;
 
 use super::query::query_pairs;
 
-/// Query keys of presigned URLs of version 2 and of the SDKs; allowed everywhere, as is whatever
-/// begins with `x-amz-`.
-const ANYWHERE: [&str; 4] = ["x-id", "AWSAccessKeyId", "Signature", "Expires"];
+/// Query keys of presigned URLs of version 2, in which boto3 repeats the headers that it signs, and of
+/// the SDKs; allowed everywhere, as is whatever begins with `x-amz-`.
+const ANYWHERE: [&str; 6] = [
+    "x-id",
+    "AWSAccessKeyId",
+    "Signature",
+    "Expires",
+    "content-md5",
+    "content-type",
+];
 
 const PUT_BUCKET: &[&str] = &[
     "abac",

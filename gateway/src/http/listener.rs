@@ -23,7 +23,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::Peer;
+use super::{Peer, TlsVersion};
 
 /// Bounds on what clients may hold open.
 #[derive(Debug, Clone, Copy)]
@@ -89,16 +89,15 @@ pub async fn serve_connections<H, F, B>(
         let Some((stream, address, slot)) = accepted else {
             continue;
         };
-        let peer = Peer {
-            address: address.ip().to_canonical(),
-            secure: tls.is_some(),
-        };
+        let address = address.ip().to_canonical();
         let handle = handle.clone();
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(peer);
-            let response = handle(request);
-            async move { Ok::<_, Infallible>(response.await) }
-        });
+        let service = move |tls: Option<TlsVersion>| {
+            service_fn(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(Peer { address, tls });
+                let response = handle(request);
+                async move { Ok::<_, Infallible>(response.await) }
+            })
+        };
         let served = serve_connection(
             (stream, tls.clone()),
             (builder.clone(), limits),
@@ -126,11 +125,11 @@ pub async fn serve_connections<H, F, B>(
     cut_off.cancel();
 }
 
-/// Serves one connection until it ends. A handshake that fails is none of the server's errors.
+/// Serves one connection until it ends, by the service for its version of TLS. A handshake that fails is none of the server's errors.
 async fn serve_connection<S, B>(
     (stream, tls): (TcpStream, Option<TlsAcceptor>),
     (builder, limits): (Builder, ListenerLimits),
-    service: S,
+    service: impl FnOnce(Option<TlsVersion>) -> S,
     watcher: Watcher,
 ) -> hyper::Result<()>
 where
@@ -140,7 +139,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let Some(tls) = tls else {
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let connection = builder.serve_connection(TokioIo::new(stream), service(None));
         return watcher.watch(connection).await;
     };
     let stream = match shake_hands(&tls, stream).await {
@@ -150,7 +149,10 @@ where
             return Ok(());
         }
     };
-    if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) {
+    let session = stream.get_ref().1;
+    let is_http_2 = session.alpn_protocol() == Some(HTTP_2);
+    let service = service(Some(TlsVersion::of(session.protocol_version())));
+    if is_http_2 {
         let connection = http_2(limits).serve_connection(TokioIo::new(stream), service);
         watcher.watch(connection).await
     } else {

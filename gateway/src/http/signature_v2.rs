@@ -50,8 +50,16 @@ const SIGNED: [&str; 35] = [
     "website",
 ];
 
-/// Query keys that carry the signature itself, or say nothing of what is done.
-const INERT: [&str; 4] = ["AWSAccessKeyId", "Expires", "Signature", "x-id"];
+/// Query keys that carry the signature itself, or say nothing of what is done: clients repeat the
+/// headers that they sign.
+const INERT: [&str; 6] = [
+    "AWSAccessKeyId",
+    "Expires",
+    "Signature",
+    "content-md5",
+    "content-type",
+    "x-id",
+];
 
 /// Query keys that make another operation of a read and are not under the signature. Keys that only
 /// select from a listing pass, as on AWS.

@@ -10,7 +10,7 @@ use s3s::dto::{
     DeleteBucketOutput, GetBucketLocationInput, GetBucketLocationOutput, HeadBucketInput,
     HeadBucketOutput, ListBucketsInput, ListBucketsOutput, Tagging,
 };
-use s3s::{S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use super::access::Caller;
 use super::attributes::refuse_blocked;
@@ -153,8 +153,8 @@ impl S3Gateway {
         let constraint = configuration.location_constraint.as_ref();
         let constraint = constraint.map(BucketLocationConstraint::as_str);
         let elsewhere = |region: &str| !region.is_empty() && region != self.settings.region;
-        if constraint.is_some_and(elsewhere) {
-            return Err(s3_error!(InvalidLocationConstraint));
+        if let Some(region) = constraint.filter(|region| elsewhere(region)) {
+            return Err(another_region(region));
         }
         let mut settings = BucketSettings::default();
         if input.object_lock_enabled_for_bucket == Some(true) {
@@ -230,6 +230,37 @@ impl S3Gateway {
         Ok(S3Response::new(GetBucketLocationOutput {
             location_constraint: constraint,
         }))
+    }
+}
+
+/// The refusal of a bucket for another region: S3 tells a region that is not the endpoint's from a
+/// name that is no region's.
+fn another_region(named: &str) -> S3Error {
+    if named == "EU" || is_region_name(named) {
+        let message = format!(
+            "The {named} location constraint is incompatible for the region specific endpoint this request was sent to."
+        );
+        return S3Error::with_message(S3ErrorCode::IllegalLocationConstraintException, message);
+    }
+    s3_error!(
+        InvalidLocationConstraint,
+        "The specified location-constraint is not valid"
+    )
+}
+
+/// Whether a name is written like those of AWS's regions: `eu-central-1`, `us-gov-west-1`.
+fn is_region_name(name: &str) -> bool {
+    let words: Vec<&str> = name.split('-').collect();
+    let is_word =
+        |word: &&str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    match words.split_last() {
+        Some((number, words)) => {
+            words.len() >= 2
+                && words.iter().all(is_word)
+                && number.len() <= 2
+                && number.parse::<u8>().is_ok()
+        }
+        None => false,
     }
 }
 

@@ -3,12 +3,14 @@
 
 use std::collections::HashMap;
 
+use http::Uri;
 use md5::{Digest as _, Md5};
 use metastore::{
     Bucket, ChecksumAlgorithm, ChecksumKind, CompleteUpload, Completed, MetaError, ObjectChecksum,
     ObjectData, ObjectKey, ObjectVersion, Part, PartNumber, Sequence, Timestamp, Upload, UploadId,
     VersionId, VersionOrder,
 };
+use percent_encoding::percent_decode_str;
 use s3s::dto::{
     ChecksumType, CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedPart,
 };
@@ -17,10 +19,11 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use super::body_check::BodyCheck;
 use super::checksums::{self, kind_name, of_parts, parse_kind, set_checksum};
 use super::encryption_request::EncryptionRequest;
+use super::object_url::{bucket_url, object_url};
 use super::put::written_version;
 use super::service::S3Gateway;
 use super::{conditions, errors, headers};
-use crate::http::{Peer, xml_text};
+use crate::http::xml_text;
 
 /// Shortest part but the last.
 const PART_MIN_BYTES: u64 = 5 * 1024 * 1024;
@@ -42,13 +45,10 @@ impl S3Gateway {
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         let asked = self.encryption_asked(&request)?;
         let declared = BodyCheck::declared_in(&request.headers)?;
-        let host = request
-            .headers
-            .get(http::header::HOST)
-            .and_then(|host| host.to_str().ok());
-        let secure = Peer::of(&request.extensions).is_some_and(|peer| peer.secure);
+        let path = bucket_path(&request.uri, &request.input.key);
+        let bucket_url = bucket_url(&request.extensions, &request.headers, &path);
         let input = request.input;
-        let location = location(secure, host, &input.bucket, &input.key);
+        let location = object_url(&bucket_url, &input.key);
         let key = ObjectKey::parse(input.key.as_str()).map_err(errors::from_name)?;
         let id = UploadId::parse(&input.upload_id).map_err(errors::from_name)?;
         let condition =
@@ -326,10 +326,10 @@ fn check_declared(
     ))
 }
 
-fn location(secure: bool, host: Option<&str>, bucket: &str, key: &str) -> String {
-    let key = percent_encoding::utf8_percent_encode(key, percent_encoding::NON_ALPHANUMERIC);
-    let scheme = if secure { "https" } else { "http" };
-    format!("{scheme}://{}/{bucket}/{key}", host.unwrap_or("localhost"))
+/// What stands before the key in a request's path: nothing under a virtual host.
+fn bucket_path(uri: &Uri, key: &str) -> String {
+    let path = percent_decode_str(uri.path()).decode_utf8_lossy();
+    path.strip_suffix(key).unwrap_or_default().to_owned()
 }
 
 fn answer(
@@ -361,9 +361,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_location_is_of_the_scheme_that_the_client_speaks() {
-        let at = |secure| location(secure, Some("h:1"), "b", "a/b");
-        assert_eq!(at(true), "https://h:1/b/a%2Fb");
-        assert_eq!(at(false), "http://h:1/b/a%2Fb");
+    fn a_bucket_is_in_the_path_or_in_the_host() {
+        for (path, expected) in [("/b/a%2Fb", "/b/"), ("/b/a/b", "/b/"), ("/a/b", "/")] {
+            assert_eq!(bucket_path(&Uri::from_static(path), "a/b"), expected);
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderValue};
 use metastore::{ObjectVersion, WriteCondition};
-use s3s::dto::{ETagCondition, Timestamp, TimestampFormat};
+use s3s::dto::{ETag, ETagCondition, Timestamp, TimestampFormat};
 use s3s::{S3Error, S3Result, s3_error};
 use time::OffsetDateTime;
 
@@ -81,7 +81,16 @@ impl ReadConditions {
 fn matches(condition: &ETagCondition, etag: &str) -> bool {
     condition
         .as_etag()
-        .is_none_or(|wanted| wanted.value() == etag)
+        .is_none_or(|wanted| etags_in(wanted).any(|wanted| wanted == etag))
+}
+
+/// The ETags of a header, which may be a list (RFC 9110, 13.1.1). s3s takes a list for one tag that
+/// begins in the first and ends in the last; none of ours has a comma or a quote in it.
+fn etags_in(tags: &ETag) -> impl Iterator<Item = &str> {
+    tags.value().split(',').map(|tag| {
+        let tag = tag.trim();
+        tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"')
+    })
 }
 
 /// Whether a `Range` applies under `If-Range` (RFC 9110, 13.1.5): only to the very object that the
@@ -123,16 +132,26 @@ pub fn write_condition(
 ) -> WriteCondition {
     let wanted = if_match.map(|condition| match condition {
         ETagCondition::Any => WriteCondition::Present,
-        ETagCondition::ETag(etag) => WriteCondition::Etag(etag.value().to_owned()),
+        ETagCondition::ETag(tags) => one_of(tags),
     });
     let unwanted = if_none_match.map(|condition| match condition {
         ETagCondition::Any => WriteCondition::Absent,
-        ETagCondition::ETag(etag) => WriteCondition::Unlike(etag.value().to_owned()),
+        ETagCondition::ETag(tags) => etags_in(tags)
+            .map(|etag| WriteCondition::Unlike(etag.to_owned()))
+            .fold(WriteCondition::Always, both),
     });
     both(
         wanted.unwrap_or(WriteCondition::Always),
         unwanted.unwrap_or(WriteCondition::Always),
     )
+}
+
+fn one_of(tags: &ETag) -> WriteCondition {
+    let mut etags: Vec<String> = etags_in(tags).map(str::to_owned).collect();
+    match etags.len() {
+        1 => WriteCondition::Etag(etags.swap_remove(0)),
+        _ => WriteCondition::OneOf(etags),
+    }
 }
 
 /// Both conditions.
@@ -145,10 +164,8 @@ pub fn both(one: WriteCondition, other: WriteCondition) -> WriteCondition {
 
 #[cfg(test)]
 mod tests {
-    use metastore::{ChunkLayout, ObjectData, Scheme, Sequence, SystemHeaders, VersionId};
-    use s3s::dto::ETag;
-
     use super::*;
+    use metastore::{ChunkLayout, ObjectData, Scheme, Sequence, SystemHeaders, VersionId};
 
     fn object() -> ObjectVersion {
         ObjectVersion {
@@ -255,6 +272,32 @@ mod tests {
             ),
         ] {
             assert_eq!(conditions.failure(&object()), expected, "{conditions:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_etags_is_each_of_them() {
+        let listed = |header: &str| ETagCondition::parse_http_header(header.as_bytes()).unwrap();
+        for (header, expected) in [
+            ("\"x\", \"abc\"", true),
+            ("\"abc\",\"x\",\"y\"", true),
+            ("W/\"x\", W/\"abc\"", true),
+            ("\"x\", \"y\"", false),
+        ] {
+            let condition = listed(header);
+            assert_eq!(matches(&condition, "abc"), expected, "{header}");
+            let key = metastore::ObjectKey::parse("k").unwrap();
+            let holds = |condition: WriteCondition| condition.check(&key, Some(&object())).is_ok();
+            assert_eq!(
+                holds(write_condition(Some(&condition), None)),
+                expected,
+                "{header}"
+            );
+            assert_eq!(
+                holds(write_condition(None, Some(&condition))),
+                !expected,
+                "{header}"
+            );
         }
     }
 

@@ -60,7 +60,7 @@ impl S3Gateway {
             })?;
         let allowed = self.cross_origin_headers(bucket, &named).await;
         allowed.ok_or_else(|| {
-            let message = "CORSResponse: This CORS request is not allowed.";
+            let message = "CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, request method / Access-Control-Request-Method or Access-Control-Request-Headers are not whitelisted by the resource's CORS spec.";
             Refused::new(StatusCode::FORBIDDEN, "AccessForbidden", message)
         })
     }

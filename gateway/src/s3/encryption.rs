@@ -33,7 +33,7 @@ impl S3Gateway {
     ) -> S3Result<EncryptionRequest> {
         let asked = EncryptionRequest::in_headers(&request.headers)?;
         let sends_key = asked.customer.is_some() || asked.source_customer.is_some();
-        let secure = Peer::of(&request.extensions).is_some_and(|peer| peer.secure);
+        let secure = Peer::of(&request.extensions).is_some_and(Peer::is_secure);
         if sends_key && !secure && !self.settings.customer_keys_in_clear {
             return Err(s3_error!(
                 InvalidRequest,

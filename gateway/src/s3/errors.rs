@@ -51,7 +51,10 @@ pub fn custom(status: StatusCode, code: &'static str, message: &str) -> S3Error 
 /// A failed metadata operation.
 pub fn from_metadata(error: MetaError) -> S3Error {
     match error {
-        MetaError::NoSuchBucket => s3_error!(NoSuchBucket),
+        // Clients are about that compare S3's very words, which have no full stop here.
+        MetaError::NoSuchBucket => {
+            s3_error!(NoSuchBucket, "The specified bucket does not exist")
+        }
         MetaError::BucketExists { .. } => s3_error!(BucketAlreadyExists),
         MetaError::BucketNotEmpty => s3_error!(BucketNotEmpty),
         MetaError::NoSuchKey(_) => s3_error!(NoSuchKey),

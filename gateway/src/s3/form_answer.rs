@@ -2,27 +2,23 @@
 //! denied, not malformed; headers tell of the object; the ETag that a redirect carries has its quotes.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use metastore::ChecksumAlgorithm;
 use s3s::dto::PutObjectOutput;
 use s3s::{Body, HttpResponse, S3Response};
 
+use super::checksums;
 use super::form_head::FormFields;
+use super::object_url::object_url;
 
+const CHECKSUM_TYPE: HeaderName = HeaderName::from_static("x-amz-checksum-type");
 const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
-/// What stands in a URL as it is.
-const KEPT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~');
 
 /// How s3s's refusals by a policy's conditions begin.
 const BY_CONDITION: [&str; 2] = [
     "<Code>InvalidPolicyDocument</Code><Message>Policy condition ",
     "<Code>InvalidPolicyDocument</Code><Message>Bucket in form field ",
 ];
-const DENIED: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>AccessDenied</Code>\
-    <Message>Invalid according to Policy: Policy Condition failed</Message></Error>";
+const DENIED: &str = "Invalid according to Policy: Policy Condition failed";
 
 /// The media type of HTML forms.
 const FORM: &[u8] = b"multipart/form-data";
@@ -44,10 +40,6 @@ pub fn describe(
     key: &str,
 ) -> S3Response<PutObjectOutput> {
     let etag = stored.output.e_tag.as_ref();
-    let key = key
-        .split('/')
-        .map(|part| utf8_percent_encode(part, KEPT).to_string());
-    let key = key.collect::<Vec<_>>().join("/");
     let url = form.bucket_url.as_ref();
     let told = [
         (
@@ -55,14 +47,41 @@ pub fn describe(
             etag.map(|etag| format!("\"{}\"", etag.value())),
         ),
         (VERSION_ID, stored.output.version_id.clone()),
-        (header::LOCATION, url.map(|url| format!("{url}/{key}"))),
+        (header::LOCATION, url.map(|url| object_url(url, key))),
     ];
+    let told = told.into_iter().chain(checksums_of(&stored.output));
     for (name, text) in told {
         if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
             stored.headers.insert(name, value);
         }
     }
     stored
+}
+
+/// The checksums of what was stored, as a PUT answers them.
+fn checksums_of(stored: &PutObjectOutput) -> [(HeaderName, Option<String>); 6] {
+    let kind = stored.checksum_type.as_ref();
+    let name = checksums::header;
+    [
+        (
+            name(ChecksumAlgorithm::Crc32),
+            stored.checksum_crc32.clone(),
+        ),
+        (
+            name(ChecksumAlgorithm::Crc32c),
+            stored.checksum_crc32c.clone(),
+        ),
+        (
+            name(ChecksumAlgorithm::Crc64Nvme),
+            stored.checksum_crc64nvme.clone(),
+        ),
+        (name(ChecksumAlgorithm::Sha1), stored.checksum_sha1.clone()),
+        (
+            name(ChecksumAlgorithm::Sha256),
+            stored.checksum_sha256.clone(),
+        ),
+        (CHECKSUM_TYPE, kind.map(|kind| kind.as_str().to_owned())),
+    ]
 }
 
 /// Says it as S3 does.
@@ -83,10 +102,34 @@ fn deny_by_condition(response: &mut HttpResponse) {
     if BY_CONDITION.iter().any(|refusal| text.contains(refusal)) {
         *response.status_mut() = StatusCode::FORBIDDEN;
         response.headers_mut().remove(header::CONTENT_LENGTH);
-        *response.body_mut() = Body::from(bytes::Bytes::from_static(DENIED.as_bytes()));
+        let message = match failed_condition(&text) {
+            Some(condition) => format!("{DENIED}: {condition}"),
+            None => DENIED.to_owned(),
+        };
+        // Quotes stay as they are, as S3 writes them.
+        let message = quick_xml::escape::partial_escape(&message);
+        *response.body_mut() = Body::from(format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>AccessDenied</Code>\
+             <Message>{message}</Message></Error>"
+        ));
     } else {
         *response.body_mut() = Body::from(body);
     }
+}
+
+/// The condition that failed, as the policy writes it, from s3s's words for it: an operator, a field
+/// and a value, each in quotes.
+fn failed_condition(document: &str) -> Option<String> {
+    let (_, rest) = document.split_once("<Message>")?;
+    let (message, _) = rest.split_once("</Message>")?;
+    let message = quick_xml::escape::unescape(message).ok()?;
+    let rest = message.strip_prefix("Policy condition '")?;
+    let (operator, rest) = rest.split_once("' for field '")?;
+    let (field, rest) = rest.split_once("' failed: expected ")?;
+    let rest = rest.strip_prefix("prefix ").unwrap_or(rest);
+    let (value, _) = rest.strip_prefix('\'')?.rsplit_once("', got '")?;
+    let value = serde_json::to_string(value).ok()?;
+    Some(format!("[\"{operator}\", \"${field}\", {value}]"))
 }
 
 /// Puts the whole URL into the document, where s3s has a path that is not encoded.
@@ -146,10 +189,15 @@ mod tests {
 
     #[test]
     fn a_form_that_its_policy_forbids_is_denied_and_a_malformed_one_is_not() {
-        let failed = "<Error><Code>InvalidPolicyDocument</Code><Message>Policy condition 'eq'</Message></Error>";
+        let failed = "<Error><Code>InvalidPolicyDocument</Code><Message>Policy condition 'eq' for \
+            field 'acl' failed: expected 'a&amp;b', got 'x'</Message></Error>";
         let mut response = answer(StatusCode::BAD_REQUEST, failed);
         correct(&mut response);
         assert_eq!(response.status(), StatusCode::FORBIDDEN);
+        let body = response.body_mut().take_bytes().unwrap();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        let told = r#"Policy Condition failed: ["eq", "$acl", "a&amp;b"]</Message>"#;
+        assert!(body.contains(told), "{body}");
         let parsed =
             "<Error><Code>InvalidPolicyDocument</Code><Message>failed to parse</Message></Error>";
         let mut response = answer(StatusCode::BAD_REQUEST, parsed);

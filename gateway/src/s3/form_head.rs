@@ -9,8 +9,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
-use http::request::Parts;
-use http::uri::Authority;
 use http::{HeaderValue, Request, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, BodyStream, StreamBody};
@@ -19,7 +17,8 @@ use s3s::post_policy::{PostPolicy, PostPolicyCondition};
 use s3s_multipart::{Boundary, Multipart, parse_content_disposition};
 use serde::Deserialize;
 
-use crate::http::{Peer, Refused};
+use super::object_url::bucket_url;
+use crate::http::Refused;
 
 /// Longest head. Source: S3 API reference, "POST Object": fields and boundaries, without the file.
 pub const FORM_HEAD_MAX_BYTES: usize = 20 * 1024;
@@ -87,7 +86,9 @@ pub async fn read_head(request: Request<Body>) -> Result<Request<Body>, Refused>
             start.drain(range);
         }
         shorten(&mut parts.headers, cut_bytes);
-        let bucket_url = (!head.redirects()).then(|| bucket_url(&parts));
+        let path = parts.uri.path();
+        let bucket_url =
+            (!head.redirects()).then(|| bucket_url(&parts.extensions, &parts.headers, path));
         parts.extensions.insert(FormFields {
             bucket_url,
             ..fields
@@ -96,16 +97,6 @@ pub async fn read_head(request: Request<Body>) -> Result<Request<Body>, Refused>
     let start = stream::iter([Ok(Frame::data(Bytes::from(start)))]);
     let body = StreamBody::new(start.chain(BodyStream::new(body)));
     Ok(Request::from_parts(parts, Body::http_body(body)))
-}
-
-fn bucket_url(parts: &Parts) -> String {
-    let secure = Peer::of(&parts.extensions).is_some_and(|peer| peer.secure);
-    let scheme = if secure { "https" } else { "http" };
-    let host = parts.headers.get(header::HOST);
-    let host = host.and_then(|host| host.to_str().ok());
-    let host = host.or_else(|| parts.uri.authority().map(Authority::as_str));
-    let path = parts.uri.path().trim_end_matches('/');
-    format!("{scheme}://{}{path}", host.unwrap_or("localhost"))
 }
 
 /// The boundary between a form's fields, if the request is a form.
@@ -285,7 +276,7 @@ mod tests {
             .unwrap()
     }
 
-    fn read(request: Request<Body>) -> Result<(Parts, String), Refused> {
+    fn read(request: Request<Body>) -> Result<(http::request::Parts, String), Refused> {
         let request = futures::executor::block_on(read_head(request))?;
         let (parts, body) = request.into_parts();
         let body = futures::executor::block_on(BodyExt::collect(body)).unwrap();

@@ -41,6 +41,7 @@ mod multipart;
 mod object_attributes;
 mod object_lock;
 mod object_settings;
+mod object_url;
 mod parsed;
 mod part;
 mod put;

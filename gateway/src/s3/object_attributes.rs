@@ -104,7 +104,8 @@ impl S3Gateway {
             .list_parts(*upload, after, usize::try_from(limit).unwrap_or_default())
             .await
             .map_err(errors::from_metadata)?;
-        let next = page.parts.last().filter(|_| page.truncated);
+        // As S3 has it, also on the last page.
+        let next = page.parts.last();
         Ok(Some(GetObjectAttributesParts {
             is_truncated: Some(page.truncated),
             max_parts: Some(limit),

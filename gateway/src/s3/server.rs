@@ -24,7 +24,8 @@ use super::whole_body::{FaultNote, WholeBody};
 use super::{bucket_path, chunked_upload, form_answer, form_head};
 use crate::http::{
     DrainingBody, Envelope, Refusal, Refused, RequestId, SignatureFacts, Withheld, check_dates,
-    is_signed_by_header, query_pairs, refuse_uncovered, refuse_unknown_subresource,
+    check_region, host_in, is_signed_by_header, note_host, query_pairs, refuse_uncovered,
+    refuse_unknown_subresource,
 };
 
 /// Longest signed aws-chunked chunk: it is held whole until its signature is checked. SDKs send
@@ -81,7 +82,8 @@ impl S3Server {
     }
 
     /// Answers one request.
-    pub async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+    pub async fn handle(&self, mut request: Request<Incoming>) -> Response<Body> {
+        note_host(&mut request);
         let envelope = Envelope {
             request_id: RequestId::generate(),
             resource: request.uri().path().to_owned(),
@@ -232,6 +234,7 @@ impl S3Server {
                 message,
             ));
         }
+        check_region(headers, query, &self.gateway.settings.region)?;
         check_dates(headers, query, OffsetDateTime::now_utc()).map_err(|refusal| {
             let (code, message) = refusal.words();
             Refused::new(StatusCode::FORBIDDEN, code, message)
@@ -293,13 +296,9 @@ fn refuse_unsigned_override(
 /// Whether the request's path names an object, in path style or under a virtual host. Decodes and
 /// splits the path as s3s does, so that both mean the same request.
 pub(super) fn names_object(hosts: &VirtualHosts, uri: &Uri, headers: &HeaderMap) -> bool {
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .or_else(|| uri.authority().map(http::uri::Authority::as_str));
     let path = percent_decode_str(uri.path()).decode_utf8_lossy();
     let path = path.strip_prefix('/').unwrap_or(&path);
-    match host.and_then(|host| hosts.bucket_in(host)) {
+    match host_in(headers).and_then(|host| hosts.bucket_in(host)) {
         Some(_) => !path.is_empty(),
         None => path.split_once('/').is_some_and(|(_, key)| !key.is_empty()),
     }
@@ -307,11 +306,7 @@ pub(super) fn names_object(hosts: &VirtualHosts, uri: &Uri, headers: &HeaderMap)
 
 /// The bucket that a request names, in its path or by a virtual host.
 pub(super) fn bucket_in(hosts: &VirtualHosts, uri: &Uri, headers: &HeaderMap) -> Option<String> {
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    let host = host.or_else(|| uri.authority().map(http::uri::Authority::as_str));
-    if let Some(bucket) = host.and_then(|host| hosts.bucket_in(host)) {
+    if let Some(bucket) = host_in(headers).and_then(|host| hosts.bucket_in(host)) {
         return Some(bucket.to_owned());
     }
     let path = percent_decode_str(uri.path()).decode_utf8_lossy();

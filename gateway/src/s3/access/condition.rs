@@ -319,11 +319,13 @@ mod tests {
         let uri = Uri::from_static("/b/k?X-Amz-Signature=0&X-Amz-Date=20200101T000000Z");
         let caller = Caller::User("bob".into());
         let context = RequestContext {
+            method: &http::Method::PUT,
             headers: &headers,
             uri: &uri,
             caller: &caller,
             source_ip: None,
-            secure: false,
+            tls: None,
+            bucket_owner: "acme$ann",
             signature: Some(SignatureFacts::of(
                 &http::Method::GET,
                 &headers,
@@ -343,7 +345,7 @@ mod tests {
     fn conditions_hold_as_iam_says() {
         let acl: Given = &[("x-amz-acl", "private")];
         let empty: Given = &[("x-amz-acl", "")];
-        let rows: [(&str, Given, bool); 20] = [
+        let rows: [(&str, Given, bool); 27] = [
             (
                 r#"{"StringEquals": {"s3:x-amz-acl": "private"}}"#,
                 acl,
@@ -420,6 +422,33 @@ mod tests {
             ),
             (r#"{"Bool": {"aws:ViaAWSService": "false"}}"#, &[], true),
             (
+                r#"{"StringEquals": {"s3:ResourceAccount": "acme"}}"#,
+                &[],
+                true,
+            ),
+            (
+                r#"{"StringNotEquals": {"aws:ResourceAccount": "acme"}}"#,
+                &[],
+                false,
+            ),
+            (
+                r#"{"StringEquals": {"aws:PrincipalType": "User"}}"#,
+                &[],
+                true,
+            ),
+            (
+                r#"{"Bool": {"s3:ObjectCreationOperation": "true"}}"#,
+                &[],
+                true,
+            ),
+            (
+                r#"{"NumericLessThan": {"s3:TlsVersion": "1.3"}}"#,
+                &[],
+                false,
+            ),
+            (r#"{"Null": {"s3:TlsVersion": "true"}}"#, &[], true),
+            (r#"{"Null": {"aws:SourceIdentity": "true"}}"#, &[], true),
+            (
                 r#"{"StringNotEquals": {"aws:SourceVpce": "vpce-1"}}"#,
                 &[],
                 true,
@@ -442,7 +471,7 @@ mod tests {
             "s3:nothing",
             "ec2:Region",
             "SourceIp",
-            "s3:TlsVersion",
+            "s3:BucketTag/team",
         ] {
             let error = refused("StringEquals", serde_json::json!({ key: "x" }));
             assert!(error.contains("not known"), "{error}");

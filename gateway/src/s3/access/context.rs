@@ -2,14 +2,14 @@
 
 use std::cell::OnceCell;
 
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, Method, Uri};
 
 use super::account::{account_of, arn_of};
 use super::caller::Caller;
-use crate::http::{SignatureFacts, query_pairs};
+use crate::http::{SignatureFacts, TlsVersion, has_query_key, query_pairs};
 
 /// Keys in the family `s3:` that requests here have.
-const S3_KEYS: [&str; 13] = [
+const S3_KEYS: [&str; 16] = [
     "authtype",
     "delimiter",
     "if-match",
@@ -18,20 +18,25 @@ const S3_KEYS: [&str; 13] = [
     "object-lock-legal-hold",
     "object-lock-mode",
     "object-lock-retain-until-date",
+    "objectcreationoperation",
     "prefix",
     "requestobjecttagkeys",
+    "resourceaccount",
     "signatureage",
     "signatureversion",
+    "tlsversion",
     "versionid",
 ];
 /// The same in the family `aws:`.
-const GLOBAL_KEYS: [&str; 12] = [
+const GLOBAL_KEYS: [&str; 14] = [
     "currenttime",
     "epochtime",
     "principalaccount",
     "principalarn",
     "principalisawsservice",
+    "principaltype",
     "referer",
+    "resourceaccount",
     "securetransport",
     "sourceip",
     "useragent",
@@ -41,22 +46,52 @@ const GLOBAL_KEYS: [&str; 12] = [
 ];
 /// Keys that no request here has, because there are no organizations, no private clouds, no
 /// temporary credentials and no services that call for others.
-const ABSENT_KEYS: [&str; 15] = [
+const ABSENT_KEYS: [&str; 29] = [
+    "assumedroot",
     "calledvia",
     "calledviafirst",
     "calledvialast",
+    "ec2instancesourceprivateipv4",
+    "ec2instancesourcevpc",
+    "federatedprovider",
     "multifactorauthage",
     "multifactorauthpresent",
     "principalorgid",
     "principalorgpaths",
+    "principalservicename",
+    "principalservicenameslist",
+    "resourceorgid",
+    "resourceorgpaths",
     "sourceaccount",
     "sourcearn",
+    "sourceidentity",
     "sourceorgid",
+    "sourceorgpaths",
     "sourceowner",
     "sourcevpc",
+    "sourcevpcarn",
     "sourcevpce",
     "tokenissuetime",
+    "vpceaccount",
+    "vpceorgid",
+    "vpceorgpaths",
     "vpcsourceip",
+];
+/// The same in the family `s3:`: there are no access points and no access grants, and a bucket has a
+/// policy only after it was created in its region.
+const ABSENT_S3_KEYS: [&str; 3] = [
+    "accessgrantsinstancearn",
+    "accesspointnetworkorigin",
+    "locationconstraint",
+];
+/// Sub-resources of an object: a PUT with one of these creates none.
+const SUBRESOURCES: [&str; 6] = [
+    "acl",
+    "legal-hold",
+    "partNumber",
+    "renameObject",
+    "retention",
+    "tagging",
 ];
 
 /// Whether conditions may name this key: it has values here, or never has any.
@@ -67,6 +102,7 @@ pub fn is_known(key: &str) -> bool {
             Some((kind, _)) => ["existingobjecttag", "requestobjecttag"].contains(&kind),
             None => {
                 S3_KEYS.contains(&name)
+                    || ABSENT_S3_KEYS.contains(&name)
                     || name.starts_with("x-amz-")
                     || name.starts_with("dataaccesspoint")
             }
@@ -82,6 +118,8 @@ pub fn is_known(key: &str) -> bool {
 
 /// The values that conditions are held against.
 pub struct RequestContext<'a> {
+    /// The request's method.
+    pub method: &'a Method,
     /// The request's headers.
     pub headers: &'a HeaderMap,
     /// Its address, whose query counts.
@@ -90,8 +128,10 @@ pub struct RequestContext<'a> {
     pub caller: &'a Caller,
     /// Address of the client, where it is known.
     pub source_ip: Option<std::net::IpAddr>,
-    /// Whether it came over TLS.
-    pub secure: bool,
+    /// The version of TLS that it came over.
+    pub tls: Option<TlsVersion>,
+    /// Canonical id of who owns the bucket.
+    pub bucket_owner: &'a str,
     /// How it was signed, where that is known.
     pub signature: Option<SignatureFacts>,
     /// Tags of the object that is there, if they were looked up.
@@ -147,6 +187,12 @@ impl RequestContext<'_> {
             "prefix" | "delimiter" | "max-keys" => self.query(&name),
             "versionid" => self.query("versionId"),
             "if-match" | "if-none-match" => self.header(&name),
+            "objectcreationoperation" => vec![self.creates_object().to_string()],
+            "resourceaccount" => account(Some(self.bucket_owner)),
+            "tlsversion" => {
+                let number = self.tls.map(TlsVersion::number);
+                number.map(str::to_owned).into_iter().collect()
+            }
             "authtype" => self.signed(|signature| signature.auth_type.map(str::to_owned)),
             "signatureversion" => self.signed(|signature| signature.version.map(str::to_owned)),
             "signatureage" => self.signed(|signature| {
@@ -162,20 +208,37 @@ impl RequestContext<'_> {
     fn global_values(&self, name: &str) -> Vec<String> {
         match name {
             "sourceip" => self.source_ip.iter().map(ToString::to_string).collect(),
-            "securetransport" => vec![self.secure.to_string()],
+            "securetransport" => vec![self.tls.is_some().to_string()],
             "currenttime" | "epochtime" => vec![(self.now_ms / 1000).to_string()],
             "useragent" => self.header("user-agent"),
             "referer" => self.header("referer"),
-            "principalaccount" => {
-                let account = self.caller.id().map(account_of);
-                let account = account.filter(|account| !account.is_empty());
-                account.map(str::to_owned).into_iter().collect()
-            }
+            "principalaccount" => account(self.caller.id()),
+            "principaltype" => vec![
+                match self.caller {
+                    Caller::Anonymous => "Anonymous",
+                    Caller::Root => "Account",
+                    Caller::User(_) => "User",
+                }
+                .to_owned(),
+            ],
+            "resourceaccount" => account(Some(self.bucket_owner)),
             "principalarn" => self.caller.id().map(arn_of).into_iter().collect(),
             "principalisawsservice" | "viaawsservice" => vec!["false".to_owned()],
             "userid" | "username" => self.caller.id().map(str::to_owned).into_iter().collect(),
             _ => Vec::new(),
         }
+    }
+
+    /// Whether the request makes an object whole: a PUT or copy of one, a form, or the completion of an
+    /// upload. Source: S3 user guide, "Enforce conditional writes on Amazon S3 buckets".
+    fn creates_object(&self) -> bool {
+        let others: &[&str] = match *self.method {
+            Method::PUT => &SUBRESOURCES,
+            Method::POST => &["delete", "restore", "select", "uploads"],
+            _ => return false,
+        };
+        let query = self.uri.query();
+        !others.iter().any(|key| has_query_key(query, key))
     }
 
     /// The values of a header. Empty ones count as absent.
@@ -211,6 +274,12 @@ impl RequestContext<'_> {
 pub fn is_existing_tag(key: &str) -> bool {
     let kind = key.split_once('/').map_or(key, |(kind, _)| kind);
     kind.eq_ignore_ascii_case("s3:ExistingObjectTag")
+}
+
+/// The account of the user with this canonical id, where it is of one.
+fn account(id: Option<&str>) -> Vec<String> {
+    let account = id.map(account_of).filter(|account| !account.is_empty());
+    account.map(str::to_owned).into_iter().collect()
 }
 
 fn pairs(query: Option<&str>) -> impl Iterator<Item = (String, String)> {

@@ -185,11 +185,13 @@ mod tests {
                 }),
             };
             let context = RequestContext {
+                method: &http::Method::PUT,
                 headers: &headers,
                 uri: &uri,
                 caller: &caller,
                 source_ip: None,
-                secure: false,
+                tls: None,
+                bucket_owner: "owner",
                 signature: None,
                 existing_tags: &[],
                 now_ms: 0,

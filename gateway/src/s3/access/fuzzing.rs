@@ -96,11 +96,13 @@ fn is_allowed(
         }),
     };
     let context = RequestContext {
+        method: &http::Method::PUT,
         headers,
         uri,
         caller,
         source_ip: Some([10, 0, 0, 1].into()),
-        secure: true,
+        tls: Some(crate::http::TlsVersion::V1_3),
+        bucket_owner: "owner",
         signature: None,
         existing_tags: &[("colour".into(), "blue".into())],
         now_ms: 1_800_000_000_000,

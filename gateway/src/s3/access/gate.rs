@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use http::{Extensions, HeaderMap, Uri};
+use http::{Extensions, HeaderMap, Method, Uri};
 use metastore::{
     Bucket, BucketName, MetaError, Metastore, ObjectKey, ObjectVersion, StoredVersion, Timestamp,
     UploadId, VersionId,
@@ -30,6 +30,8 @@ use crate::s3::{errors, form};
 /// A request as far as decisions look at it.
 #[derive(Clone, Copy)]
 pub struct Asked<'a> {
+    /// Its method.
+    pub method: &'a Method,
     /// Its headers.
     pub headers: &'a HeaderMap,
     /// Its address.
@@ -44,6 +46,7 @@ impl<'a> Asked<'a> {
     /// What decisions look at in a request that passed the gate.
     pub fn of<T>(request: &'a S3Request<T>) -> Self {
         Self {
+            method: &request.method,
             headers: &request.headers,
             uri: &request.uri,
             peer: Peer::of(&request.extensions),
@@ -189,7 +192,7 @@ impl Gate {
         if *caller == Caller::Root || mends_policy {
             return Ok(());
         }
-        let context = context(caller, object, asked);
+        let context = context(caller, bucket, object, asked);
         let name = bucket.name.as_str();
         let resource = match key {
             Some(key) => format!("{name}/{key}"),
@@ -218,7 +221,7 @@ impl Gate {
         (key, object): (&ObjectKey, Option<&ObjectVersion>),
         asked: Asked<'_>,
     ) -> S3Result<()> {
-        let context = context(caller, object, asked);
+        let context = context(caller, bucket, object, asked);
         let resource = format!("{}/{key}", bucket.name.as_str());
         let denied = self.facts(caller, bucket, object, |facts| {
             let verdict = |policy: &Policy| policy.verdict(caller, action, &resource, &context);
@@ -333,15 +336,18 @@ impl Gate {
 
 fn context<'a>(
     caller: &'a Caller,
+    bucket: &'a Bucket,
     object: Option<&'a ObjectVersion>,
     asked: Asked<'a>,
 ) -> RequestContext<'a> {
     RequestContext {
+        method: asked.method,
         headers: asked.headers,
         uri: asked.uri,
         caller,
         source_ip: asked.peer.map(|peer| peer.address),
-        secure: asked.peer.is_some_and(|peer| peer.secure),
+        tls: asked.peer.and_then(|peer| peer.tls),
+        bucket_owner: &bucket.owner,
         signature: asked.signature.filter(|_| *caller != Caller::Anonymous),
         existing_tags: object
             .map(|object| object.attributes.tags.as_slice())
@@ -377,11 +383,13 @@ impl S3Access for Gate {
         };
         let headers = context.headers().clone();
         let uri = context.uri().clone();
+        let method = context.method().clone();
         let credentials = match context.extensions_mut().get::<Verified>() {
             Some(Verified(credentials)) => credentials.clone(),
             None => context.credentials().cloned(),
         };
         let asked = Asked {
+            method: &method,
             headers: &headers,
             uri: &uri,
             peer: Peer::of(context.extensions_mut()),
