@@ -30,7 +30,7 @@ class Anonymous(BucketCase):
         self.assertEqual(self.head("k")["ContentEncoding"], "gzip")
 
     def test_parts_are_uploaded_too(self):
-        created = self.nobody.create_multipart_upload(Bucket=self.bucket, Key="k")
+        created = self.s3.create_multipart_upload(Bucket=self.bucket, Key="k")
         part = self.nobody.upload_part(
             Bucket=self.bucket, Key="k", UploadId=created["UploadId"], PartNumber=1, Body=b"part")
         self.complete("k", created["UploadId"], [{"PartNumber": 1, "ETag": part["ETag"]}])

@@ -33,11 +33,11 @@ class Forms(BucketCase):
         status, _, text = self.send(fields, file)
         return status, text.partition("<Code>")[2].partition("<")[0] or None
 
-    def send(self, fields, file=b"file"):
-        """The same; returns the answer's status, headers and body."""
+    def send(self, fields, file=b"file", late=()):
+        """The same, with `late` fields behind the file; returns the answer's status, headers and body."""
         boundary = uuid.uuid4().hex
         body = b""
-        for name, value in [*fields.items(), ("file", file)]:
+        for name, value in [*fields.items(), ("file", file), *late]:
             extra = '; filename="a b.txt"' if name == "file" else ""
             value = value if isinstance(value, bytes) else value.encode()
             body += (f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{extra}\r\n\r\n'
@@ -58,6 +58,13 @@ class Forms(BucketCase):
         conditions = [{"bucket": self.bucket}, ["starts-with", "$key", ""], *conditions]
         document = {"expiration": expiration, "conditions": conditions}
         return base64.b64encode(json.dumps(document).encode()).decode()
+
+    def test_fields_behind_the_file_are_passed_over(self):
+        late = [("submit", "Upload"), ("key", "other")]
+        status, _, text = self.send(self.version_4(), b"sent", late)
+        self.assertEqual(status, 204, text)
+        self.assertEqual(self.read("k"), b"sent")
+        self.assertFalse(self.exists("other"))
 
     def version_2(self, conditions=(), fields=None, **more):
         policy = self.policy(list(conditions), **more)

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod documents;
+mod headers;
 mod heads;
 mod kit;
 mod names;

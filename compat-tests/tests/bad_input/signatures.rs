@@ -85,3 +85,47 @@ async fn a_presigned_url_ends_in_time() {
     let answer = signed(eight_days).send().await;
     answer.assert_error(403, "AuthorizationQueryParametersError");
 }
+
+#[tokio::test]
+async fn a_signature_covers_the_host_and_stands_alone() {
+    let server = server().await;
+    let read = || get(server.endpoint(), "/bucket/kept");
+    let mut request = read().sign();
+    let said = request.headers()["authorization"].to_str().unwrap();
+    let without_host = said.replace("SignedHeaders=host;", "SignedHeaders=");
+    assert_ne!(said, without_host);
+    let without_host = without_host.parse().unwrap();
+    request.headers_mut().insert("authorization", without_host);
+    let answer = send_unsigned(request).await;
+    answer.assert_error(403, "AccessDenied");
+    assert_eq!(answer.tag("HeadersNotSigned"), Some("host"));
+
+    let mut request = read().presigned(MINUTE).sign();
+    let uri = request.uri().to_string();
+    let without_host = uri.replace("SignedHeaders=host", "SignedHeaders=range");
+    assert_ne!(uri, without_host);
+    *request.uri_mut() = without_host.parse().unwrap();
+    let answer = send_unsigned(request).await;
+    answer.assert_error(403, "AccessDenied");
+    assert_eq!(answer.tag("HeadersNotSigned"), Some("host"));
+
+    let mut request = read().presigned(MINUTE).sign();
+    let authorization = read().sign().headers()["authorization"].clone();
+    request.headers_mut().insert("authorization", authorization);
+    let answer = send_unsigned(request).await;
+    answer.assert_error(400, "InvalidArgument");
+}
+
+#[tokio::test]
+async fn session_tokens_and_digests_that_are_none_are_refused() {
+    let server = server().await;
+    let with = |name, value| get(server.endpoint(), "/bucket/kept").header(name, value);
+    let answer = with("x-amz-security-token", "token").send().await;
+    answer.assert_error(400, "InvalidToken");
+    let mut request = get(server.endpoint(), "/bucket/kept").sign();
+    let digest = "garbage".parse().unwrap();
+    request.headers_mut().insert("x-amz-content-sha256", digest);
+    let answer = send_unsigned(request).await;
+    answer.assert_error(400, "InvalidArgument");
+    assert_eq!(answer.tag("ArgumentName"), Some("x-amz-content-sha256"));
+}

@@ -1,5 +1,6 @@
 //! Who may do what, with several users, where the answer hangs on more than a table can show.
 
+mod headers;
 mod kit;
 mod objects;
 mod presigned;

@@ -75,3 +75,18 @@ async fn a_policy_that_asks_for_what_is_not_known_is_refused() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn nobody_begins_an_upload_and_a_look_at_a_bucket_tells_its_region() {
+    let world = world().await;
+    let look = unsigned(&world.alice, Method::HEAD, "/bucket").await;
+    assert_eq!(look.status, 403);
+    assert_eq!(look.header("x-amz-bucket-region"), Some("us-east-1"));
+    let none = unsigned(&world.alice, Method::HEAD, "/no-such-bucket").await;
+    assert_eq!(none.header("x-amz-bucket-region"), None);
+    open_bucket(&world).await;
+    let answer = unsigned(&world.alice, Method::PUT, "/bucket/k").await;
+    assert_eq!(answer.status, 200);
+    let answer = unsigned(&world.alice, Method::POST, "/bucket/k?uploads").await;
+    answer.assert_error(403, "AccessDenied");
+}

@@ -38,8 +38,8 @@ pub struct Refused {
     pub code: &'static str,
     /// Its words for the client.
     pub message: String,
-    /// An element that the error has beside them, by its name.
-    pub element: Option<(&'static str, String)>,
+    /// What it says beside them.
+    pub members: Vec<(&'static str, String)>,
 }
 
 impl Refused {
@@ -50,8 +50,15 @@ impl Refused {
             status,
             code,
             message: message.into(),
-            element: None,
+            members: Vec::new(),
         }
+    }
+
+    /// The refusal with one more member.
+    #[must_use]
+    pub fn with_member(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.members.push((name, value.into()));
+        self
     }
 }
 
@@ -75,10 +82,14 @@ impl Envelope {
         headers.insert(http::header::SERVER, HeaderValue::from_static("Sextant"));
     }
 
-    /// The error body with `Resource`, `RequestId` and `HostId`; one that has them, and anything else,
-    /// as it was.
+    /// The error body with what `members_of` says of its code, and with `Resource`, `RequestId` and
+    /// `HostId`; one that has them, and anything else, as it was.
     #[must_use]
-    pub fn complete_error_body(&self, body: Bytes) -> Bytes {
+    pub fn complete_error_body(
+        &self,
+        body: Bytes,
+        members_of: impl FnOnce(&str) -> Vec<(&'static str, String)>,
+    ) -> Bytes {
         let Ok(text) = std::str::from_utf8(&body) else {
             return body;
         };
@@ -86,10 +97,17 @@ impl Envelope {
         let Some(open) = open.filter(|open| !open.contains("<RequestId>")) else {
             return body;
         };
+        let code = open
+            .split_once("<Code>")
+            .and_then(|(_, rest)| rest.split_once("</Code>"));
+        let members: String = members_of(code.map_or("", |(code, _)| code))
+            .into_iter()
+            .map(|(name, value)| format!("<{name}>{}</{name}>", escape(xml_text(value))))
+            .collect();
         let id = self.request_id.as_str();
         let resource = escape(&self.resource);
         let completed = format!(
-            "{open}<Resource>{resource}</Resource><RequestId>{id}</RequestId><HostId>{id}</HostId>{END_OF_ERROR}"
+            "{open}{members}<Resource>{resource}</Resource><RequestId>{id}</RequestId><HostId>{id}</HostId>{END_OF_ERROR}"
         );
         completed.into()
     }
@@ -101,16 +119,14 @@ impl Envelope {
             status,
             code,
             message,
-            element,
+            members,
         } = refused;
-        let element = element.as_ref().map_or_else(String::new, |(name, text)| {
-            format!("<{name}>{}</{name}>", escape(text.as_str()))
-        });
         let open = format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{}</Message>{element}{END_OF_ERROR}",
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{}</Message>{END_OF_ERROR}",
             escape(xml_text(message.to_owned()))
         );
-        let mut response = Response::new(self.complete_error_body(open.into()));
+        let mut response =
+            Response::new(self.complete_error_body(open.into(), |_| members.clone()));
         *response.status_mut() = *status;
         let xml = HeaderValue::from_static("application/xml");
         response
@@ -134,15 +150,19 @@ mod tests {
 
     #[test]
     fn an_error_body_names_resource_and_request() {
-        let body = envelope().complete_error_body("<Error><Code>X</Code></Error>".into());
-        let expected = "<Error><Code>X</Code><Resource>/b/&lt;k&gt;</Resource>\
+        let key = |code: &str| vec![("Key", format!("<{code}>\u{1}"))];
+        let body = envelope().complete_error_body("<Error><Code>X</Code></Error>".into(), key);
+        let expected = "<Error><Code>X</Code><Key>&lt;X&gt;\u{FFFD}</Key><Resource>/b/&lt;k&gt;</Resource>\
             <RequestId>0123456789ABCDEF</RequestId><HostId>0123456789ABCDEF</HostId></Error>";
         assert_eq!(body, expected);
-        assert_eq!(envelope().complete_error_body(body), expected);
+        assert_eq!(envelope().complete_error_body(body, key), expected);
     }
 
     #[test]
     fn other_bodies_stay_as_they_are() {
-        assert_eq!(envelope().complete_error_body("<List/>".into()), "<List/>");
+        assert_eq!(
+            envelope().complete_error_body("<List/>".into(), |_| Vec::new()),
+            "<List/>"
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! The listener side: connections, the guard in front of S3, request ids, error bodies. Knows HTTP
 //! and the shape of S3 requests, not what they do.
 
+mod authentication;
 mod drain;
 mod envelope;
 mod guard;
@@ -16,6 +17,7 @@ mod tls;
 mod unsigned_chunks;
 mod xml_text;
 
+pub use authentication::{check_authentication, invalid_token};
 pub use drain::{DrainingBody, RequestBodyError, Withheld};
 pub use envelope::{Envelope, Refused, RequestId};
 pub use guard::{Refusal, refuse_unknown_subresource};
@@ -23,7 +25,7 @@ pub use host::{host_in, note_host};
 pub use listener::{ListenerLimits, serve_connections};
 pub use peer::{Peer, TlsVersion};
 pub use query::{has_query_key, query_pairs, query_value};
-pub use signature_dates::{DateRefusal, check_dates};
+pub use signature_dates::refuse_bad_dates;
 pub use signature_facts::SignatureFacts;
 pub use signature_region::check_region;
 pub use signature_v2::{Uncovered, is_signed_by_header, refuse_uncovered};

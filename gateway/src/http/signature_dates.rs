@@ -2,11 +2,14 @@
 //! URL, and the validity of a presigned URL. Bad ones are refused with 403, as S3 does, whatever else is
 //! wrong. Forms are not looked at: their policies say how long they are good.
 
-use http::HeaderMap;
+use std::borrow::Cow;
+
+use http::{HeaderMap, StatusCode};
 use time::format_description::well_known::Rfc2822;
 use time::macros::format_description;
 use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 
+use super::envelope::Refused;
 use super::query::query_value;
 
 /// How far a client's clock may be off.
@@ -16,7 +19,7 @@ const EXPIRES_MAX_S: i64 = 7 * 24 * 60 * 60;
 
 /// Why the time is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DateRefusal {
+enum DateRefusal {
     /// There is no date, or it is none.
     Invalid,
     /// It is too far from now.
@@ -27,8 +30,7 @@ pub enum DateRefusal {
 
 impl DateRefusal {
     /// The error's code and message.
-    #[must_use]
-    pub fn words(self) -> (&'static str, &'static str) {
+    fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Invalid => (
                 "AccessDenied",
@@ -46,11 +48,42 @@ impl DateRefusal {
     }
 }
 
+/// Refuses a request that says something wrong of its time.
+///
+/// # Errors
+/// What S3 answers.
+pub fn refuse_bad_dates(
+    headers: &HeaderMap,
+    query: Option<&str>,
+    now: OffsetDateTime,
+) -> Result<(), Refused> {
+    check_dates(headers, query, now).map_err(|refusal| {
+        let (code, message) = refusal.words();
+        let refused = Refused::new(StatusCode::FORBIDDEN, code, message);
+        if refusal != DateRefusal::Skewed {
+            return refused;
+        }
+        let said = headers
+            .get("x-amz-date")
+            .or_else(|| headers.get(http::header::DATE));
+        let said = said.and_then(|date| date.to_str().ok()).map(str::to_owned);
+        let said = said.or_else(|| query_value(query, "X-Amz-Date").map(Cow::into_owned));
+        let server_time = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+        refused
+            .with_member("RequestTime", said.unwrap_or_default())
+            .with_member("ServerTime", now.format(&server_time).unwrap_or_default())
+            .with_member(
+                "MaxAllowedSkewMilliseconds",
+                SKEW_MAX.whole_milliseconds().to_string(),
+            )
+    })
+}
+
 /// Checks what the request says of its time.
 ///
 /// # Errors
 /// [`DateRefusal`].
-pub fn check_dates(
+fn check_dates(
     headers: &HeaderMap,
     query: Option<&str>,
     now: OffsetDateTime,

@@ -47,9 +47,8 @@ fn is_name(region: &str) -> bool {
 fn refused(code: &'static str, part: &str, region: &str, own: &str) -> Refused {
     let region: String = region.chars().take(100).collect();
     let message = format!("{part}; the region '{region}' is wrong; expecting '{own}'");
-    let mut refused = Refused::new(StatusCode::BAD_REQUEST, code, message);
-    refused.element = Some(("Region", own.to_owned()));
-    refused
+    let refused = Refused::new(StatusCode::BAD_REQUEST, code, message);
+    refused.with_member("Region", own)
 }
 
 #[cfg(test)]
@@ -69,7 +68,7 @@ mod tests {
         assert!(by_header("eu-west-1").is_ok());
         let refused = by_header("US").unwrap_err();
         assert_eq!(refused.code, "AuthorizationHeaderMalformed");
-        assert_eq!(refused.element, Some(("Region", "us-east-1".to_owned())));
+        assert_eq!(refused.members, [("Region", "us-east-1".to_owned())]);
     }
 
     #[test]

@@ -117,10 +117,21 @@ impl Judge<'_> {
     /// Whether an upload is aborted.
     #[must_use]
     pub fn abandoned(&self, key: &str, initiated_at: Timestamp) -> bool {
-        self.bare_rules_for(key).any(|rule| {
-            rule.abort_uploads_after
-                .is_some_and(|days| self.calendar.after(initiated_at, days) <= self.now)
-        })
+        self.abortion(key, initiated_at)
+            .is_some_and(|(at, _)| at <= self.now)
+    }
+
+    /// When an upload is aborted, and the rule that says so: the earliest one.
+    #[must_use]
+    pub fn abortion(&self, key: &str, initiated_at: Timestamp) -> Option<(Timestamp, &str)> {
+        let rules = self.rules.iter();
+        rules
+            .filter(|rule| rule.filter.takes_bare(key))
+            .filter_map(|rule| {
+                let at = self.calendar.after(initiated_at, rule.abort_uploads_after?);
+                Some((at, rule.id.as_str()))
+            })
+            .min()
     }
 
     fn rules_for<'r>(

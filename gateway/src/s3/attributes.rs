@@ -134,14 +134,21 @@ fn new_owner(caller: &Caller, bucket: &Bucket, headers: &HeaderMap) -> String {
 /// Reads tags as the header and the form field carry them.
 ///
 /// # Errors
-/// `InvalidTag`, also for too many.
+/// `InvalidArgument` for what is not encoded as a query; `InvalidTag`, also for too many.
 pub fn parse_tags(text: &str) -> S3Result<Vec<(String, String)>> {
+    let invalid = || {
+        s3_error!(
+            InvalidArgument,
+            "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates."
+        )
+    };
     let decode = |part: &str| {
         let spaced = part.replace('+', " ");
         let decoded = percent_decode_str(&spaced).decode_utf8().ok();
         decoded
+            .filter(|_| has_whole_escapes(part))
             .map(std::borrow::Cow::into_owned)
-            .ok_or_else(|| s3_error!(InvalidTag))
+            .ok_or_else(invalid)
     };
     let mut tags = Vec::new();
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
@@ -149,7 +156,49 @@ pub fn parse_tags(text: &str) -> S3Result<Vec<(String, String)>> {
         tags.push((decode(key)?, decode(value)?));
     }
     check_tags(&tags, TAGS_MAX)?;
+    check_tag_text(&tags)?;
     Ok(tags)
+}
+
+/// Whether behind each percent sign two hexadecimal digits stand.
+fn has_whole_escapes(text: &str) -> bool {
+    text.split('%').skip(1).all(|rest| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    })
+}
+
+/// Checks what new tags say. Source: S3 user guide, "Categorizing your objects using tags": letters,
+/// digits, spaces and `+ - = . _ : / @`; what begins with `aws:` is S3's own.
+///
+/// # Errors
+/// `InvalidTag`.
+pub fn check_tag_text(tags: &[(String, String)]) -> S3Result<()> {
+    let is_allowed = |c: char| c.is_alphanumeric() || c.is_whitespace() || "+-=._:/@".contains(c);
+    for (key, value) in tags {
+        let is_ours = key
+            .get(..4)
+            .is_some_and(|start| start.eq_ignore_ascii_case("aws:"));
+        if is_ours {
+            return Err(s3_error!(
+                InvalidTag,
+                "System tags cannot be added/updated by requester"
+            ));
+        }
+        if !key.chars().all(is_allowed) {
+            return Err(s3_error!(
+                InvalidTag,
+                "The TagKey you have provided is invalid"
+            ));
+        }
+        if !value.chars().all(is_allowed) {
+            return Err(s3_error!(
+                InvalidTag,
+                "The TagValue you have provided is invalid"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Checks the number, the lengths and the difference of tags, and that answers can carry them.
@@ -282,6 +331,28 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn tags_hold_what_s3_lets_them_hold() {
+        let code = |text: &str| {
+            let refused = parse_tags(text).err();
+            refused.map(|error| error.code().as_str().to_owned())
+        };
+        for (text, expected) in [
+            ("a=b&c", None),
+            ("a+b=%2B-%3D._%3A%2F%40+%C3%A9", None),
+            ("aws%3Aa=b", Some("InvalidTag")),
+            ("AWS%3Aa=b", Some("InvalidTag")),
+            ("a=aws%3Ab", None),
+            ("a=b%3B", Some("InvalidTag")),
+            ("a%26=b", Some("InvalidTag")),
+            ("a=%zz", Some("InvalidArgument")),
+            ("a=%2", Some("InvalidArgument")),
+            ("a=%FF", Some("InvalidArgument")),
+        ] {
+            assert_eq!(code(text).as_deref(), expected, "{text}");
+        }
+    }
 
     #[test]
     fn what_is_asked_for_in_no_text_is_refused_and_not_passed_over() {

@@ -122,16 +122,7 @@ impl BodyCheck {
             Some(declared) => Some(declared),
             None => declared_trailer(headers)?,
         };
-        if declared.is_none()
-            && headers
-                .get(SDK_ALGORITHM)
-                .is_some_and(|value| !value.is_empty())
-        {
-            return Err(s3_error!(
-                InvalidRequest,
-                "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found."
-            ));
-        }
+        refuse_other_algorithm(headers, declared.as_ref())?;
         Ok(Self {
             content_md5,
             declared,
@@ -200,6 +191,27 @@ fn parse_md5(value: &[u8]) -> S3Result<[u8; 16]> {
     digest
         .and_then(|digest| digest.try_into().ok())
         .ok_or_else(|| s3_error!(InvalidDigest))
+}
+
+/// Refuses a body whose checksum is of another algorithm than the SDK says.
+fn refuse_other_algorithm(headers: &HeaderMap, declared: Option<&Declared>) -> S3Result<()> {
+    let Some(named) = headers.get(SDK_ALGORITHM).filter(|name| !name.is_empty()) else {
+        return Ok(());
+    };
+    let Some(declared) = declared else {
+        return Err(s3_error!(
+            InvalidRequest,
+            "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found."
+        ));
+    };
+    let name = checksums::name(declared.algorithm);
+    match named.as_bytes().eq_ignore_ascii_case(name.as_bytes()) {
+        true => Ok(()),
+        false => Err(s3_error!(
+            InvalidRequest,
+            "Value for x-amz-sdk-checksum-algorithm header is invalid."
+        )),
+    }
 }
 
 /// The checksum that stands in a header with its value.

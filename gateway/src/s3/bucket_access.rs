@@ -86,8 +86,8 @@ impl S3Gateway {
         if input.policy.len() > POLICY_MAX_BYTES {
             return Err(malformed_policy("Policies must be at most 20 KB long"));
         }
-        let policy =
-            Policy::parse(&input.policy, &input.bucket).map_err(|text| malformed_policy(&text))?;
+        let policy = Policy::parse_new(&input.policy, &input.bucket)
+            .map_err(|text| malformed_policy(&text))?;
         let is_public = policy.is_public();
         self.amend_bucket(&input.bucket, |bucket| {
             let block = bucket.settings.public_access_block.unwrap_or_default();

@@ -6,9 +6,9 @@ use metastore::{
     MetaError, Ownership, Timestamp, Versioning,
 };
 use s3s::dto::{
-    BucketLocationConstraint, CreateBucketInput, CreateBucketOutput, DeleteBucketInput,
-    DeleteBucketOutput, GetBucketLocationInput, GetBucketLocationOutput, HeadBucketInput,
-    HeadBucketOutput, ListBucketsInput, ListBucketsOutput, Tagging,
+    BucketLocationConstraint, CreateBucketConfiguration, CreateBucketInput, CreateBucketOutput,
+    DeleteBucketInput, DeleteBucketOutput, GetBucketLocationInput, GetBucketLocationOutput,
+    HeadBucketInput, HeadBucketOutput, ListBucketsInput, ListBucketsOutput, Tagging,
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
@@ -26,6 +26,20 @@ const BUCKETS_BATCH: usize = 50;
 /// The region whose buckets have no location constraint, and where creating one's own bucket again
 /// succeeds. Source: S3 API reference, CreateBucket.
 const CLASSIC_REGION: &str = "us-east-1";
+
+/// S3 keeps names that end so for buckets of tables. Buckets of before that have them stay.
+const TABLE_SUFFIX: &str = "--table-s3";
+
+/// Refuses a directory bucket: it would behave otherwise than the client believes.
+fn refuse_directory(configuration: &CreateBucketConfiguration) -> S3Result<()> {
+    match configuration.bucket.is_some() || configuration.location.is_some() {
+        true => Err(s3_error!(
+            NotImplemented,
+            "Directory buckets are not implemented."
+        )),
+        false => Ok(()),
+    }
+}
 
 impl S3Gateway {
     /// `GET /`.
@@ -150,6 +164,10 @@ impl S3Gateway {
         let name = BucketName::parse(&input.bucket).map_err(errors::from_name)?;
         let configuration = input.create_bucket_configuration.clone();
         let configuration = configuration.unwrap_or_default();
+        refuse_directory(&configuration)?;
+        if name.as_str().ends_with(TABLE_SUFFIX) {
+            return Err(s3_error!(InvalidBucketName));
+        }
         let constraint = configuration.location_constraint.as_ref();
         let constraint = constraint.map(BucketLocationConstraint::as_str);
         let elsewhere = |region: &str| !region.is_empty() && region != self.settings.region;

@@ -13,7 +13,7 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
-use super::access::{Asked, Caller};
+use super::access::{Asked, Caller, PUT_TAGS};
 use super::bodies::IncomingBody;
 use super::body_check::BodyCheck;
 use super::checksums::{kind_name, parse_algorithm, set_checksum};
@@ -112,7 +112,8 @@ impl S3Gateway {
             .new_attributes(&caller, &bucket, &request.headers, row)
             .await?;
         if !replaces_tags(&request.headers)? {
-            attributes.tags.clone_from(&source.attributes.tags);
+            let target = (&bucket, &key);
+            attributes.tags = self.carried_tags(&request, target, &source).await?;
         }
         let copied_to = key.clone();
         let (object, version) = if row_alone && condition == WriteCondition::Always {
@@ -159,6 +160,7 @@ impl S3Gateway {
                 "Copying from an access point is not implemented."
             ));
         };
+        refuse_source_query(asked.headers)?;
         let bucket = self.bucket(bucket).await?;
         let expected = asked.headers.get("x-amz-source-expected-bucket-owner");
         let mut expected = expected.into_iter().filter(|owner| !owner.is_empty());
@@ -185,6 +187,40 @@ impl S3Gateway {
             shown_version: shown_version(&bucket, object.version),
             object,
         })
+    }
+
+    /// The tags that a copy takes over, if there are any: the caller must be let read them, and no
+    /// policy may deny to write them.
+    async fn carried_tags(
+        &self,
+        request: &S3Request<CopyObjectInput>,
+        (bucket, key): (&Bucket, &ObjectKey),
+        source: &ObjectVersion,
+    ) -> S3Result<Vec<(String, String)>> {
+        let CopySource::Bucket {
+            bucket: from,
+            key: source_key,
+            version_id,
+        } = &request.input.copy_source
+        else {
+            return Ok(Vec::new());
+        };
+        if source.attributes.tags.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (caller, asked) = (Caller::of(request), Asked::of(request));
+        let from = self.bucket(from).await?;
+        let source_key = ObjectKey::parse(source_key.as_ref()).map_err(errors::from_name)?;
+        let action = match version_id {
+            Some(_) => "s3:GetObjectVersionTagging",
+            None => "s3:GetObjectTagging",
+        };
+        let on = (Some(&source_key), Some(source));
+        self.gate
+            .authorize_seen(&caller, &from, action, on, asked)?;
+        self.gate
+            .refuse_denied(&caller, bucket, PUT_TAGS, (key, None), asked)?;
+        Ok(source.attributes.tags.clone())
     }
 
     /// The bytes of an object as the body of a write.
@@ -348,6 +384,21 @@ fn replaces_metadata(directive: Option<&MetadataDirective>) -> S3Result<bool> {
         None | Some(MetadataDirective::COPY) => Ok(false),
         Some(MetadataDirective::REPLACE) => Ok(true),
         Some(_) => Err(s3_error!(InvalidArgument, "Unknown metadata directive.")),
+    }
+}
+
+/// Refuses a source with other query parameters than `versionId`, which s3s takes for a part of the
+/// key.
+fn refuse_source_query(headers: &HeaderMap) -> S3Result<()> {
+    let source = headers.get("x-amz-copy-source");
+    let source = source.map_or(&[][..], |source| source.as_bytes());
+    let mut parts = source.splitn(2, |byte| *byte == b'?').skip(1);
+    match parts.all(|query| query.starts_with(b"versionId=")) {
+        true => Ok(()),
+        false => Err(s3_error!(
+            InvalidArgument,
+            "Unsupported copy source parameter."
+        )),
     }
 }
 

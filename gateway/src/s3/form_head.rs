@@ -18,7 +18,7 @@ use s3s_multipart::{Boundary, Multipart, parse_content_disposition};
 use serde::Deserialize;
 
 use super::object_url::bucket_url;
-use crate::http::Refused;
+use crate::http::{Refused, invalid_token};
 
 /// Longest head. Source: S3 API reference, "POST Object": fields and boundaries, without the file.
 pub const FORM_HEAD_MAX_BYTES: usize = 20 * 1024;
@@ -36,6 +36,8 @@ pub struct FormFields {
     pub checksums: Vec<(String, String)>,
     /// The URL of the bucket, as the client addressed it; none where the answer leads elsewhere.
     pub bucket_url: Option<String>,
+    /// Where the file begins in the request's body.
+    pub file_at: usize,
 }
 
 /// A head that came whole.
@@ -91,6 +93,7 @@ pub async fn read_head(request: Request<Body>) -> Result<Request<Body>, Refused>
             (!head.redirects()).then(|| bucket_url(&parts.extensions, &parts.headers, path));
         parts.extensions.insert(FormFields {
             bucket_url,
+            file_at: head.bytes - cut_bytes,
             ..fields
         });
     }
@@ -100,7 +103,7 @@ pub async fn read_head(request: Request<Body>) -> Result<Request<Body>, Refused>
 }
 
 /// The boundary between a form's fields, if the request is a form.
-fn boundary_of(request: &Request<Body>) -> Option<Boundary> {
+pub(super) fn boundary_of(request: &Request<Body>) -> Option<Boundary> {
     let kind = request.headers().get(header::CONTENT_TYPE)?.to_str().ok()?;
     let mut parameters = kind.split(';').skip(1).map(str::trim);
     let boundary = parameters.find_map(|parameter| {
@@ -170,6 +173,19 @@ fn check_policy(head: &Head) -> Result<(), Refused> {
             StatusCode::BAD_REQUEST,
             "InvalidArgument",
             message,
+        ));
+    }
+    let token = head.field("x-amz-security-token");
+    if token.is_some_and(|token| !token.is_empty()) {
+        return Err(invalid_token());
+    }
+    // S3 takes the bucket for a field of the form, and fields must be in the policy.
+    let known = PostPolicy::from_base64(policy).is_ok();
+    if known && !fields_in_policy(policy).contains(&"bucket".to_owned()) {
+        return Err(Refused::new(
+            StatusCode::FORBIDDEN,
+            "AccessDenied",
+            "Invalid according to Policy: Extra input fields: bucket",
         ));
     }
     let text = STANDARD.decode(policy).ok();
@@ -314,8 +330,11 @@ mod tests {
     #[test]
     fn a_checksum_is_carried_beside_the_form_unless_its_policy_names_it() {
         for (conditions, is_carried) in [
-            (r#"{"key": "k"}"#, true),
-            (r#"["starts-with", "$x-amz-checksum-CRC32", ""]"#, false),
+            (r#"{"bucket": "b"}, {"key": "k"}"#, true),
+            (
+                r#"{"bucket": "b"}, ["starts-with", "$x-amz-checksum-CRC32", ""]"#,
+                false,
+            ),
         ] {
             let policy = policy("2030-01-01T00:00:00Z", conditions);
             let checksum = ("X-Amz-Checksum-Crc32", "AA==");
@@ -346,7 +365,7 @@ mod tests {
     fn policies_without_signature_or_date_and_long_heads_are_refused() {
         let good = policy("2030-01-01T00:00:00Z", "");
         assert_eq!(code(form(&[("policy", &good)], "")), "InvalidArgument");
-        let spaced = policy("2030-01-01 00:00:00+00:00", "");
+        let spaced = policy("2030-01-01 00:00:00+00:00", r#"{"bucket": "b"}"#);
         let fields = [("policy", spaced.as_str()), ("x-amz-signature", "x")];
         assert_eq!(code(form(&fields, "")), "InvalidPolicyDocument");
         let long = "x".repeat(FORM_HEAD_MAX_BYTES);
@@ -354,6 +373,18 @@ mod tests {
         assert_eq!(code(form(&[("x-amz-meta-a", &long)], "")), too_long);
         let parts = vec![("x-amz-meta-a", "x"); 1000];
         assert_eq!(code(form(&parts, "abc")), too_long);
+    }
+
+    #[test]
+    fn a_policy_names_the_bucket_and_no_session_has_one() {
+        let good = policy("2030-01-01T00:00:00Z", r#"{"bucket": "b"}"#);
+        let signed = [("policy", good.as_str()), ("signature", "x")];
+        assert!(read(form(&signed, "abc")).is_ok());
+        let token = [signed[0], signed[1], ("X-Amz-Security-Token", "t")];
+        assert_eq!(code(form(&token, "abc")), "InvalidToken");
+        let any = policy("2030-01-01T00:00:00Z", r#"{"key": "k"}"#);
+        let signed = [("policy", any.as_str()), ("signature", "x")];
+        assert_eq!(code(form(&signed, "abc")), "AccessDenied");
     }
 
     #[test]

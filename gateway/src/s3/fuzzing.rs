@@ -26,7 +26,7 @@ use super::{
     encryption_request, form, form_answer, headers, lifecycle, lifecycle_rule, list,
     object_settings, served_anew, server,
 };
-use crate::http::{check_dates, refuse_unknown_subresource, xml_text};
+use crate::http::{refuse_bad_dates, refuse_unknown_subresource, xml_text};
 use crate::lifecycle::{Calendar, Judge, Rule};
 
 /// The document of that kind; none for bytes that are none.
@@ -154,7 +154,7 @@ fn object(modified_at: Timestamp) -> ObjectVersion {
 pub fn request_headers(text: &str) {
     let given = headers_of(text);
     let now = OffsetDateTime::from_unix_timestamp(1_800_000_000).expect("in 2027");
-    let _ = check_dates(&given, None, now);
+    let _ = refuse_bad_dates(&given, None, now);
     let _ = headers::system_headers(&given);
     let _ = headers::refuse_not_built(&given);
     let metadata: Metadata = given
@@ -244,7 +244,7 @@ pub fn address(text: &str) {
         let more = format!("{}&torrent", query.unwrap_or_default());
         assert!(refuse_unknown_subresource(&method, names_object, Some(&more)).is_err());
     }
-    let _ = check_dates(&headers, query, OffsetDateTime::UNIX_EPOCH);
+    let _ = refuse_bad_dates(&headers, query, OffsetDateTime::UNIX_EPOCH);
     let _ = served_anew::without_signature(&uri);
     let query = query.unwrap_or_default();
     if let Ok(name) = list::cursor_of(query) {

@@ -3,13 +3,15 @@
 //! PutBucketLifecycleConfiguration.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use metastore::{Bucket, BucketDocument, ObjectKey, ObjectVersion, Timestamp};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use s3s::dto::{
     BucketLifecycleConfiguration, DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput,
     GetBucketLifecycleConfigurationInput, GetBucketLifecycleConfigurationOutput,
     PutBucketLifecycleConfigurationInput, PutBucketLifecycleConfigurationOutput,
-    TransitionDefaultMinimumObjectSize as Minimum,
+    Timestamp as DtoTimestamp, TransitionDefaultMinimumObjectSize as Minimum,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 use time::OffsetDateTime;
@@ -17,14 +19,20 @@ use time::format_description::well_known::Rfc2822;
 use uuid::Uuid;
 
 use super::bucket_settings::{document_of, kept_document};
-use super::errors;
-use super::lifecycle_rule;
 use super::service::S3Gateway;
+use super::{errors, headers, lifecycle_rule};
 use crate::lifecycle::{Judge, Rule};
 
 /// Most rules of a bucket, and their longest names.
 const RULES_MAX: usize = 1000;
 const ID_MAX_CHARS: usize = 255;
+
+/// What stands in a rule's name in a header as it is.
+const KEPT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 
 impl S3Gateway {
     /// `GET /bucket?lifecycle`.
@@ -111,10 +119,7 @@ impl S3Gateway {
         key: &ObjectKey,
         object: &ObjectVersion,
     ) -> Option<String> {
-        let documents = &bucket.settings.documents;
-        documents.get(&BucketDocument::Lifecycle)?;
-        let rules = self.lifecycle_rules.of(bucket, || enabled_rules(bucket));
-        let rules = rules.ok()?;
+        let rules = self.rules(bucket)?;
         let judge = Judge {
             rules: &rules,
             calendar: self.settings.calendar,
@@ -124,9 +129,39 @@ impl S3Gateway {
         let seconds = i64::try_from(at.0 / 1000).ok()?;
         let date = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
         let date = date.format(&Rfc2822).ok()?.replace("+0000", "GMT");
-        let id = percent_encoding::utf8_percent_encode(id, percent_encoding::CONTROLS);
+        let id = in_header(id);
         Some(format!("expiry-date=\"{date}\", rule-id=\"{id}\""))
     }
+
+    /// When an upload is aborted, and the name of the rule that says so, as headers carry it.
+    pub(super) fn abortion(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        initiated_at: Timestamp,
+    ) -> Option<(DtoTimestamp, String)> {
+        let rules = self.rules(bucket)?;
+        let judge = Judge {
+            rules: &rules,
+            calendar: self.settings.calendar,
+            now: Timestamp::now(),
+        };
+        let (at, id) = judge.abortion(key.as_str(), initiated_at)?;
+        Some((headers::to_timestamp(at), in_header(id)))
+    }
+
+    /// The enabled rules of a bucket, if they can be read.
+    fn rules(&self, bucket: &Bucket) -> Option<Arc<Vec<Rule>>> {
+        let documents = &bucket.settings.documents;
+        documents.get(&BucketDocument::Lifecycle)?;
+        let rules = self.lifecycle_rules.of(bucket, || enabled_rules(bucket));
+        rules.ok()
+    }
+}
+
+/// A rule's name as headers carry it.
+fn in_header(id: &str) -> String {
+    percent_encoding::utf8_percent_encode(id, KEPT).to_string()
 }
 
 /// The least size of what is transitioned, as the client set it. Here everything is, whatever its
@@ -176,6 +211,7 @@ pub(super) fn check(configuration: &mut BucketLifecycleConfiguration) -> S3Resul
             ));
         }
         lifecycle_rule::parse(rule.clone())?;
+        lifecycle_rule::refuse_too_early(rule)?;
     }
     Ok(())
 }

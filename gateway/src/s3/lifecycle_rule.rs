@@ -71,6 +71,47 @@ pub fn parse(rule: LifecycleRule) -> S3Result<Option<Rule>> {
     Ok(enabled.then_some(parsed))
 }
 
+/// Refuses a new rule under which objects go before they are moved. Kept ones mean what they say.
+///
+/// # Errors
+/// `InvalidArgument`.
+pub fn refuse_too_early(rule: &LifecycleRule) -> S3Result<()> {
+    let moved = rule.transitions.iter().flatten();
+    let last_days = moved.clone().filter_map(|transition| transition.days).max();
+    let last_date = moved
+        .filter_map(|transition| transition.date.clone().map(OffsetDateTime::from))
+        .max();
+    let expiration = rule.expiration.as_ref();
+    let days = expiration.and_then(|expiration| expiration.days);
+    let date = expiration.and_then(|expiration| expiration.date.clone());
+    let too_early = days
+        .zip(last_days)
+        .is_some_and(|(gone, moved)| gone <= moved)
+        || date
+            .zip(last_date)
+            .is_some_and(|(gone, moved)| OffsetDateTime::from(gone) <= moved);
+    let moved = rule.noncurrent_version_transitions.iter().flatten();
+    let last_days = moved
+        .filter_map(|transition| transition.noncurrent_days)
+        .max();
+    let expiration = rule.noncurrent_version_expiration.as_ref();
+    let days = expiration.and_then(|expiration| expiration.noncurrent_days);
+    let noncurrent_too_early = days
+        .zip(last_days)
+        .is_some_and(|(gone, moved)| gone <= moved);
+    match (too_early, noncurrent_too_early) {
+        (true, _) => Err(s3_error!(
+            InvalidArgument,
+            "'Days' in the Expiration action for a rule must be greater than 'Days' in the Transition action"
+        )),
+        (_, true) => Err(s3_error!(
+            InvalidArgument,
+            "'NoncurrentDays' in the NoncurrentVersionExpiration action for a rule must be greater than 'NoncurrentDays' in the NoncurrentVersionTransition action"
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn refuse_meaningless(rule: &Rule) -> S3Result<()> {
     let does_nothing = rule.expiration.is_none()
         && !rule.expired_markers

@@ -25,10 +25,12 @@ mod document_digests;
 mod document_limit;
 mod encryption;
 mod encryption_request;
+mod error_members;
 mod errors;
 mod form;
 mod form_answer;
 mod form_head;
+mod form_tail;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod get;

@@ -74,6 +74,7 @@ impl S3Gateway {
             attributes,
         };
         let id = upload.id;
+        let (abort_date, abort_rule_id) = self.abortion(&bucket, &key, upload.initiated_at).unzip();
         let shown = asked_encryption.shown(upload.attributes.encryption.as_ref());
         self.metastore
             .create_upload(bucket.id, &key, upload)
@@ -86,6 +87,8 @@ impl S3Gateway {
             checksum_algorithm: checksum
                 .map(|(algorithm, _)| ChecksumAlgorithm::from_static(checksums::name(algorithm))),
             checksum_type: checksum.map(|(_, kind)| ChecksumType::from_static(kind_name(kind))),
+            abort_date,
+            abort_rule_id,
             ..CreateMultipartUploadOutput::default()
         };
         Ok(S3Response::with_headers(output, shown))
@@ -138,7 +141,10 @@ impl S3Gateway {
         };
         let owner = self.directory.owner(&upload.owner).await?;
         let began = self.directory.owner(upload.initiator()).await?;
+        let (abort_date, abort_rule_id) = self.abortion(&bucket, &key, upload.initiated_at).unzip();
         Ok(S3Response::new(ListPartsOutput {
+            abort_date,
+            abort_rule_id,
             bucket: Some(input.bucket),
             key: Some(xml_text(input.key)),
             upload_id: Some(input.upload_id),

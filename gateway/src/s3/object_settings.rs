@@ -16,7 +16,8 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::access::{AclRequest, Asked, Caller, to_dto_grants};
 use super::attributes::{
-    check_tags, lists_not_supported, lock_mode_name, object_tags_max, refuse_blocked, retention,
+    check_tag_text, check_tags, lists_not_supported, lock_mode_name, object_tags_max,
+    refuse_blocked, retention,
 };
 use super::object_lock::{BYPASS, refuse_weaker};
 use super::service::{S3Gateway, shown_version};
@@ -326,14 +327,16 @@ pub fn hold_status(hold: bool) -> ObjectLockLegalHoldStatus {
 /// The tags of a document, checked.
 ///
 /// # Errors
-/// `InvalidTag`, also for too many; `MalformedXML` for a tag without key.
+/// `InvalidTag`, also for too many; `MalformedXML` for a tag without key or value.
 pub fn tags_of(tagging: &Tagging, most: usize) -> S3Result<Vec<(String, String)>> {
     let mut tags = Vec::with_capacity(tagging.tag_set.len());
     for tag in &tagging.tag_set {
         let key = tag.key.clone().ok_or_else(|| s3_error!(MalformedXML))?;
-        tags.push((key, tag.value.clone().unwrap_or_default()));
+        let value = tag.value.clone().ok_or_else(|| s3_error!(MalformedXML))?;
+        tags.push((key, value));
     }
     check_tags(&tags, most)?;
+    check_tag_text(&tags)?;
     Ok(tags)
 }
 

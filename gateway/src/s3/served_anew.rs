@@ -2,17 +2,21 @@
 //! signature was verified, because it stands over what must change. This route catches them there and
 //! serves them anew.
 //!
-//! - A `Range` that is malformed or names several ranges counts as absent (RFC 9110, 14.2); s3s
-//!   refuses it.
+//! - A `Range` that is malformed or names several ranges counts as absent (RFC 9110, 14.2), and one
+//!   beyond the largest object ends there; s3s refuses both.
+//! - A date in a condition that is none counts as absent, and may stand in the older forms too (RFC
+//!   9110, 5.6.7 and 13.1.3); s3s knows the newest one.
+//! - Metadata that is given in several headers of one name is one value, joined by commas (RFC 9110,
+//!   5.3); s3s keeps one of them.
 //! - Some SDKs move headers into the query of a presigned URL, under its signature, where s3s does not
 //!   look: the object would silently lose its metadata, its grants or its encryption, and a copy would
 //!   be taken for an empty object.
 
 use std::borrow::Cow;
 
-use http::header::{AUTHORIZATION, RANGE};
+use http::header::{AUTHORIZATION, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, RANGE};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
-use s3s::dto::Range;
+use s3s::dto::{Range, Timestamp, TimestampFormat};
 use s3s::route::S3Route;
 use s3s::service::S3Service;
 use s3s::{Body, S3Request, S3Response, S3Result, s3_error};
@@ -45,6 +49,12 @@ const STAY: [&str; 4] = [
     "x-amz-decoded-content-length",
 ];
 
+/// How the headers of user metadata begin.
+const METADATA_PREFIX: &str = "x-amz-meta-";
+
+/// Furthest position that s3s reads; no object is so long.
+const POSITION_MAX: u128 = i64::MAX as u128;
+
 /// Serves authenticated requests anew, set right.
 pub struct ServedAnew {
     authenticated: S3Service,
@@ -67,6 +77,8 @@ impl S3Route for ServedAnew {
         _extensions: &mut Extensions,
     ) -> bool {
         has_malformed_range(method, headers)
+            || repeated_metadata(headers).next().is_some()
+            || (is_read(method) && odd_dates(headers).next().is_some())
             || (has_moved_headers(uri) && !is_form(method, headers))
     }
 
@@ -79,8 +91,15 @@ impl S3Route for ServedAnew {
 
     async fn call(&self, request: S3Request<Body>) -> S3Result<S3Response<Body>> {
         let mut headers = request.headers;
-        if has_malformed_range(&request.method, &headers) {
-            headers.remove(RANGE);
+        if has_malformed_range(&request.method, &headers)
+            && let Some(range) = headers.remove(RANGE)
+            && let Some(range) = within_numbers(&range)
+        {
+            headers.insert(RANGE, range);
+        }
+        join_metadata(&mut headers)?;
+        if is_read(&request.method) {
+            set_dates_right(&mut headers);
         }
         headers.remove(AUTHORIZATION);
         move_headers(&request.uri, &mut headers)?;
@@ -101,9 +120,12 @@ impl S3Route for ServedAnew {
     }
 }
 
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
 fn has_malformed_range(method: &Method, headers: &HeaderMap) -> bool {
-    let is_read = matches!(*method, Method::GET | Method::HEAD);
-    is_read
+    is_read(method)
         && headers
             .get(RANGE)
             .is_some_and(|range| !is_well_formed(range))
@@ -114,6 +136,80 @@ pub(super) fn is_well_formed(range: &HeaderValue) -> bool {
         || range
             .to_str()
             .is_ok_and(|range| Range::parse(range).is_ok())
+}
+
+/// A well-formed range with numbers that no object reaches, as one whose numbers s3s reads.
+fn within_numbers(range: &HeaderValue) -> Option<HeaderValue> {
+    let (first, last) = range
+        .to_str()
+        .ok()?
+        .strip_prefix("bytes=")?
+        .split_once('-')?;
+    let number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| text.parse().unwrap_or(u128::MAX))
+    };
+    let bounded = |number: u128| number.min(POSITION_MAX);
+    let range = match (first, last) {
+        ("", length) => format!("bytes=-{}", bounded(number(length)?)),
+        (first, "") => format!("bytes={}-", bounded(number(first)?)),
+        (first, last) => {
+            let (first, last) = (number(first)?, number(last)?);
+            if first > last {
+                return None;
+            }
+            format!("bytes={}-{}", bounded(first), bounded(last))
+        }
+    };
+    HeaderValue::try_from(range).ok()
+}
+
+/// Conditions with a date that s3s does not read.
+fn odd_dates(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
+    [IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE]
+        .into_iter()
+        .filter(|name| {
+            let date = headers.get(name).filter(|date| !date.is_empty());
+            date.is_some_and(|date| {
+                let date = date.to_str().unwrap_or_default();
+                Timestamp::parse(TimestampFormat::HttpDate, date).is_err()
+            })
+        })
+}
+
+fn set_dates_right(headers: &mut HeaderMap) {
+    let odd: Vec<_> = odd_dates(headers).collect();
+    for name in odd {
+        let date = headers.remove(&name);
+        let date = date.and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+        let date = date.map(httpdate::fmt_http_date);
+        if let Some(date) = date.and_then(|date| HeaderValue::try_from(date).ok()) {
+            headers.insert(name, date);
+        }
+    }
+}
+
+/// Names of metadata that the headers give several times.
+fn repeated_metadata(headers: &HeaderMap) -> impl Iterator<Item = &HeaderName> {
+    headers.keys().filter(|name| {
+        name.as_str().starts_with(METADATA_PREFIX) && headers.get_all(*name).iter().nth(1).is_some()
+    })
+}
+
+fn join_metadata(headers: &mut HeaderMap) -> S3Result<()> {
+    let repeated: Vec<_> = repeated_metadata(headers).cloned().collect();
+    for name in repeated {
+        let values: Vec<_> = headers.get_all(&name).iter().collect();
+        let joined = values
+            .iter()
+            .map(|value| value.as_bytes())
+            .collect::<Vec<_>>()
+            .join(&b","[..]);
+        let invalid = |_| s3_error!(InvalidArgument, "The header {name} is invalid.");
+        let joined = HeaderValue::from_bytes(&joined).map_err(invalid)?;
+        headers.insert(&name, joined);
+    }
+    Ok(())
 }
 
 fn has_moved_headers(uri: &Uri) -> bool {
@@ -207,6 +303,76 @@ mod tests {
         let served = without_signature(&uri).unwrap();
         let kept = "/b/k?x-amz-checksum-crc32=AAAAAA%3D%3D&x-id=PutObject";
         assert_eq!(served.to_string(), kept);
+    }
+
+    #[test]
+    fn a_range_beyond_all_numbers_ends_where_objects_do() {
+        let within = |range: &'static str| {
+            let range = within_numbers(&HeaderValue::from_static(range))?;
+            assert!(is_well_formed(&range), "{range:?}");
+            Some(range.to_str().unwrap().to_owned())
+        };
+        let most = i64::MAX;
+        for (range, expected) in [
+            (
+                "bytes=0-18446744073709551615",
+                Some(format!("bytes=0-{most}")),
+            ),
+            (
+                "bytes=18446744073709551616-",
+                Some(format!("bytes={most}-")),
+            ),
+            (
+                "bytes=-999999999999999999999999999999999999999999",
+                Some(format!("bytes=-{most}")),
+            ),
+            ("bytes=18446744073709551616-5", None),
+            ("bytes=0-1,3-18446744073709551616", None),
+            ("bytes=+1-18446744073709551616", None),
+            ("bytes=-", None),
+            ("lines=0-18446744073709551616", None),
+        ] {
+            assert_eq!(within(range), expected, "{range}");
+        }
+    }
+
+    #[test]
+    fn dates_may_stand_in_all_the_forms_of_http_and_bad_ones_do_not_count() {
+        let newest = "Sun, 06 Nov 1994 08:49:37 GMT";
+        for (date, expected) in [
+            (newest, Some(newest)),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", Some(newest)),
+            ("Sun Nov  6 08:49:37 1994", Some(newest)),
+            ("yesterday", None),
+        ] {
+            for name in [IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE] {
+                let value = HeaderValue::from_static(date);
+                let mut headers = HeaderMap::from_iter([(name.clone(), value)]);
+                assert_eq!(odd_dates(&headers).count(), usize::from(date != newest));
+                set_dates_right(&mut headers);
+                let date = headers.get(&name).map(|date| date.to_str().unwrap());
+                assert_eq!(date, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn repeated_metadata_is_one_value() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("x-amz-meta-a", "1"),
+            ("x-amz-meta-a", "2 3"),
+            ("x-amz-meta-b", "4"),
+            ("x-other", "5"),
+            ("x-other", "6"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        assert_eq!(repeated_metadata(&headers).count(), 1);
+        join_metadata(&mut headers).unwrap();
+        assert_eq!(headers["x-amz-meta-a"], "1,2 3");
+        assert_eq!(headers.len(), 4);
+        assert_eq!(repeated_metadata(&headers).count(), 0);
     }
 
     #[test]

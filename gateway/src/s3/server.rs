@@ -15,17 +15,18 @@ use tracing::{debug, error};
 use super::access::BucketAddresses;
 use super::cors::CrossOrigin;
 use super::document_limit::{Bounds, DOCUMENT_MAX_BYTES};
+use super::error_members::{Asker, Members};
 use super::listings::{Listings, until_sent};
 use super::served_anew::ServedAnew;
 use super::service::S3Gateway;
 use super::undeclared_length::{UndeclaredLength, missing_length};
 use super::virtual_host::VirtualHosts;
 use super::whole_body::{FaultNote, WholeBody};
-use super::{bucket_path, chunked_upload, form_answer, form_head};
+use super::{bucket_path, chunked_upload, form_answer, form_head, form_tail};
 use crate::http::{
-    DrainingBody, Envelope, Refusal, Refused, RequestId, SignatureFacts, Withheld, check_dates,
-    check_region, host_in, is_signed_by_header, note_host, query_pairs, refuse_uncovered,
-    refuse_unknown_subresource,
+    DrainingBody, Envelope, Refusal, Refused, RequestId, SignatureFacts, Withheld,
+    check_authentication, check_region, host_in, is_signed_by_header, note_host, query_pairs,
+    refuse_bad_dates, refuse_uncovered, refuse_unknown_subresource,
 };
 
 /// Longest signed aws-chunked chunk: it is held whole until its signature is checked. SDKs send
@@ -97,6 +98,7 @@ impl S3Server {
         let (is_head, version) = (request.method() == Method::HEAD, request.version());
         let bucket = bucket_in(&self.hosts, request.uri(), request.headers());
         let cross_origin = CrossOrigin::of(request.method(), request.headers());
+        let asker = Asker::of(&request, self.gateway.settings.object_max_bytes);
         // Wrapped first, so that a refusal drains what the client is sending.
         let (request, watch) = self.watch_body(request);
         let mut response = match self
@@ -106,9 +108,11 @@ impl S3Server {
             Ok(mut response) => {
                 envelope.put_headers(&mut response);
                 if is_head {
-                    mark_partial(&mut response);
+                    complete_head(&mut response);
                 } else {
-                    complete_error(&envelope, &mut response);
+                    let members =
+                        |code: &str, answer: &HeaderMap| asker.members(code, answer, &self.hosts);
+                    complete_error(&envelope, members, &mut response);
                 }
                 response
             }
@@ -175,6 +179,7 @@ impl S3Server {
         let mut request = chunked_upload::take_apart(self.undeclared.declare(request).await?)?;
         if is_form {
             request = form_head::read_head(request).await?;
+            request = form_tail::end_at_file(request, &self.undeclared).await?;
         }
         let request = bucket_path::end_with_slash(request);
         self.service.call(request).await.map_err(|failure| {
@@ -221,6 +226,9 @@ impl S3Server {
             let (status, code) = (StatusCode::BAD_REQUEST, "InvalidArgument");
             Refused::new(status, code, refusal.to_string())
         })?;
+        if !form_answer::is_form(method, headers) {
+            check_authentication(headers, query)?;
+        }
         refuse_unsigned_override(method, headers, query)?;
         if form_answer::is_form(method, headers) && !headers.contains_key(header::CONTENT_LENGTH) {
             // s3s would gather the file in memory before anybody is asked whether it may come.
@@ -235,10 +243,7 @@ impl S3Server {
             ));
         }
         check_region(headers, query, &self.gateway.settings.region)?;
-        check_dates(headers, query, OffsetDateTime::now_utc()).map_err(|refusal| {
-            let (code, message) = refusal.words();
-            Refused::new(StatusCode::FORBIDDEN, code, message)
-        })
+        refuse_bad_dates(headers, query, OffsetDateTime::now_utc())
     }
 }
 
@@ -314,22 +319,34 @@ pub(super) fn bucket_in(hosts: &VirtualHosts, uri: &Uri, headers: &HeaderMap) ->
     (!first.is_empty()).then(|| first.to_owned())
 }
 
-/// A HEAD for a range is answered as the GET would be; s3s leaves it at 200.
-fn mark_partial(response: &mut HttpResponse) {
+/// Corrects s3s's answer to a HEAD. For a range it is what the GET would get; s3s leaves it at 200.
+/// An error has no length: that of the body that s3s made is not the GET's.
+fn complete_head(response: &mut HttpResponse) {
+    if is_error(response) {
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        *response.body_mut() = Body::empty();
+    }
     let names_range = response.headers().contains_key(header::CONTENT_RANGE);
     if names_range && response.status() == StatusCode::OK {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
 }
 
-/// Puts resource and request id into an error's body.
-fn complete_error(envelope: &Envelope, response: &mut HttpResponse) {
-    let is_error = response.status().is_client_error() || response.status().is_server_error();
-    if !is_error {
+fn is_error(response: &HttpResponse) -> bool {
+    response.status().is_client_error() || response.status().is_server_error()
+}
+
+/// Puts what the error is about, resource and request id into its body.
+fn complete_error(
+    envelope: &Envelope,
+    members: impl FnOnce(&str, &HeaderMap) -> Members,
+    response: &mut HttpResponse,
+) {
+    if !is_error(response) {
         return;
     }
     if let Some(body) = response.body_mut().take_bytes() {
-        let body = envelope.complete_error_body(body);
+        let body = envelope.complete_error_body(body, |code| members(code, response.headers()));
         let headers = response.headers_mut();
         headers.remove(header::CONTENT_LENGTH);
         // s3s leaves it out where an error has headers of its own.

@@ -64,7 +64,7 @@ impl S3Gateway {
         key_ring: Arc<KeyRing>,
     ) -> Self {
         Self {
-            gate: Gate::new(Arc::clone(&metastore), directory.clone()),
+            gate: Gate::new(Arc::clone(&metastore), directory.clone(), &settings.region),
             directory,
             metastore,
             writer,

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Version, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Limited};
@@ -51,17 +52,25 @@ impl UndeclaredLength {
         if !lacks_length(&request) {
             return Ok(request);
         }
-        let turn = timeout(self.turn_max, self.turns.acquire()).await;
-        let _turn = turn.map_err(|_| busy())?;
         let (mut parts, body) = request.into_parts();
-        let limited = Limited::new(body, UNDECLARED_MAX_BYTES);
-        let read = timeout(self.read_max, limited.collect()).await;
-        let read = read.map_err(|_| Fault::Slow)?;
-        let body = read.map_err(|_| missing_length())?.to_bytes();
+        let body = self.read(body).await?;
         let length = HeaderValue::from(body.len());
         parts.headers.insert(header::CONTENT_LENGTH, length);
         parts.headers.remove(header::TRANSFER_ENCODING);
         Ok(Request::from_parts(parts, Body::from(body)))
+    }
+
+    /// A whole body of at most [`UNDECLARED_MAX_BYTES`].
+    ///
+    /// # Errors
+    /// As for [`UndeclaredLength::declare`].
+    pub async fn read(&self, body: Body) -> Result<Bytes, Refused> {
+        let turn = timeout(self.turn_max, self.turns.acquire()).await;
+        let _turn = turn.map_err(|_| busy())?;
+        let limited = Limited::new(body, UNDECLARED_MAX_BYTES);
+        let read = timeout(self.read_max, limited.collect()).await;
+        let read = read.map_err(|_| Fault::Slow)?;
+        Ok(read.map_err(|_| missing_length())?.to_bytes())
     }
 }
 
@@ -96,7 +105,6 @@ fn busy() -> Refused {
 mod tests {
     use std::convert::Infallible;
 
-    use bytes::Bytes;
     use futures::stream;
     use http_body::Frame;
     use http_body_util::StreamBody;

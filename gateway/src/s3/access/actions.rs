@@ -111,12 +111,30 @@ pub fn need(operation: &str, versioned: bool) -> Option<Need> {
     })
 }
 
+/// A permission that an operation needs beside its [`need`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Further {
+    /// The permission as policies name it.
+    pub action: &'static str,
+    /// How it must be had.
+    pub demand: Demand,
+}
+
+/// How a permission must be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Demand {
+    /// Something must grant it.
+    Granted,
+    /// No policy may deny it; who may write an object may say this of it.
+    NotDenied,
+}
+
 /// What an operation asks for beside its [`need`], by its headers.
 pub fn further(
     operation: &str,
     headers: &HeaderMap,
     versioned: bool,
-) -> impl Iterator<Item = &'static str> {
+) -> impl Iterator<Item = Further> {
     let given = |name: &str| headers.get(name).is_some_and(|value| !value.is_empty());
     let makes_object = matches!(
         operation,
@@ -129,21 +147,44 @@ pub fn further(
         && headers
             .get("if-match")
             .is_some_and(|etag| !etag.is_empty() && etag != "*");
-    let attributes = match versioned {
-        true => "s3:GetObjectVersionAttributes",
-        false => "s3:GetObjectAttributes",
+    let either = |plain, of_version| if versioned { of_version } else { plain };
+    let granted = |asked: bool, action| {
+        let demand = Demand::Granted;
+        asked.then_some(Further { action, demand })
+    };
+    let not_denied = |asked: bool, action| {
+        let demand = Demand::NotDenied;
+        asked.then_some(Further { action, demand })
     };
     [
-        (makes_object && retains).then_some("s3:PutObjectRetention"),
-        (makes_object && holds).then_some("s3:PutObjectLegalHold"),
-        (operation == "GetObjectAttributes").then_some(attributes),
-        deletes_by_etag.then_some(match versioned {
-            true => "s3:GetObjectVersion",
-            false => "s3:GetObject",
-        }),
+        granted(makes_object && retains, "s3:PutObjectRetention"),
+        granted(makes_object && holds, "s3:PutObjectLegalHold"),
+        not_denied(makes_object && lists_others(headers), "s3:PutObjectAcl"),
+        not_denied(makes_object && given("x-amz-tagging"), PUT_TAGS),
+        granted(
+            operation == "GetObjectAttributes",
+            either("s3:GetObjectAttributes", "s3:GetObjectVersionAttributes"),
+        ),
+        granted(
+            deletes_by_etag,
+            either("s3:GetObject", "s3:GetObjectVersion"),
+        ),
     ]
     .into_iter()
     .flatten()
+}
+
+/// To give a new object tags.
+pub const PUT_TAGS: &str = "s3:PutObjectTagging";
+
+/// Whether the headers of a write ask for a list on which others than its owner are.
+fn lists_others(headers: &HeaderMap) -> bool {
+    let canned = headers.get("x-amz-acl");
+    let mut grants = headers
+        .iter()
+        .filter(|(name, _)| name.as_str().starts_with("x-amz-grant-"));
+    canned.is_some_and(|acl| !acl.is_empty() && acl != "private")
+        || grants.any(|(_, grant)| !grant.is_empty())
 }
 
 /// Whether this is about an upload, which whoever began it may list and abort.

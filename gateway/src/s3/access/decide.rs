@@ -4,6 +4,7 @@
 
 use metastore::{Acl, BucketSettings, Grantee, Ownership, Permission};
 
+use super::account::account_of;
 use super::actions::{Target, acl_need, is_on_object, is_on_policy};
 use super::caller::Caller;
 use super::context::RequestContext;
@@ -43,8 +44,14 @@ pub fn decide(
         return true;
     }
     let owns_bucket = facts.caller.is(facts.bucket_owner);
-    if owns_bucket && is_on_policy(action) {
-        return true;
+    if is_on_policy(action) {
+        if owns_bucket {
+            return true;
+        }
+        // Nothing gives a bucket's policy out of its owner's account.
+        if !facts.is_of_owners_account() {
+            return false;
+        }
     }
     if let Some(policy) = facts.policy {
         match policy.verdict(facts.caller, action, resource, context) {
@@ -65,6 +72,19 @@ pub fn decide(
     }
 }
 
+/// Whether a policy allows what no policy can: to reach the policy from another account.
+pub fn is_granted_in_vain(
+    facts: &Facts<'_>,
+    action: &str,
+    resource: &str,
+    context: &RequestContext<'_>,
+) -> bool {
+    let verdict = |policy: &Policy| policy.verdict(facts.caller, action, resource, context);
+    is_on_policy(action)
+        && !facts.is_of_owners_account()
+        && facts.policy.map(verdict) == Some(Verdict::Allow)
+}
+
 /// Whether a policy or the bucket's list may let the caller delete something in the bucket. What is
 /// to be deleted is not known yet.
 pub fn may_delete_something(facts: &Facts<'_>) -> bool {
@@ -77,6 +97,13 @@ pub fn may_delete_something(facts: &Facts<'_>) -> bool {
 }
 
 impl Facts<'_> {
+    /// Whether the caller is the bucket's owner or of the same account.
+    fn is_of_owners_account(&self) -> bool {
+        let account = account_of(self.bucket_owner);
+        let is_of = |id: &str| !account.is_empty() && account_of(id) == account;
+        self.caller.is(self.bucket_owner) || self.caller.id().is_some_and(is_of)
+    }
+
     /// Whether the public access block takes an allowing policy back from all but the owner.
     fn restricts(&self, policy: &Policy) -> bool {
         let block = self.settings.public_access_block.unwrap_or_default();
@@ -161,6 +188,23 @@ mod tests {
         })
     }
 
+    fn context<'a>(caller: &'a Caller, headers: &'a HeaderMap, uri: &'a Uri) -> RequestContext<'a> {
+        RequestContext {
+            method: &http::Method::PUT,
+            headers,
+            uri,
+            caller,
+            source_ip: None,
+            tls: None,
+            bucket_owner: "owner",
+            signature: None,
+            existing_tags: &[],
+            now_ms: 0,
+            prefix: None,
+            read: Read::default(),
+        }
+    }
+
     /// Whether root, the bucket's owner, the object's owner, bob and nobody may do it.
     fn allowed(case: &Case, action: &str) -> [bool; 5] {
         let user = |id: &str| Caller::User(id.into());
@@ -184,21 +228,9 @@ mod tests {
                     acl: case.object_acl.as_ref(),
                 }),
             };
-            let context = RequestContext {
-                method: &http::Method::PUT,
-                headers: &headers,
-                uri: &uri,
-                caller: &caller,
-                source_ip: None,
-                tls: None,
-                bucket_owner: "owner",
-                signature: None,
-                existing_tags: &[],
-                now_ms: 0,
-                prefix: None,
-                read: Read::default(),
-            };
-            let resource = if action == LIST { "b" } else { "b/k" };
+            let context = context(&caller, &headers, &uri);
+            let is_on_bucket = action == LIST || is_on_policy(action);
+            let resource = if is_on_bucket { "b" } else { "b/k" };
             decide(&facts, action, resource, &context)
         })
     }
@@ -229,7 +261,7 @@ mod tests {
             case.object_acl = everyone(Permission::FullControl);
         });
         let writable = || with(|case| case.settings.acl = everyone(Permission::Write));
-        let rows: [(&str, Case, &str, [bool; 5]); 18] = [
+        let rows: [(&str, Case, &str, [bool; 5]); 21] = [
             (
                 "a bucket that all may write to takes new objects",
                 writable(),
@@ -330,6 +362,24 @@ mod tests {
                 [YES, NO, NO, NO, NO],
             ),
             (
+                "no policy lets others change it",
+                with(|case| case.policy = Some(OPEN)),
+                "s3:PutBucketPolicy",
+                [YES, YES, NO, NO, NO],
+            ),
+            (
+                "nor read it",
+                with(|case| case.policy = Some(OPEN)),
+                "s3:GetBucketPolicy",
+                [YES, YES, NO, NO, NO],
+            ),
+            (
+                "nor remove it",
+                with(|case| case.policy = Some(OPEN)),
+                "s3:DeleteBucketPolicy",
+                [YES, YES, NO, NO, NO],
+            ),
+            (
                 "a policy names one",
                 with(|case| case.policy = Some(FOR_BOB)),
                 GET,
@@ -376,6 +426,34 @@ mod tests {
         assert!(may(&writable, &nobody));
         assert!(may(&with(OPEN), &nobody));
         assert!(may(&case(), &Caller::User("owner".into())));
+    }
+
+    #[test]
+    fn a_policy_may_give_itself_to_users_of_the_owners_account() {
+        let policy = Policy::parse(OPEN, "b").unwrap();
+        let settings = BucketSettings::default();
+        let (headers, uri) = (HeaderMap::new(), Uri::from_static("/b"));
+        for (caller, owner, in_account) in [
+            ("1$bob", "1$owner", true),
+            ("2$bob", "1$owner", false),
+            ("bob", "1$owner", false),
+            ("bob", "owner", false),
+            ("$bob", "$owner", false),
+        ] {
+            let caller = Caller::User(caller.into());
+            let facts = Facts {
+                caller: &caller,
+                bucket_owner: owner,
+                settings: &settings,
+                policy: Some(&policy),
+                object: None,
+            };
+            let context = context(&caller, &headers, &uri);
+            let action = "s3:PutBucketPolicy";
+            assert_eq!(decide(&facts, action, "b", &context), in_account);
+            let in_vain = is_granted_in_vain(&facts, action, "b", &context);
+            assert_eq!(in_vain, !in_account, "{caller:?}");
+        }
     }
 
     #[test]

@@ -1,31 +1,29 @@
-//! Runs before each operation and before its body is read: names the caller, looks up what a
-//! decision rests on, and asks. Operations on further objects (copy sources, lists of keys) ask
+//! Names the caller of an operation, looks up what a decision rests on, and asks. Operations on further objects (copy sources, lists of keys) ask
 //! through [`Gate::authorize`].
 
 use std::sync::Arc;
 
-use http::{Extensions, HeaderMap, Method, Uri};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use metastore::{
     Bucket, BucketName, MetaError, Metastore, ObjectKey, ObjectVersion, StoredVersion, Timestamp,
     UploadId, VersionId,
 };
-use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::Credentials;
-use s3s::dto::PostObjectInput;
 use s3s::path::S3Path;
-use s3s::{S3Request, S3Result, s3_error};
+use s3s::{S3Error, S3Request, S3Result, s3_error};
 use tracing::warn;
 
 use super::account::BucketAddress;
-use super::actions::{Need, Target, further, is_on_object, is_on_policy, is_on_upload, need};
+use super::actions::{
+    Demand, Further, Target, further, is_on_object, is_on_policy, is_on_upload, need,
+};
 use super::caller::{Caller, Directory};
 use super::context::{Read, RequestContext};
-use super::decide::{Facts, ObjectFacts, decide, may_delete_something};
+use super::decide::{Facts, ObjectFacts, decide, is_granted_in_vain, may_delete_something};
 use super::policy::{Policy, Verdict};
-use crate::http::{Peer, SignatureFacts, is_xml_text, query_value};
-use crate::s3::form_head::FormFields;
+use crate::http::{Peer, SignatureFacts, query_value};
+use crate::s3::errors;
 use crate::s3::parsed::Parsed;
-use crate::s3::{errors, form};
 
 /// A request as far as decisions look at it.
 #[derive(Clone, Copy)]
@@ -65,14 +63,16 @@ pub struct Gate {
     metastore: Arc<dyn Metastore>,
     directory: Directory,
     policies: Parsed<Policy>,
+    region: Arc<str>,
 }
 
 impl Gate {
-    /// A gate over the users in `directory`.
-    pub fn new(metastore: Arc<dyn Metastore>, directory: Directory) -> Self {
+    /// A gate over the users in `directory`, to the buckets of `region`.
+    pub fn new(metastore: Arc<dyn Metastore>, directory: Directory, region: &str) -> Self {
         Self {
             metastore,
             directory,
+            region: region.into(),
             policies: Parsed::default(),
         }
     }
@@ -109,6 +109,11 @@ impl Gate {
                     "DeleteObjects" => {
                         allow_if(self.facts(&caller, &bucket, None, may_delete_something)?)
                     }
+                    // Clients that may not look at a bucket ask so for its region.
+                    "HeadBucket" => self
+                        .authorize(&caller, &bucket, need.action, None, asked)
+                        .await
+                        .map_err(|error| self.with_region(error)),
                     _ => {
                         self.authorize(&caller, &bucket, need.action, None, asked)
                             .await
@@ -119,17 +124,32 @@ impl Gate {
                 let bucket = self.bucket(bucket, asked.headers).await?;
                 let key = ObjectKey::parse(&**key).map_err(errors::from_name)?;
                 let on = Some((&key, version.as_deref()));
+                // What nobody began, nobody could list or abort.
+                if operation == "CreateMultipartUpload" && caller == Caller::Anonymous {
+                    return allow_if(false);
+                }
                 if is_on_upload(need.action)
                     && self.began_upload(&caller, &bucket, &key, asked.uri).await?
                 {
                     return self.refuse_denied(&caller, &bucket, need.action, (&key, None), asked);
                 }
-                for action in further(operation, asked.headers, version.is_some()) {
-                    self.authorize(&caller, &bucket, action, on, asked).await?;
+                for further in further(operation, asked.headers, version.is_some()) {
+                    self.authorize_further(&caller, &bucket, further, on, asked)
+                        .await?;
                 }
                 self.authorize(&caller, &bucket, need.action, on, asked)
                     .await
             }
+        }
+    }
+
+    fn with_region(&self, error: S3Error) -> S3Error {
+        match HeaderValue::from_str(&self.region) {
+            Ok(region) => {
+                let name = HeaderName::from_static("x-amz-bucket-region");
+                errors::with_headers(error, HeaderMap::from_iter([(name, region)]))
+            }
+            Err(_) => error,
         }
     }
 
@@ -152,7 +172,7 @@ impl Gate {
     /// Decides whether the caller may do `action` to the bucket, or to a key in it.
     ///
     /// # Errors
-    /// `AccessDenied`.
+    /// `AccessDenied`; `MethodNotAllowed` for another account's policy.
     pub async fn authorize(
         &self,
         caller: &Caller,
@@ -172,6 +192,22 @@ impl Gate {
         };
         let key = on.map(|(key, _)| key);
         self.authorize_seen(caller, bucket, action, (key, object.as_ref()), asked)
+    }
+
+    pub(super) async fn authorize_further(
+        &self,
+        caller: &Caller,
+        bucket: &Bucket,
+        Further { action, demand }: Further,
+        on: Option<(&ObjectKey, Option<&str>)>,
+        asked: Asked<'_>,
+    ) -> S3Result<()> {
+        match (demand, on) {
+            (Demand::NotDenied, Some((key, _))) => {
+                self.refuse_denied(caller, bucket, action, (key, None), asked)
+            }
+            _ => self.authorize(caller, bucket, action, on, asked).await,
+        }
     }
 
     /// The same for an object whose row was read: what is decided is about this very row, so that a
@@ -198,9 +234,12 @@ impl Gate {
             Some(key) => format!("{name}/{key}"),
             None => name.to_owned(),
         };
-        allow_if(self.facts(caller, bucket, object, |facts| {
+        self.facts(caller, bucket, object, |facts| {
             if decide(facts, action, &resource, &context) {
-                return true;
+                return Ok(());
+            }
+            if is_granted_in_vain(facts, action, &resource, &context) {
+                return Err(s3_error!(MethodNotAllowed));
             }
             // Only who may list a bucket may know that a key is not in it.
             let is_missing = object.is_none() && is_on_object(action);
@@ -208,12 +247,15 @@ impl Gate {
                 prefix: key.map(ObjectKey::as_str),
                 ..context
             };
-            is_missing && decide(facts, "s3:ListBucket", name, &context)
-        })?)
+            allow_if(is_missing && decide(facts, "s3:ListBucket", name, &context))
+        })?
     }
 
     /// Refuses only what the bucket's policy denies.
-    fn refuse_denied(
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub fn refuse_denied(
         &self,
         caller: &Caller,
         bucket: &Bucket,
@@ -221,6 +263,9 @@ impl Gate {
         (key, object): (&ObjectKey, Option<&ObjectVersion>),
         asked: Asked<'_>,
     ) -> S3Result<()> {
+        if *caller == Caller::Root {
+            return Ok(());
+        }
         let context = context(caller, bucket, object, asked);
         let resource = format!("{}/{key}", bucket.name.as_str());
         let denied = self.facts(caller, bucket, object, |facts| {
@@ -292,7 +337,7 @@ impl Gate {
         }
     }
 
-    async fn bucket(&self, address: &str, headers: &HeaderMap) -> S3Result<Bucket> {
+    pub(super) async fn bucket(&self, address: &str, headers: &HeaderMap) -> S3Result<Bucket> {
         let address = BucketAddress::of(address);
         let name = BucketName::parse(address.name).map_err(errors::from_name)?;
         let bucket = self.metastore.bucket(&name).await;
@@ -370,70 +415,6 @@ fn allow_if(allowed: bool) -> S3Result<()> {
 fn version_in(uri: &Uri) -> Option<String> {
     let version = query_value(uri.query(), "versionId")?;
     (!version.is_empty()).then(|| version.into_owned())
-}
-
-#[async_trait::async_trait]
-impl S3Access for Gate {
-    async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let operation = context.s3_op().name().to_owned();
-        let path = match context.s3_path() {
-            S3Path::Root => S3Path::Root,
-            S3Path::Bucket { bucket } => S3Path::bucket(bucket),
-            S3Path::Object { bucket, key } => S3Path::object(bucket, key),
-        };
-        let headers = context.headers().clone();
-        let uri = context.uri().clone();
-        let method = context.method().clone();
-        let credentials = match context.extensions_mut().get::<Verified>() {
-            Some(Verified(credentials)) => credentials.clone(),
-            None => context.credentials().cloned(),
-        };
-        let asked = Asked {
-            method: &method,
-            headers: &headers,
-            uri: &uri,
-            peer: Peer::of(context.extensions_mut()),
-            signature: SignatureFacts::noted_in(context.extensions_mut()),
-        };
-        self.admit(
-            &operation,
-            &path,
-            asked,
-            credentials.as_ref(),
-            context.extensions_mut(),
-        )
-        .await
-    }
-
-    /// A form names its key in a field, which is known only now.
-    async fn post_object(&self, request: &mut S3Request<PostObjectInput>) -> S3Result<()> {
-        let caller = Caller::of(request);
-        let bucket = self.bucket(&request.input.bucket, &request.headers).await?;
-        let key = ObjectKey::parse(request.input.key.as_str()).map_err(errors::from_name)?;
-        if request.input.success_action_status == Some(201) && !is_xml_text(key.as_str()) {
-            let message = "No answer with status 201 can carry the key.";
-            return Err(s3_error!(InvalidArgument, "{message}"));
-        }
-        // From here on, the form is the PUT that it stands for.
-        let carried = request.extensions.get::<FormFields>().cloned();
-        request.headers = form::headers_of(&request.input, &carried.unwrap_or_default())?;
-        let mut asked = Asked::of(request);
-        if let Some(signature) = &mut asked.signature {
-            // Only a signature of version 4 names a region.
-            signature.version = Some(if request.region.is_some() {
-                "AWS4-HMAC-SHA256"
-            } else {
-                "AWS"
-            });
-        }
-        let need: Option<Need> = need("PostObject", false);
-        let action = need.map_or("s3:PutObject", |need| need.action);
-        let on = Some((&key, None));
-        for action in further("PostObject", asked.headers, false) {
-            self.authorize(&caller, &bucket, action, on, asked).await?;
-        }
-        self.authorize(&caller, &bucket, action, on, asked).await
-    }
 }
 
 #[cfg(test)]

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `decide` | the decision: a pure function with a table of cases |
 //! | `policy`, `statement`, `condition`, `pattern`, `public` | bucket policies |
+//! | `new_policy`, `named_actions` | what a policy is refused for when it is put |
 //! | `account` | accounts of users, and their names before those of buckets |
 //! | `acl` | access control lists, canned and granted |
 //! | `actions` | which permission an operation needs, and on what |
 //! | `caller` | who signed the request |
 //! | `context` | what a policy's conditions may look at |
-//! | `gate` | runs before each operation: looks the facts up and asks |
+//! | `gate` | looks the facts up and asks |
+//! | `entrance` | lets s3s ask the gate before each operation |
 
 mod account;
 mod acl;
@@ -18,9 +20,12 @@ mod caller;
 mod condition;
 mod context;
 mod decide;
+mod entrance;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod gate;
+mod named_actions;
+mod new_policy;
 mod pattern;
 mod policy;
 mod public;
@@ -28,12 +33,17 @@ mod statement;
 
 pub use account::{BucketAddress, BucketAddresses};
 pub use acl::{AclRequest, grants_public, to_dto_grants};
+pub use actions::PUT_TAGS;
 pub use caller::{Caller, Directory, ROOT_CANONICAL_ID};
 pub use gate::{Asked, Gate, Verified};
 pub use policy::{POLICY_MAX_BYTES, Policy};
 
-/// Whether the operation is known to need a permission.
+/// Whether the operation is known to need a permission, which policies can name.
 #[cfg(test)]
 pub fn is_decided(operation: &str) -> bool {
-    actions::need(operation, false).is_some()
+    let can_be_named = |need: actions::Need| !named_actions::targets_of(need.action).is_empty();
+    [false, true].into_iter().all(|versioned| {
+        let need = actions::need(operation, versioned);
+        need.is_some_and(can_be_named)
+    })
 }

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::caller::Caller;
 use super::context::{RequestContext, is_existing_tag};
+use super::new_policy::{check_statement, refuse_repeated_members};
 use super::statement::{Effect, Statement};
 
 /// Longest policy that is kept.
@@ -31,6 +32,17 @@ pub enum Verdict {
 }
 
 impl Policy {
+    /// Reads a policy that a client gives to `bucket`, and checks that each statement can match.
+    ///
+    /// # Errors
+    /// What is wrong, in words for the client.
+    pub fn parse_new(text: &str, bucket: &str) -> Result<Self, String> {
+        let policy = Self::parse(text, bucket)?;
+        refuse_repeated_members(text)?;
+        policy.statements.iter().try_for_each(check_statement)?;
+        Ok(policy)
+    }
+
     /// Reads the policy of `bucket`.
     ///
     /// # Errors

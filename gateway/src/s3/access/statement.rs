@@ -36,6 +36,8 @@ pub enum Principal {
     Everybody,
     /// One user, by canonical id or ARN.
     User(String),
+    /// A service or a federation: nobody here signs as one.
+    Elsewhere,
 }
 
 /// One statement.
@@ -45,8 +47,10 @@ pub struct Statement {
     pub effect: Effect,
     /// Whom it is for.
     pub principals: Named<Principal>,
-    actions: Named<String>,
-    resources: Named<String>,
+    /// Patterns of actions.
+    pub actions: Named<String>,
+    /// Patterns of `bucket` and `bucket/key`.
+    pub resources: Named<String>,
     /// All must hold.
     pub conditions: Vec<Condition>,
 }
@@ -161,6 +165,7 @@ impl Principal {
     fn is(&self, caller: &Caller) -> bool {
         match self {
             Self::Everybody => true,
+            Self::Elsewhere => false,
             Self::User(name) => caller.id().is_some_and(|id| names_user(name, id)),
         }
     }
@@ -211,8 +216,9 @@ fn principals(value: &Value) -> Result<Vec<Principal>, String> {
                     "AWS" | "CanonicalUser" => {
                         all.extend(texts(names)?.into_iter().map(principal));
                     }
-                    // Nobody here signs as a service or through a federation.
-                    "Service" | "Federated" => {}
+                    "Service" | "Federated" => {
+                        all.extend(texts(names)?.into_iter().map(|_| Principal::Elsewhere));
+                    }
                     _ => return Err(format!("unknown kind of principal {kind}")),
                 }
             }
