@@ -119,7 +119,7 @@ async fn a_policy_that_can_never_match_is_refused() {
             "Invalid principal in policy",
         ),
         (
-            once(statement("\"*\"", "s3:GetObject", "bucket")),
+            once(statement("\"*\"", "s3:ListBucket", "bucket/*")),
             "Action does not apply to any resource(s) in statement",
         ),
     ] {
