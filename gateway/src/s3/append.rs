@@ -6,13 +6,12 @@
 use bytes::Bytes;
 use chunkproto::Crc64;
 use futures::{StreamExt as _, stream};
-use http::StatusCode;
 use metastore::{
     AppendObject, BodyId, Bucket, ChunkLayout, MetaError, ObjectData, ObjectKey, ObjectVersion,
     Part, PartNumber, Sequence, Timestamp, UploadId, Versioning, next_number,
 };
 use s3s::dto::{ChecksumType, PutObjectInput, PutObjectOutput, StreamingBlob};
-use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
 use tracing::warn;
 
 use super::appended::{
@@ -21,7 +20,8 @@ use super::appended::{
 use super::bodies::unless_replaced;
 use super::body_check::{BodyCheck, Trailer};
 use super::checksums::{kind_name, set_checksum};
-use super::put::{declared_length, is_refusal};
+use super::commit::{declared_length, is_refusal};
+use super::errors::invalid_offset;
 use super::service::S3Gateway;
 use super::{conditions, errors, headers};
 use crate::chunks::{BodyKind, BodyOwner, BodyStream, WrittenBody};
@@ -361,13 +361,4 @@ fn has_same_bytes(one: &ObjectVersion, other: &ObjectVersion) -> bool {
         }
         (one, other) => one == other,
     }
-}
-
-/// The object has another length.
-pub fn invalid_offset() -> S3Error {
-    errors::custom(
-        StatusCode::BAD_REQUEST,
-        "InvalidWriteOffset",
-        "The write offset value that you specified does not match the current object size.",
-    )
 }

@@ -7,7 +7,7 @@ use metastore::{
     Timestamp,
 };
 use percent_encoding::percent_decode_str;
-use s3s::dto::{Timestamp as DtoTimestamp, TimestampFormat};
+use s3s::dto::{ObjectLockLegalHoldStatus, Tagging, Timestamp as DtoTimestamp, TimestampFormat};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 use time::OffsetDateTime;
 
@@ -230,6 +230,37 @@ pub fn check_tags(tags: &[(String, String)], most: usize) -> S3Result<()> {
     Ok(())
 }
 
+/// The tags of a document, checked.
+///
+/// # Errors
+/// `InvalidTag`, also for too many; `MalformedXML` for a tag without key or value.
+pub fn tags_of(tagging: &Tagging, most: usize) -> S3Result<Vec<(String, String)>> {
+    let mut tags = Vec::with_capacity(tagging.tag_set.len());
+    for tag in &tagging.tag_set {
+        let key = tag.key.clone().ok_or_else(|| s3_error!(MalformedXML))?;
+        let value = tag.value.clone().ok_or_else(|| s3_error!(MalformedXML))?;
+        tags.push((key, value));
+    }
+    check_tags(&tags, most)?;
+    check_tag_text(&tags)?;
+    Ok(tags)
+}
+
+/// The tags of a document that stands in a form's field.
+///
+/// # Errors
+/// As [`tags_of`]; `MalformedXML`.
+pub fn parse_tagging(text: &str) -> S3Result<Vec<(String, String)>> {
+    // s3s drops such sections, and with them a part of what the text says.
+    if text.contains("<![CDATA[") {
+        return Err(s3_error!(MalformedXML));
+    }
+    let mut reader = s3s::xml::Deserializer::new(text.as_bytes());
+    let tagging = <Tagging as s3s::xml::Deserialize>::deserialize(&mut reader)
+        .map_err(|_| s3_error!(MalformedXML))?;
+    tags_of(&tagging, object_tags_max())
+}
+
 /// Most tags on an object.
 pub const fn object_tags_max() -> usize {
     TAGS_MAX
@@ -312,6 +343,14 @@ pub(super) fn requested_hold(headers: &HeaderMap) -> S3Result<Option<bool>> {
             "Legal Hold must be either of 'ON' or 'OFF'"
         )),
     }
+}
+
+/// A legal hold as S3 shows it.
+pub fn hold_status(hold: bool) -> ObjectLockLegalHoldStatus {
+    ObjectLockLegalHoldStatus::from_static(match hold {
+        true => ObjectLockLegalHoldStatus::ON,
+        false => ObjectLockLegalHoldStatus::OFF,
+    })
 }
 
 /// A header's text; empty ones count as absent.

@@ -14,8 +14,8 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
+use super::attributes::tags_of;
 use super::bucket_settings::kept_document;
-use super::object_settings::tags_of;
 use super::service::S3Gateway;
 
 /// Most tags on a bucket. Source: S3 user guide, "Using cost allocation S3 bucket tags".

@@ -18,9 +18,9 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::body_check::BodyCheck;
 use super::checksums::{self, kind_name, of_parts, parse_kind, set_checksum};
+use super::commit::written_version;
 use super::encryption_request::EncryptionRequest;
 use super::object_url::{bucket_url, object_url};
-use super::put::written_version;
 use super::service::S3Gateway;
 use super::{conditions, errors, headers};
 use crate::http::xml_text;
@@ -35,75 +35,31 @@ const PARTS_PAGE: usize = 1000;
 impl S3Gateway {
     /// `POST /bucket/key?uploadId=`. Asking again for an upload that was completed to the current
     /// object answers as the first time.
-    #[expect(
-        clippy::too_many_lines,
-        reason = "to be cut with the move of what commits share"
-    )]
     pub(super) async fn complete_multipart_upload(
         &self,
         request: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         let asked = self.encryption_asked(&request)?;
         let declared = BodyCheck::declared_in(&request.headers)?;
+        let declared = declared_value(&declared, &request.headers);
         let path = bucket_path(&request.uri, &request.input.key);
         let bucket_url = bucket_url(&request.extensions, &request.headers, &path);
         let input = request.input;
         let location = object_url(&bucket_url, &input.key);
         let key = ObjectKey::parse(input.key.as_str()).map_err(errors::from_name)?;
         let id = UploadId::parse(&input.upload_id).map_err(errors::from_name)?;
-        let condition =
-            conditions::write_condition(input.if_match.as_ref(), input.if_none_match.as_ref());
         let bucket = self.bucket(&input.bucket).await?;
-        let upload = match self.metastore.upload(bucket.id, &key, id).await {
-            Ok(upload) => upload,
-            Err(MetaError::NoSuchUpload(_)) => {
-                let object = self.completed_before(&bucket, &key, id).await?;
-                return Ok(answer(
-                    &object,
-                    &asked,
-                    self.expiration(&bucket, &key, &object),
-                    input.bucket,
-                    input.key,
-                    location,
-                ));
+        let object = match self.metastore.upload(bucket.id, &key, id).await {
+            Ok(upload) => {
+                // No byte is sealed here, but an object whose key nobody has any longer must not be
+                // made.
+                let encryption = upload.attributes.encryption.as_ref();
+                asked.agree_with(encryption)?;
+                self.opening_key(bucket.id, encryption, asked.customer.as_ref())?;
+                self.complete(&bucket, &key, &upload, &input, declared)
+                    .await?
             }
-            Err(error) => return Err(errors::from_metadata(error)),
-        };
-        // No byte is sealed here, but an object whose key nobody has any longer must not be made.
-        let encryption = upload.attributes.encryption.as_ref();
-        asked.agree_with(encryption)?;
-        self.opening_key(bucket.id, encryption, asked.customer.as_ref())?;
-        let listed = input
-            .multipart_upload
-            .and_then(|list| list.parts)
-            .unwrap_or_default();
-        let parts = self.chosen_parts(id, &listed).await?;
-        let asked_kind = input.checksum_type.as_ref().map(parse_kind).transpose()?;
-        let object = assemble(&upload, &parts, asked_kind)?;
-        check_declared(
-            &object,
-            input.mpu_object_size,
-            declared_value(&declared, &request.headers),
-        )?;
-
-        let complete = CompleteUpload {
-            bucket: bucket.id,
-            key: key.clone(),
-            upload: id,
-            object: object.clone(),
-            parts: parts
-                .iter()
-                .map(|part| (part.number, part.sequence))
-                .collect(),
-            condition,
-        };
-        let object = match self.metastore.complete_upload(complete).await {
-            Ok(Completed::Now(version)) => ObjectVersion { version, ..object },
-            Ok(Completed::Before(_)) => self.completed_before(&bucket, &key, id).await?,
-            Err(MetaError::OutcomeUnknown(detail)) => self
-                .completed_before(&bucket, &key, id)
-                .await
-                .map_err(|_| errors::from_metadata(MetaError::OutcomeUnknown(detail)))?,
+            Err(MetaError::NoSuchUpload(_)) => self.completed_before(&bucket, &key, id).await?,
             Err(error) => return Err(errors::from_metadata(error)),
         };
         Ok(answer(
@@ -114,6 +70,49 @@ impl S3Gateway {
             input.key,
             location,
         ))
+    }
+
+    /// Makes an upload the object that the client lists the parts of.
+    async fn complete(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        upload: &Upload,
+        input: &CompleteMultipartUploadInput,
+        declared: Option<(ChecksumAlgorithm, String)>,
+    ) -> S3Result<ObjectVersion> {
+        let listed = input.multipart_upload.as_ref();
+        let listed = listed.and_then(|list| list.parts.as_deref());
+        let parts = self
+            .chosen_parts(upload.id, listed.unwrap_or_default())
+            .await?;
+        let asked_kind = input.checksum_type.as_ref().map(parse_kind).transpose()?;
+        let object = assemble(upload, &parts, asked_kind)?;
+        check_declared(&object, input.mpu_object_size, declared)?;
+
+        let complete = CompleteUpload {
+            bucket: bucket.id,
+            key: key.clone(),
+            upload: upload.id,
+            object: object.clone(),
+            parts: parts
+                .iter()
+                .map(|part| (part.number, part.sequence))
+                .collect(),
+            condition: conditions::write_condition(
+                input.if_match.as_ref(),
+                input.if_none_match.as_ref(),
+            ),
+        };
+        match self.metastore.complete_upload(complete).await {
+            Ok(Completed::Now(version)) => Ok(ObjectVersion { version, ..object }),
+            Ok(Completed::Before(_)) => self.completed_before(bucket, key, upload.id).await,
+            Err(MetaError::OutcomeUnknown(detail)) => self
+                .completed_before(bucket, key, upload.id)
+                .await
+                .map_err(|_| errors::from_metadata(MetaError::OutcomeUnknown(detail))),
+            Err(error) => Err(errors::from_metadata(error)),
+        }
     }
 
     /// The current object, if it is what this upload was completed to.

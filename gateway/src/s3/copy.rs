@@ -1,6 +1,5 @@
 //! CopyObject: onto another key the bytes are written anew; onto itself only the row changes.
 
-use chunkproto::ByteRange;
 use http::HeaderMap;
 use metastore::{
     Bucket, CommitObject, Encryption, EncryptionKind, MetaError, ObjectAttributes, ObjectKey,
@@ -9,7 +8,7 @@ use metastore::{
 };
 use s3s::dto::{
     ChecksumType, CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, Metadata,
-    MetadataDirective, StreamingBlob,
+    MetadataDirective,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
@@ -17,21 +16,18 @@ use super::access::{Asked, Caller, PUT_TAGS};
 use super::bodies::IncomingBody;
 use super::body_check::BodyCheck;
 use super::checksums::{kind_name, parse_algorithm, set_checksum};
+use super::commit::written_version;
 use super::conditions::{self, ReadConditions};
+use super::copy_source::{CopiedObject, CopyFrom, GET_CURRENT};
 use super::encryption::{Sealing, etag_of};
-use super::encryption_request::CustomerKey;
-use super::put::written_version;
 use super::range::Selection;
-use super::service::{S3Gateway, shown_version};
+use super::service::S3Gateway;
 use super::{errors, headers};
 use crate::object_details::ObjectDetails;
 use crate::sealing::DataKey;
 
 /// Times that a copy of an object onto itself looks again after another write got in between.
 const SELF_COPY_ATTEMPTS: usize = 8;
-
-/// Permission to read a source whose version is not named.
-const GET_CURRENT: &str = "s3:GetObject";
 
 /// What the new object keeps of the old one.
 struct Description {
@@ -46,24 +42,6 @@ struct NewRow {
     attributes: ObjectAttributes,
     condition: WriteCondition,
     sealing: Option<Sealing>,
-}
-
-/// Where a copy comes from.
-pub struct CopyFrom<'a> {
-    /// As the header says.
-    pub source: &'a CopySource,
-    /// The client's key for it.
-    pub customer: Option<&'a CustomerKey>,
-}
-
-/// The source of a copy.
-pub struct CopiedObject {
-    /// Its row.
-    pub object: ObjectVersion,
-    /// Its key, where it is encrypted.
-    pub key: Option<DataKey>,
-    /// Its version as the answer shows it.
-    pub shown_version: Option<String>,
 }
 
 impl S3Gateway {
@@ -142,53 +120,6 @@ impl S3Gateway {
         Ok(answer)
     }
 
-    /// The object that `x-amz-copy-source` names, if the caller may read it.
-    pub(super) async fn copy_source(
-        &self,
-        caller: &Caller,
-        from: CopyFrom<'_>,
-        asked: Asked<'_>,
-    ) -> S3Result<CopiedObject> {
-        let CopySource::Bucket {
-            bucket,
-            key,
-            version_id,
-        } = from.source
-        else {
-            return Err(s3_error!(
-                NotImplemented,
-                "Copying from an access point is not implemented."
-            ));
-        };
-        refuse_source_query(asked.headers)?;
-        let bucket = self.bucket(bucket).await?;
-        let expected = asked.headers.get("x-amz-source-expected-bucket-owner");
-        let mut expected = expected.into_iter().filter(|owner| !owner.is_empty());
-        if expected.any(|owner| owner.as_bytes() != bucket.owner.as_bytes()) {
-            return Err(s3_error!(AccessDenied));
-        }
-        let key = ObjectKey::parse(key.as_ref()).map_err(errors::from_name)?;
-        let action = match version_id {
-            Some(_) => "s3:GetObjectVersion",
-            None => GET_CURRENT,
-        };
-        let version = version_id.as_deref();
-        self.gate
-            .authorize(caller, &bucket, action, Some((&key, version)), asked)
-            .await?;
-        let object = self.object(&bucket, &key, version).await?;
-        // Another one may have come in its place since.
-        let on = (Some(&key), Some(&object));
-        self.gate
-            .authorize_seen(caller, &bucket, action, on, asked)?;
-        let encryption = object.attributes.encryption.as_ref();
-        Ok(CopiedObject {
-            key: self.opening_key(bucket.id, encryption, from.customer)?,
-            shown_version: shown_version(&bucket, object.version),
-            object,
-        })
-    }
-
     /// The tags that a copy takes over, if there are any: the caller must be let read them, and no
     /// policy may deny to write them.
     async fn carried_tags(
@@ -221,19 +152,6 @@ impl S3Gateway {
         self.gate
             .refuse_denied(&caller, bucket, PUT_TAGS, (key, None), asked)?;
         Ok(source.attributes.tags.clone())
-    }
-
-    /// The bytes of an object as the body of a write.
-    pub(super) async fn copy_body(
-        &self,
-        source: &ObjectVersion,
-        key: Option<&DataKey>,
-        range: ByteRange,
-    ) -> S3Result<StreamingBlob> {
-        // A source that is replaced again and again while it is copied is the client's affair.
-        self.open_body(source, key, range)
-            .await?
-            .ok_or_else(|| s3_error!(ConditionalRequestConflict))
     }
 
     fn check_copy(&self, input: &CopyObjectInput, source: &ObjectVersion) -> S3Result<()> {
@@ -384,21 +302,6 @@ fn replaces_metadata(directive: Option<&MetadataDirective>) -> S3Result<bool> {
         None | Some(MetadataDirective::COPY) => Ok(false),
         Some(MetadataDirective::REPLACE) => Ok(true),
         Some(_) => Err(s3_error!(InvalidArgument, "Unknown metadata directive.")),
-    }
-}
-
-/// Refuses a source with other query parameters than `versionId`, which s3s takes for a part of the
-/// key.
-fn refuse_source_query(headers: &HeaderMap) -> S3Result<()> {
-    let source = headers.get("x-amz-copy-source");
-    let source = source.map_or(&[][..], |source| source.as_bytes());
-    let mut parts = source.splitn(2, |byte| *byte == b'?').skip(1);
-    match parts.all(|query| query.starts_with(b"versionId=")) {
-        true => Ok(()),
-        false => Err(s3_error!(
-            InvalidArgument,
-            "Unsupported copy source parameter."
-        )),
     }
 }
 

@@ -48,6 +48,15 @@ pub fn custom(status: StatusCode, code: &'static str, message: &str) -> S3Error 
     error
 }
 
+/// An append whose object has another length.
+pub fn invalid_offset() -> S3Error {
+    custom(
+        StatusCode::BAD_REQUEST,
+        "InvalidWriteOffset",
+        "The write offset value that you specified does not match the current object size.",
+    )
+}
+
 /// A failed metadata operation.
 pub fn from_metadata(error: MetaError) -> S3Error {
     match error {

@@ -23,8 +23,8 @@ use super::range::{Selection, copy_source_range};
 use super::virtual_host::VirtualHosts;
 use super::{
     attributes, bucket_documents, bucket_encryption, bucket_settings, conditions, cors,
-    encryption_request, form, form_answer, headers, lifecycle, lifecycle_rule, list,
-    object_settings, served_anew, server,
+    encryption_request, form, form_answer, headers, lifecycle, lifecycle_rule, list, served_anew,
+    server,
 };
 use crate::http::{refuse_bad_dates, refuse_unknown_subresource, xml_text};
 use crate::lifecycle::{Calendar, Judge, Rule};
@@ -58,10 +58,10 @@ pub fn bucket_document(bytes: &[u8]) {
         b'l' => rules(bytes),
         b't' => {
             if let Some(tagging) = document::<Tagging>(bytes) {
-                let tags = object_settings::tags_of(&tagging, 50);
+                let tags = attributes::tags_of(&tagging, 50);
                 tags.is_ok().then(|| comes_back(&tagging));
             }
-            let _ = std::str::from_utf8(bytes).map(object_settings::parse_tagging);
+            let _ = std::str::from_utf8(bytes).map(attributes::parse_tagging);
         }
         b'c' => {
             if let Some(cors) = document::<CORSConfiguration>(bytes) {
@@ -286,7 +286,7 @@ pub fn form(text: &str) {
     };
     if let Ok(put) = form::headers_of(&input, &FormFields::default())
         && text.trim_start().starts_with('<')
-        && let Ok(tags) = object_settings::parse_tagging(text)
+        && let Ok(tags) = attributes::parse_tagging(text)
     {
         let carried = put.get("x-amz-tagging").map(HeaderValue::to_str);
         let carried = carried.map(|carried| attributes::parse_tags(carried.expect("ASCII")).ok());

@@ -9,13 +9,12 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
-use super::attributes::lock_mode_name;
+use super::attributes::{hold_status, lock_mode_name};
 use super::bodies::unless_replaced;
 use super::checksums::{kind_name, set_checksum};
 use super::conditions::{self, ReadConditions};
 use super::encryption_request::EncryptionRequest;
 use super::headers::DEFAULT_CONTENT_TYPE;
-use super::object_settings::hold_status;
 use super::range::Selection;
 use super::service::{S3Gateway, shown_version};
 use super::{errors, headers};

@@ -5,81 +5,17 @@ use std::collections::HashMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use metastore::{ListEntry, ListPage, ListQuery, ListedObject};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::dto::{
-    ChecksumAlgorithm, ChecksumType, CommonPrefix, EncodingType, ListObjectsInput,
-    ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, Object, ObjectStorageClass, Owner,
+    ChecksumAlgorithm, ChecksumType, CommonPrefix, ListObjectsInput, ListObjectsOutput,
+    ListObjectsV2Input, ListObjectsV2Output, Object, ObjectStorageClass, Owner,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::checksums::{kind_name, name};
+use super::paging::{ENTRIES_MAX, NameEncoding, common_prefix, given, page_limit};
 use super::service::S3Gateway;
 use super::{errors, headers};
 use crate::http::xml_text;
-
-/// Most entries in one page.
-pub const ENTRIES_MAX: i32 = 1000;
-
-/// What `encoding-type=url` leaves as it is.
-const URL_SAFE: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~')
-    .remove(b'/')
-    .remove(b'*');
-
-/// Encodes names in an answer the way that the client asked for.
-#[derive(Clone, Copy)]
-pub struct NameEncoding {
-    url: bool,
-}
-
-impl NameEncoding {
-    /// Reads `encoding-type`; only `url` is defined.
-    ///
-    /// # Errors
-    /// `InvalidArgument` for any other.
-    pub fn parse(encoding: Option<&EncodingType>) -> S3Result<Self> {
-        match encoding.map(EncodingType::as_str) {
-            None | Some("") => Ok(Self { url: false }),
-            Some(EncodingType::URL) => Ok(Self { url: true }),
-            Some(_) => Err(s3_error!(
-                InvalidArgument,
-                "Invalid Encoding Method specified in Request"
-            )),
-        }
-    }
-
-    /// The name as it stands in the answer.
-    pub fn encode(self, name: &str) -> String {
-        if self.url {
-            utf8_percent_encode(name, URL_SAFE).to_string()
-        } else {
-            xml_text(name.to_owned())
-        }
-    }
-}
-
-/// The number of entries that a client may have, out of what it asked for.
-///
-/// # Errors
-/// `InvalidArgument` for a negative number.
-pub fn page_limit(asked: Option<i32>, most: i32) -> S3Result<i32> {
-    match asked {
-        None => Ok(most),
-        Some(asked) if asked < 0 => Err(s3_error!(
-            InvalidArgument,
-            "Argument max-keys must be an integer between 0 and 2147483647"
-        )),
-        Some(asked) => Ok(asked.min(most)),
-    }
-}
-
-/// An empty parameter counts as absent.
-pub fn given(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.is_empty())
-}
 
 impl S3Gateway {
     /// `GET /bucket?list-type=2`.
@@ -255,13 +191,6 @@ fn split(
     (contents, prefixes)
 }
 
-/// A common prefix as S3's documents show it.
-pub fn common_prefix(prefix: &str, encoding: NameEncoding) -> CommonPrefix {
-    CommonPrefix {
-        prefix: Some(encoding.encode(prefix)),
-    }
-}
-
 fn listed(
     object: &ListedObject,
     encoding: NameEncoding,
@@ -294,24 +223,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn url_encoding_hides_what_xml_cannot_carry() {
-        let url = NameEncoding { url: true };
-        assert_eq!(url.encode("a b+c/\u{1}é"), "a%20b%2Bc/%01%C3%A9");
-    }
-
-    #[test]
     fn a_continuation_token_survives_and_a_made_up_one_is_refused() {
         assert_eq!(cursor_of(&token_of("a/ü\u{1}")).unwrap(), "a/ü\u{1}");
         for token in ["", "not base64!", "_w"] {
             assert!(cursor_of(token).is_err(), "{token}");
         }
-    }
-
-    #[test]
-    fn page_limits_are_capped_and_never_negative() {
-        assert_eq!(page_limit(None, 1000).unwrap(), 1000);
-        assert_eq!(page_limit(Some(5000), 1000).unwrap(), 1000);
-        assert_eq!(page_limit(Some(0), 1000).unwrap(), 0);
-        assert!(page_limit(Some(-1), 1000).is_err());
     }
 }

@@ -18,7 +18,7 @@ use super::access::Caller;
 use super::checksums::{
     self, kind_name, multipart_kind, parse_algorithm, parse_kind, set_checksum,
 };
-use super::list::{ENTRIES_MAX, NameEncoding, common_prefix, given, page_limit};
+use super::paging::{ENTRIES_MAX, NameEncoding, common_prefix, given, page_limit};
 use super::service::S3Gateway;
 use super::{errors, headers};
 use crate::http::xml_text;

@@ -8,7 +8,7 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::checksums::{kind_name, set_checksum};
-use super::list::page_limit;
+use super::paging::page_limit;
 use super::service::{S3Gateway, shown_version};
 use super::{errors, headers};
 

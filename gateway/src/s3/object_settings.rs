@@ -10,14 +10,14 @@ use s3s::dto::{
     GetObjectRetentionOutput, GetObjectTaggingInput, GetObjectTaggingOutput, ObjectLockLegalHold,
     ObjectLockLegalHoldStatus, ObjectLockRetention, ObjectLockRetentionMode, PutObjectAclInput,
     PutObjectAclOutput, PutObjectLegalHoldInput, PutObjectLegalHoldOutput, PutObjectRetentionInput,
-    PutObjectRetentionOutput, PutObjectTaggingInput, PutObjectTaggingOutput, Tag, Tagging,
+    PutObjectRetentionOutput, PutObjectTaggingInput, PutObjectTaggingOutput, Tag,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::access::{AclRequest, Asked, Caller, to_dto_grants};
 use super::attributes::{
-    check_tag_text, check_tags, lists_not_supported, lock_mode_name, object_tags_max,
-    refuse_blocked, retention,
+    hold_status, lists_not_supported, lock_mode_name, object_tags_max, refuse_blocked, retention,
+    tags_of,
 };
 use super::object_lock::{BYPASS, refuse_weaker};
 use super::service::{S3Gateway, shown_version};
@@ -316,47 +316,8 @@ fn expect_lock(bucket: &Bucket) -> S3Result<()> {
     }
 }
 
-/// A legal hold as S3 shows it.
-pub fn hold_status(hold: bool) -> ObjectLockLegalHoldStatus {
-    ObjectLockLegalHoldStatus::from_static(match hold {
-        true => ObjectLockLegalHoldStatus::ON,
-        false => ObjectLockLegalHoldStatus::OFF,
-    })
-}
-
-/// The tags of a document, checked.
-///
-/// # Errors
-/// `InvalidTag`, also for too many; `MalformedXML` for a tag without key or value.
-pub fn tags_of(tagging: &Tagging, most: usize) -> S3Result<Vec<(String, String)>> {
-    let mut tags = Vec::with_capacity(tagging.tag_set.len());
-    for tag in &tagging.tag_set {
-        let key = tag.key.clone().ok_or_else(|| s3_error!(MalformedXML))?;
-        let value = tag.value.clone().ok_or_else(|| s3_error!(MalformedXML))?;
-        tags.push((key, value));
-    }
-    check_tags(&tags, most)?;
-    check_tag_text(&tags)?;
-    Ok(tags)
-}
-
-/// The tags of a document that stands in a form's field.
-///
-/// # Errors
-/// As [`tags_of`]; `MalformedXML`.
-pub fn parse_tagging(text: &str) -> S3Result<Vec<(String, String)>> {
-    // s3s drops such sections, and with them a part of what the text says.
-    if text.contains("<![CDATA[") {
-        return Err(s3_error!(MalformedXML));
-    }
-    let mut reader = s3s::xml::Deserializer::new(text.as_bytes());
-    let tagging = <Tagging as s3s::xml::Deserialize>::deserialize(&mut reader)
-        .map_err(|_| s3_error!(MalformedXML))?;
-    tags_of(&tagging, object_tags_max())
-}
-
 /// Tags as S3's documents show them, in order of their keys.
-pub fn shown_tags(tags: &[(String, String)]) -> Vec<Tag> {
+fn shown_tags(tags: &[(String, String)]) -> Vec<Tag> {
     let mut tags: Vec<_> = tags.iter().collect();
     tags.sort();
     let tag = |(key, value): &(String, String)| Tag {

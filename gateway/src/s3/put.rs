@@ -2,23 +2,51 @@
 //! row.
 
 use metastore::{
-    Bucket, CommitObject, MetaError, MetaResult, ObjectData, ObjectKey, ObjectVersion, Sequence,
+    Bucket, CommitObject, ObjectAttributes, ObjectKey, ObjectVersion, Sequence, SystemHeaders,
     Timestamp, VersionId, VersionOrder, WriteCondition,
 };
 use s3s::dto::{ChecksumType, PutObjectInput, PutObjectOutput, StreamingBlob};
-use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
-use tracing::warn;
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::access::Caller;
-use super::append::invalid_offset;
-use super::bodies::IncomingBody;
-use super::body_check::{BodyCheck, Trailer};
+use super::bodies::{IncomingBody, StoredBody};
+use super::body_check::{BodyCheck, CheckedBody, Trailer};
 use super::checksums::{kind_name, set_checksum};
-use super::encryption::etag_of;
+use super::commit::{declared_length, written_version};
+use super::encryption::{Sealing, etag_of};
+use super::encryption_request::EncryptionRequest;
+use super::errors::invalid_offset;
 use super::form_head::FormFields;
 use super::service::S3Gateway;
 use super::{conditions, errors, form_answer, headers};
 use crate::object_details::ObjectDetails;
+
+/// An object to be, as its request describes it.
+struct NewObject {
+    bucket: Bucket,
+    key: ObjectKey,
+    condition: WriteCondition,
+    headers: SystemHeaders,
+    user_metadata: Vec<(String, String)>,
+    owner: String,
+    attributes: ObjectAttributes,
+    sealing: Option<Sealing>,
+    body_bytes: u64,
+    check: BodyCheck,
+}
+
+impl NewObject {
+    /// What its chunks say of it.
+    fn details(&self) -> ObjectDetails<'_> {
+        ObjectDetails {
+            bucket: (&self.bucket.owner, self.bucket.settings.versioning),
+            owner: &self.owner,
+            headers: &self.headers,
+            user_metadata: &self.user_metadata,
+            attributes: &self.attributes,
+        }
+    }
+}
 
 impl S3Gateway {
     /// `PUT /bucket/key`. On success the object is durable and current; on failure nothing changed.
@@ -47,22 +75,69 @@ impl S3Gateway {
         }
     }
 
-    #[expect(
-        clippy::too_many_lines,
-        reason = "to be cut with the move of what commits share"
-    )]
     async fn put_whole(
         &self,
         request: S3Request<PutObjectInput>,
         beside: WriteCondition,
     ) -> S3Result<S3Response<PutObjectOutput>> {
         let asked = self.encryption_asked(&request)?;
-        let caller = Caller::of(&request);
+        let new = self.new_object(&request, &asked, beside).await?;
         let trailer = Trailer::of(&request);
         let input = request.input;
-        let key = ObjectKey::parse(input.key).map_err(errors::from_name)?;
+        let sequence = Sequence::generate();
+        let (stored, checked) = self
+            .store_checked(&new, sequence, input.body, trailer.as_ref())
+            .await?;
+
+        let object = ObjectVersion {
+            version: VersionId::Null,
+            sequence,
+            modified_at: Timestamp::now(),
+            size_bytes: new.body_bytes,
+            etag: etag_of(checked.md5, new.sealing.as_ref()),
+            checksum: Some(checked.checksum.clone()),
+            headers: new.headers,
+            user_metadata: new.user_metadata,
+            owner: new.owner,
+            data: stored.data,
+            order: VersionOrder::FIRST,
+            attributes: new.attributes,
+        };
+        let shown = asked.shown(object.attributes.encryption.as_ref());
+        let mut output = PutObjectOutput {
+            e_tag: Some(headers::to_etag(&object.etag)),
+            expiration: self.expiration(&new.bucket, &new.key, &object),
+            size: input
+                .write_offset_bytes
+                .and_then(|_| i64::try_from(new.body_bytes).ok()),
+            checksum_type: Some(ChecksumType::from_static(kind_name(checked.checksum.kind))),
+            ..PutObjectOutput::default()
+        };
+        set_checksum!(output, &checked.checksum);
+        let commit = CommitObject {
+            bucket: new.bucket.id,
+            key: new.key,
+            object,
+            inline_body: stored.inline_body,
+            condition: new.condition,
+            replicas_wanted: self.writer.replicas_wanted(),
+        };
+        let version = self.commit_new(commit).await?;
+        output.version_id = written_version(version);
+        Ok(S3Response::with_headers(output, shown))
+    }
+
+    /// Checks all that can be checked before the body is read.
+    async fn new_object(
+        &self,
+        request: &S3Request<PutObjectInput>,
+        asked: &EncryptionRequest,
+        beside: WriteCondition,
+    ) -> S3Result<NewObject> {
+        let input = &request.input;
+        let key = ObjectKey::parse(input.key.as_str()).map_err(errors::from_name)?;
         let system_headers = headers::system_headers(&request.headers)?;
-        let user_metadata = headers::user_metadata(input.metadata)?;
+        let user_metadata = headers::user_metadata(input.metadata.clone())?;
         let condition =
             conditions::write_condition(input.if_match.as_ref(), input.if_none_match.as_ref());
         let condition = conditions::both(condition, beside);
@@ -71,165 +146,51 @@ impl S3Gateway {
         self.check_size(body_bytes)?;
         let bucket = self.bucket(&input.bucket).await?;
         self.expect_room(&bucket, &key, body_bytes).await?;
-        let sealing = self.sealing(&bucket, &asked)?;
+        let sealing = self.sealing(&bucket, asked)?;
         let row = sealing.as_ref().map(|sealing| sealing.row.clone());
         let (owner, attributes) = self
-            .new_attributes(&caller, &bucket, &request.headers, row)
+            .new_attributes(&Caller::of(request), &bucket, &request.headers, row)
             .await?;
         self.expect_condition(&bucket, &key, &condition).await?;
-
-        let sequence = Sequence::generate();
-        let body = input
-            .body
-            .unwrap_or_else(|| StreamingBlob::from_bytes(bytes::Bytes::new()));
-        let (body, tally) = check.tally(body, None);
-        let details = ObjectDetails {
-            bucket: (&bucket.owner, bucket.settings.versioning),
-            owner: &owner,
-            headers: &system_headers,
-            user_metadata: &user_metadata,
-            attributes: &attributes,
-        };
-        let stored = self
-            .store_body(
-                &bucket,
-                &key,
-                (sequence, details),
-                IncomingBody::new(body, body_bytes, sealing.as_ref()),
-            )
-            .await?;
-        let verified = check.verify(tally.finish(stored.crc64), trailer.as_ref());
-        let checked = match verified {
-            Ok(checked) => checked,
-            Err(mismatch) => {
-                self.discard(stored.data).await;
-                return Err(mismatch);
-            }
-        };
-
-        let object = ObjectVersion {
-            version: VersionId::Null,
-            sequence,
-            modified_at: Timestamp::now(),
-            size_bytes: body_bytes,
-            etag: etag_of(checked.md5, sealing.as_ref()),
-            checksum: Some(checked.checksum.clone()),
+        Ok(NewObject {
+            bucket,
+            key,
+            condition,
             headers: system_headers,
             user_metadata,
             owner,
-            data: stored.data,
-            order: VersionOrder::FIRST,
             attributes,
-        };
-        let shown = asked.shown(object.attributes.encryption.as_ref());
-        let mut output = PutObjectOutput {
-            e_tag: Some(headers::to_etag(&object.etag)),
-            expiration: self.expiration(&bucket, &key, &object),
-            size: input
-                .write_offset_bytes
-                .and_then(|_| i64::try_from(body_bytes).ok()),
-            checksum_type: Some(ChecksumType::from_static(kind_name(checked.checksum.kind))),
-            ..PutObjectOutput::default()
-        };
-        set_checksum!(output, &checked.checksum);
-        let replicas_wanted = self.writer.replicas_wanted();
-        let commit = CommitObject {
-            bucket: bucket.id,
-            key,
-            object,
-            inline_body: stored.inline_body,
-            condition,
-            replicas_wanted,
-        };
-        let version = self.commit_new(commit).await?;
-        output.version_id = written_version(version);
-        Ok(S3Response::with_headers(output, shown))
+            sealing,
+            body_bytes,
+            check,
+        })
     }
 
-    /// Refuses a write whose condition does not hold now, before its body is read. The commit checks
-    /// it again; this spares the client the upload and the nodes the bytes.
-    pub(super) async fn expect_condition(
+    /// Reads the body to its end, stores it, and compares it with what the client declared. Chunks of
+    /// another body are given up.
+    async fn store_checked(
         &self,
-        bucket: &Bucket,
-        key: &ObjectKey,
-        condition: &WriteCondition,
-    ) -> S3Result<()> {
-        if *condition == WriteCondition::Always {
-            return Ok(());
-        }
-        let current = match self.metastore.object(bucket.id, key).await {
-            Ok(current) => Some(current),
-            Err(MetaError::NoSuchKey(_)) => None,
-            Err(error) => return Err(errors::from_metadata(error)),
-        };
-        condition
-            .check(key, current.as_ref())
-            .map_err(errors::from_metadata)
-    }
-
-    /// Commits a version with new bytes. Where it is refused for certain, its chunks are given up.
-    pub(super) async fn commit_new(&self, commit: CommitObject) -> S3Result<VersionId> {
-        let data = commit.object.data.clone();
-        match self.try_commit(commit).await {
-            Ok(version) => Ok(version),
-            Err(error) => {
-                if is_refusal(&error) {
-                    self.discard(data).await;
-                }
-                Err(errors::from_metadata(error))
+        new: &NewObject,
+        sequence: Sequence,
+        body: Option<StreamingBlob>,
+        trailer: Option<&Trailer>,
+    ) -> S3Result<(StoredBody, CheckedBody)> {
+        let body = body.unwrap_or_else(|| StreamingBlob::from_bytes(bytes::Bytes::new()));
+        let (body, tally) = new.check.tally(body, None);
+        let stored = self
+            .store_body(
+                &new.bucket,
+                &new.key,
+                (sequence, new.details()),
+                IncomingBody::new(body, new.body_bytes, new.sealing.as_ref()),
+            )
+            .await?;
+        match new.check.verify(tally.finish(stored.crc64), trailer) {
+            Ok(checked) => Ok((stored, checked)),
+            Err(mismatch) => {
+                self.discard(stored.data).await;
+                Err(mismatch)
             }
         }
     }
-
-    /// Commits a version. An unknown outcome is read back: the client hears of success only if the
-    /// very revision stands there.
-    pub(super) async fn try_commit(&self, commit: CommitObject) -> MetaResult<VersionId> {
-        let (bucket, key, sequence) = (commit.bucket, commit.key.clone(), commit.object.sequence);
-        match self.metastore.commit_object(commit).await {
-            Err(MetaError::OutcomeUnknown(detail)) => {
-                warn!(%key, detail, "reading back a commit whose outcome is unknown");
-                match self.metastore.object(bucket, &key).await {
-                    Ok(current) if current.sequence == sequence => Ok(current.version),
-                    _ => Err(MetaError::OutcomeUnknown(detail)),
-                }
-            }
-            outcome => outcome,
-        }
-    }
-
-    /// Gives up chunks that were written for a row that will never be.
-    pub(super) async fn discard(&self, data: ObjectData) {
-        let ObjectData::Chunks(layout) = data else {
-            return;
-        };
-        if layout.chunks.is_empty() {
-            return;
-        }
-        if let Err(error) = self
-            .metastore
-            .queue_garbage(layout.chunks, Timestamp::now())
-            .await
-        {
-            warn!(%error, "chunks of a failed write stay behind");
-        }
-    }
-}
-
-/// The id of a version just written, as answers show it: the `null` version is not named.
-pub(super) fn written_version(version: VersionId) -> Option<String> {
-    (version != VersionId::Null).then(|| version.to_string())
-}
-
-/// Whether an error proves that nothing was committed (I10).
-pub(super) fn is_refusal(error: &MetaError) -> bool {
-    !matches!(
-        error,
-        MetaError::OutcomeUnknown(_) | MetaError::Unavailable(_) | MetaError::Corrupt { .. }
-    )
-}
-
-/// The length of a body that must be declared before it is read.
-pub(super) fn declared_length(content_length: Option<i64>) -> S3Result<u64> {
-    let length = content_length.ok_or_else(|| s3_error!(MissingContentLength))?;
-    u64::try_from(length).map_err(|_| s3_error!(InvalidArgument))
 }

@@ -13,10 +13,10 @@ use s3s::dto::{ETagCondition, RenameObjectInput, RenameObjectOutput};
 use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
 
 use super::access::{Asked, Caller};
+use super::commit::written_version;
 use super::conditions::{self, ReadConditions};
 use super::errors;
 use super::object_lock::refuse_locked;
-use super::put::written_version;
 use super::service::S3Gateway;
 
 /// Times that a rename looks again after another write got in between.

@@ -12,7 +12,7 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::checksums::{kind_name, name};
-use super::list::{ENTRIES_MAX, NameEncoding, common_prefix, given, page_limit};
+use super::paging::{ENTRIES_MAX, NameEncoding, common_prefix, given, page_limit};
 use super::service::{S3Gateway, parse_version};
 use super::{errors, headers};
 
