@@ -135,7 +135,8 @@ impl S3Gateway {
         let checked = match check.verify(hashes, trailer.as_ref()) {
             Ok(checked) => checked,
             Err(mismatch) => {
-                self.discard(ObjectData::Chunks(written.layout)).await;
+                self.abandon_chunks(ObjectData::Chunks(written.layout))
+                    .await;
                 return Err(mismatch);
             }
         };
@@ -314,9 +315,10 @@ impl S3Gateway {
     }
 
     async fn give_up(&self, tail: &Tail, part: Part) {
-        self.discard(ObjectData::Chunks(part.layout)).await;
+        self.abandon_chunks(ObjectData::Chunks(part.layout)).await;
         if let (Some(_), Some(first)) = (tail.inline, &tail.first) {
-            self.discard(ObjectData::Chunks(first.layout.clone())).await;
+            self.abandon_chunks(ObjectData::Chunks(first.layout.clone()))
+                .await;
         }
     }
 }

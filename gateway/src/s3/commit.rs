@@ -40,7 +40,7 @@ impl S3Gateway {
             Ok(version) => Ok(version),
             Err(error) => {
                 if is_refusal(&error) {
-                    self.discard(data).await;
+                    self.abandon_chunks(data).await;
                 }
                 Err(errors::from_metadata(error))
             }
@@ -64,7 +64,7 @@ impl S3Gateway {
     }
 
     /// Gives up chunks that were written for a row that will never be.
-    pub(super) async fn discard(&self, data: ObjectData) {
+    pub(super) async fn abandon_chunks(&self, data: ObjectData) {
         let ObjectData::Chunks(layout) = data else {
             return;
         };

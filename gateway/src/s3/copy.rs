@@ -12,7 +12,7 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
-use super::access::{Asked, Caller, PUT_TAGS};
+use super::access::{Caller, PUT_TAGS, RequestFacts};
 use super::bodies::IncomingBody;
 use super::body_check::BodyCheck;
 use super::checksums::{kind_name, parse_algorithm, set_checksum};
@@ -53,7 +53,7 @@ impl S3Gateway {
         headers::refuse_not_built(&request.headers)?;
         let encryption_asked = self.encryption_asked(&request)?;
         let caller = Caller::of(&request);
-        let asked = Asked::of(&request);
+        let asked = RequestFacts::of(&request);
         let input = &request.input;
         let key = ObjectKey::parse(input.key.as_str()).map_err(errors::from_name)?;
         let condition =
@@ -139,7 +139,7 @@ impl S3Gateway {
         if source.attributes.tags.is_empty() {
             return Ok(Vec::new());
         }
-        let (caller, asked) = (Caller::of(request), Asked::of(request));
+        let (caller, asked) = (Caller::of(request), RequestFacts::of(request));
         let from = self.bucket(from).await?;
         let source_key = ObjectKey::parse(source_key.as_ref()).map_err(errors::from_name)?;
         let action = match version_id {
@@ -176,7 +176,7 @@ impl S3Gateway {
         attributes: ObjectAttributes,
     ) -> S3Result<ObjectVersion> {
         let input = &request.input;
-        let (caller, asked) = (Caller::of(request), Asked::of(request));
+        let (caller, asked) = (Caller::of(request), RequestFacts::of(request));
         for _ in 0..SELF_COPY_ATTEMPTS {
             let source = self.object(bucket, key, None).await?;
             // It may be another one than the caller was let read.

@@ -7,7 +7,7 @@ use metastore::{ObjectKey, ObjectVersion};
 use s3s::dto::{CopySource, StreamingBlob};
 use s3s::{S3Result, s3_error};
 
-use super::access::{Asked, Caller};
+use super::access::{Caller, RequestFacts};
 use super::encryption_request::CustomerKey;
 use super::errors;
 use super::service::{S3Gateway, shown_version};
@@ -40,7 +40,7 @@ impl S3Gateway {
         &self,
         caller: &Caller,
         from: CopyFrom<'_>,
-        asked: Asked<'_>,
+        asked: RequestFacts<'_>,
     ) -> S3Result<CopiedObject> {
         let CopySource::Bucket {
             bucket,

@@ -16,7 +16,7 @@ use s3s::dto::{
 use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
 use time::OffsetDateTime;
 
-use super::access::{Asked, Caller};
+use super::access::{Caller, RequestFacts};
 use super::object_lock::{BYPASS, refuse_locked};
 use super::service::{S3Gateway, parse_version};
 use super::{conditions, errors};
@@ -32,7 +32,7 @@ const AT_ONCE: usize = 32;
 
 /// What a delete did, as answers show it.
 #[derive(Default)]
-struct Done {
+struct DeleteResult {
     version: Option<String>,
     is_marker: Option<bool>,
 }
@@ -52,7 +52,7 @@ impl S3Gateway {
         request: S3Request<DeleteObjectInput>,
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
         let caller = Caller::of(&request);
-        let asked = Asked::of(&request);
+        let asked = RequestFacts::of(&request);
         let input = request.input.clone();
         let expected = expected(
             input.if_match.as_ref(),
@@ -80,7 +80,7 @@ impl S3Gateway {
         request: S3Request<DeleteObjectsInput>,
     ) -> S3Result<S3Response<DeleteObjectsOutput>> {
         let caller = Caller::of(&request);
-        let asked = Asked::of(&request);
+        let asked = RequestFacts::of(&request);
         let input = &request.input;
         if input.delete.objects.is_empty() || input.delete.objects.len() > KEYS_MAX {
             return Err(s3_error!(MalformedXML));
@@ -128,8 +128,8 @@ impl S3Gateway {
         caller: &Caller,
         bucket: &Bucket,
         listed: Vec<(usize, ObjectIdentifier)>,
-        asked: Asked<'_>,
-    ) -> Vec<(usize, ObjectIdentifier, S3Result<Done>)> {
+        asked: RequestFacts<'_>,
+    ) -> Vec<(usize, ObjectIdentifier, S3Result<DeleteResult>)> {
         let mut done = Vec::with_capacity(listed.len());
         for (place, object) in listed {
             let outcome = self.delete_listed(caller, bucket, object.clone(), asked);
@@ -143,8 +143,8 @@ impl S3Gateway {
         caller: &Caller,
         bucket: &Bucket,
         object: ObjectIdentifier,
-        asked: Asked<'_>,
-    ) -> S3Result<Done> {
+        asked: RequestFacts<'_>,
+    ) -> S3Result<DeleteResult> {
         let if_match = object.e_tag.map(ETagCondition::ETag);
         let deletion = Deletion {
             key: ObjectKey::parse(object.key).map_err(errors::from_name)?,
@@ -169,8 +169,8 @@ impl S3Gateway {
         caller: &Caller,
         bucket: &Bucket,
         deletion: Deletion,
-        asked: Asked<'_>,
-    ) -> S3Result<Done> {
+        asked: RequestFacts<'_>,
+    ) -> S3Result<DeleteResult> {
         if let Some(version) = deletion.version {
             let version = version.to_string();
             let on = Some((&deletion.key, Some(version.as_str())));
@@ -193,11 +193,11 @@ impl S3Gateway {
             .await
             .map_err(errors::from_metadata)?;
         Ok(match outcome {
-            DeleteOutcome::MarkerPlaced(version) => Done {
+            DeleteOutcome::MarkerPlaced(version) => DeleteResult {
                 version: Some(version.to_string()),
                 is_marker: Some(true),
             },
-            DeleteOutcome::Deleted | DeleteOutcome::Absent => Done::default(),
+            DeleteOutcome::Deleted | DeleteOutcome::Absent => DeleteResult::default(),
         })
     }
 
@@ -206,9 +206,9 @@ impl S3Gateway {
         bucket: &Bucket,
         deletion: Deletion,
         may_bypass: bool,
-    ) -> S3Result<Done> {
+    ) -> S3Result<DeleteResult> {
         let Some(version) = deletion.version else {
-            return Ok(Done::default());
+            return Ok(DeleteResult::default());
         };
         let key = &deletion.key;
         for _ in 0..ATTEMPTS_MAX {
@@ -222,7 +222,7 @@ impl S3Gateway {
                     WriteCondition::Revision(object.sequence)
                 }
                 Ok(StoredVersion::DeleteMarker(_)) => WriteCondition::Always,
-                Err(MetaError::NoSuchVersion(..)) => return Ok(done(version, false)),
+                Err(MetaError::NoSuchVersion(..)) => return Ok(delete_result(version, false)),
                 Err(error) => return Err(errors::from_metadata(error)),
             };
             let deleted = self
@@ -231,7 +231,10 @@ impl S3Gateway {
                 .await;
             match deleted {
                 Ok(deleted) => {
-                    return Ok(done(version, deleted == DeletedVersion::DeleteMarker));
+                    return Ok(delete_result(
+                        version,
+                        deleted == DeletedVersion::DeleteMarker,
+                    ));
                 }
                 Err(MetaError::Conflict) => {}
                 Err(error) => return Err(errors::from_metadata(error)),
@@ -255,8 +258,8 @@ fn by_key(listed: Vec<ObjectIdentifier>) -> Vec<Vec<(usize, ObjectIdentifier)>> 
     groups
 }
 
-fn done(version: VersionId, is_marker: bool) -> Done {
-    Done {
+fn delete_result(version: VersionId, is_marker: bool) -> DeleteResult {
+    DeleteResult {
         version: Some(version.to_string()),
         is_marker: is_marker.then_some(true),
     }

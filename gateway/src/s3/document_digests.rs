@@ -6,8 +6,8 @@ use s3s::S3ErrorCode;
 use s3s::crypto::{Checksum as _, Sha256};
 
 use super::body_check::BodyCheck;
+use super::bounded_body::Fault;
 use super::checksums::BodyHasher;
-use super::whole_body::Fault;
 
 /// The digests of a document, while its bytes pass.
 pub struct DocumentDigests {

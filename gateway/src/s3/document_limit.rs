@@ -1,9 +1,9 @@
-//! Which bodies are read whole, and how long they may be. (whole_body.rs holds them to it.)
+//! Which bodies are read whole, and how long they may be. (bounded_body.rs holds them to it.)
 
 use http::{HeaderMap, Method, Uri, header};
 
+use super::bounded_body::Fault;
 use super::form_answer::is_form;
-use super::whole_body::Fault;
 use crate::http::has_query_key;
 
 /// Longest document: the parts of an upload, or keys to delete. 10,000 parts with checksums take

@@ -23,7 +23,7 @@ use super::range::{Selection, copy_source_range};
 use super::virtual_host::VirtualHosts;
 use super::{
     attributes, bucket_documents, bucket_encryption, bucket_settings, conditions, cors,
-    encryption_request, form, form_answer, headers, lifecycle, lifecycle_rule, list, served_anew,
+    encryption_request, form, form_answer, headers, lifecycle, lifecycle_rule, list, redispatch,
     server,
 };
 use crate::http::{refuse_bad_dates, refuse_unknown_subresource, xml_text};
@@ -168,7 +168,7 @@ pub fn request_headers(text: &str) {
     let _ = encryption_request::customer_key(&given, encryption_request::CUSTOMER);
     let _ = BodyCheck::declared_in(&given);
     let _ = conditions::range_applies(given.get("if-range"), &object(Timestamp(u64::MAX)));
-    let _ = given.get("range").map(served_anew::is_well_formed);
+    let _ = given.get("range").map(redispatch::is_well_formed);
     let tags = given.get("x-amz-tagging").map(HeaderValue::to_str);
     if let Some(Ok(tags)) = tags
         && let Ok(tags) = attributes::parse_tags(tags)
@@ -245,7 +245,7 @@ pub fn address(text: &str) {
         assert!(refuse_unknown_subresource(&method, names_object, Some(&more)).is_err());
     }
     let _ = refuse_bad_dates(&headers, query, OffsetDateTime::UNIX_EPOCH);
-    let _ = served_anew::without_signature(&uri);
+    let _ = redispatch::without_signature(&uri);
     let query = query.unwrap_or_default();
     if let Ok(name) = list::cursor_of(query) {
         assert_eq!(list::cursor_of(&list::token_of(&name)).ok(), Some(name));

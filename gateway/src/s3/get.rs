@@ -24,8 +24,8 @@ use crate::sealing::DataKey;
 const LOOKUPS_MAX: usize = 8;
 
 /// What a GET or HEAD asks for.
-struct Wanted {
-    asked: EncryptionRequest,
+struct ReadRequest {
+    encryption: EncryptionRequest,
     bucket: String,
     key: ObjectKey,
     version: Option<String>,
@@ -37,7 +37,7 @@ struct Wanted {
 }
 
 /// An object that a read found, and which of its bytes it wants.
-struct Found {
+struct ObjectRead {
     /// Its version as the answer shows it.
     version: Option<String>,
     object: ObjectVersion,
@@ -53,10 +53,10 @@ struct Found {
 }
 
 /// What a GET or HEAD asks for, out of its input.
-macro_rules! wanted {
-    ($input:expr, $headers:expr, $asked:expr) => {
-        Wanted {
-            asked: $asked,
+macro_rules! read_request {
+    ($input:expr, $headers:expr, $encryption:expr) => {
+        ReadRequest {
+            encryption: $encryption,
             bucket: $input.bucket,
             key: ObjectKey::parse($input.key).map_err(errors::from_name)?,
             version: $input.version_id,
@@ -79,7 +79,7 @@ macro_rules! wanted {
 /// The description of an object that GET and HEAD answer alike.
 macro_rules! description {
     ($output:ident, $found:expr, $with_checksum:expr) => {{
-        let Found {
+        let ObjectRead {
             version,
             object,
             selection,
@@ -146,12 +146,12 @@ impl S3Gateway {
         &self,
         request: S3Request<GetObjectInput>,
     ) -> S3Result<S3Response<GetObjectOutput>> {
-        let asked = self.encryption_asked(&request)?;
-        asked.refuse_method()?;
-        let wanted = wanted!(request.input, request.headers, asked);
+        let encryption = self.encryption_asked(&request)?;
+        encryption.refuse_method()?;
+        let wanted = read_request!(request.input, request.headers, encryption);
         let (found, body) = self.find_and_open(&wanted).await?;
         let shown = wanted
-            .asked
+            .encryption
             .shown(found.object.attributes.encryption.as_ref());
         let mut output = description!(GetObjectOutput, found, wanted.checksum);
         output.body = Some(body);
@@ -163,12 +163,12 @@ impl S3Gateway {
         &self,
         request: S3Request<HeadObjectInput>,
     ) -> S3Result<S3Response<HeadObjectOutput>> {
-        let asked = self.encryption_asked(&request)?;
-        asked.refuse_method()?;
-        let wanted = wanted!(request.input, request.headers, asked);
+        let encryption = self.encryption_asked(&request)?;
+        encryption.refuse_method()?;
+        let wanted = read_request!(request.input, request.headers, encryption);
         let found = self.find(&wanted).await?;
         let mut shown = wanted
-            .asked
+            .encryption
             .shown(found.object.attributes.encryption.as_ref());
         // s3s does it for GET.
         shown.extend(headers::overridden(&request.uri)?);
@@ -176,7 +176,7 @@ impl S3Gateway {
         Ok(S3Response::with_headers(output, shown))
     }
 
-    async fn find_and_open(&self, wanted: &Wanted) -> S3Result<(Found, StreamingBlob)> {
+    async fn find_and_open(&self, wanted: &ReadRequest) -> S3Result<(ObjectRead, StreamingBlob)> {
         for _ in 0..LOOKUPS_MAX {
             if let Some(found) = self.try_find(wanted).await?
                 && let Some(body) = self
@@ -189,7 +189,7 @@ impl S3Gateway {
         Err(s3_error!(SlowDown))
     }
 
-    async fn find(&self, wanted: &Wanted) -> S3Result<Found> {
+    async fn find(&self, wanted: &ReadRequest) -> S3Result<ObjectRead> {
         for _ in 0..LOOKUPS_MAX {
             if let Some(found) = self.try_find(wanted).await? {
                 return Ok(found);
@@ -199,7 +199,7 @@ impl S3Gateway {
     }
 
     /// Looks once; None when the object was replaced while its rows were read.
-    async fn try_find(&self, wanted: &Wanted) -> S3Result<Option<Found>> {
+    async fn try_find(&self, wanted: &ReadRequest) -> S3Result<Option<ObjectRead>> {
         let bucket = self.bucket(&wanted.bucket).await?;
         let version = wanted.version.as_deref();
         let object = self.object(&bucket, &wanted.key, version).await?;
@@ -232,8 +232,8 @@ impl S3Gateway {
             _ => None,
         };
         let encryption = object.attributes.encryption.as_ref();
-        let key = self.opening_key(bucket.id, encryption, wanted.asked.customer.as_ref())?;
-        Ok(Some(Found {
+        let key = self.opening_key(bucket.id, encryption, wanted.encryption.customer.as_ref())?;
+        Ok(Some(ObjectRead {
             version: shown_version(&bucket, object.version),
             expiration: match version {
                 None => self.expiration(&bucket, &wanted.key, &object),

@@ -14,7 +14,7 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
-use super::access::{AclRequest, Asked, Caller, to_dto_grants};
+use super::access::{AclRequest, Caller, RequestFacts, to_dto_grants};
 use super::attributes::{
     hold_status, lists_not_supported, lock_mode_name, object_tags_max, refuse_blocked, retention,
     tags_of,
@@ -27,33 +27,33 @@ use super::{errors, headers};
 const ATTEMPTS_MAX: usize = 32;
 
 /// Names a version of an object.
-struct Place<'a> {
+struct VersionRef<'a> {
     bucket: &'a str,
     key: &'a str,
     version: Option<&'a str>,
 }
 
 /// Who changes something, and what the change is called in policies.
-struct By<'a> {
+struct NeededAction<'a> {
     caller: Caller,
-    asked: Asked<'a>,
+    asked: RequestFacts<'a>,
     /// The permission, for the current version and for one that is named.
     action: [&'static str; 2],
 }
 
-impl<'a> By<'a> {
+impl<'a> NeededAction<'a> {
     fn of<T>(request: &'a S3Request<T>, action: [&'static str; 2]) -> Self {
         Self {
             caller: Caller::of(request),
-            asked: Asked::of(request),
+            asked: RequestFacts::of(request),
             action,
         }
     }
 }
 
-macro_rules! place {
+macro_rules! version_ref {
     ($input:expr) => {
-        Place {
+        VersionRef {
             bucket: &$input.bucket,
             key: &$input.key,
             version: $input.version_id.as_deref(),
@@ -67,7 +67,7 @@ impl S3Gateway {
         &self,
         request: S3Request<GetObjectAclInput>,
     ) -> S3Result<S3Response<GetObjectAclOutput>> {
-        let (bucket, object) = self.placed(&place!(request.input)).await?;
+        let (bucket, object) = self.find_version(&version_ref!(request.input)).await?;
         let enforced = bucket.settings.ownership == Some(Ownership::BucketOwnerEnforced);
         let owner = if enforced {
             &bucket.owner
@@ -89,9 +89,9 @@ impl S3Gateway {
         &self,
         request: S3Request<PutObjectAclInput>,
     ) -> S3Result<S3Response<PutObjectAclOutput>> {
-        let by = By::of(&request, ["s3:PutObjectAcl", "s3:PutObjectVersionAcl"]);
-        let place = place!(request.input);
-        let (bucket, object) = self.placed(&place).await?;
+        let needed = NeededAction::of(&request, ["s3:PutObjectAcl", "s3:PutObjectVersionAcl"]);
+        let version_ref = version_ref!(request.input);
+        let (bucket, object) = self.find_version(&version_ref).await?;
         if bucket.settings.ownership == Some(Ownership::BucketOwnerEnforced) {
             return Err(lists_not_supported());
         }
@@ -106,7 +106,7 @@ impl S3Gateway {
         };
         let acl = acl.ok_or_else(|| s3_error!(MissingSecurityHeader))?;
         refuse_blocked(&bucket, Some(&acl))?;
-        self.amend(&place, &by, |attributes| {
+        self.amend(&version_ref, &needed, |attributes| {
             attributes.acl = Some(acl.clone());
             Ok(())
         })
@@ -119,7 +119,7 @@ impl S3Gateway {
         &self,
         request: S3Request<GetObjectTaggingInput>,
     ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
-        let (bucket, object) = self.placed(&place!(request.input)).await?;
+        let (bucket, object) = self.find_version(&version_ref!(request.input)).await?;
         Ok(S3Response::new(GetObjectTaggingOutput {
             version_id: shown_version(&bucket, object.version),
             tag_set: shown_tags(&object.attributes.tags),
@@ -131,13 +131,13 @@ impl S3Gateway {
         &self,
         request: S3Request<PutObjectTaggingInput>,
     ) -> S3Result<S3Response<PutObjectTaggingOutput>> {
-        let by = By::of(
+        let needed = NeededAction::of(
             &request,
             ["s3:PutObjectTagging", "s3:PutObjectVersionTagging"],
         );
         let tags = tags_of(&request.input.tagging, object_tags_max())?;
-        let place = place!(request.input);
-        let version_id = self.set_tags(&place, &by, &tags).await?;
+        let version_ref = version_ref!(request.input);
+        let version_id = self.set_tags(&version_ref, &needed, &tags).await?;
         Ok(S3Response::new(PutObjectTaggingOutput { version_id }))
     }
 
@@ -146,12 +146,12 @@ impl S3Gateway {
         &self,
         request: S3Request<DeleteObjectTaggingInput>,
     ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
-        let by = By::of(
+        let needed = NeededAction::of(
             &request,
             ["s3:DeleteObjectTagging", "s3:DeleteObjectVersionTagging"],
         );
-        let place = place!(request.input);
-        let version_id = self.set_tags(&place, &by, &[]).await?;
+        let version_ref = version_ref!(request.input);
+        let version_id = self.set_tags(&version_ref, &needed, &[]).await?;
         Ok(S3Response::with_status(
             DeleteObjectTaggingOutput { version_id },
             http::StatusCode::NO_CONTENT,
@@ -160,12 +160,12 @@ impl S3Gateway {
 
     async fn set_tags(
         &self,
-        place: &Place<'_>,
-        by: &By<'_>,
+        version_ref: &VersionRef<'_>,
+        needed: &NeededAction<'_>,
         tags: &[(String, String)],
     ) -> S3Result<Option<String>> {
         let (bucket, object) = self
-            .amend(place, by, |attributes| {
+            .amend(version_ref, needed, |attributes| {
                 attributes.tags = tags.to_vec();
                 Ok(())
             })
@@ -178,7 +178,7 @@ impl S3Gateway {
         &self,
         request: S3Request<GetObjectRetentionInput>,
     ) -> S3Result<S3Response<GetObjectRetentionOutput>> {
-        let (bucket, object) = self.placed(&place!(request.input)).await?;
+        let (bucket, object) = self.find_version(&version_ref!(request.input)).await?;
         expect_lock(&bucket)?;
         let retention = object.attributes.retention;
         let retention = retention.ok_or_else(|| s3_error!(NoSuchObjectLockConfiguration))?;
@@ -196,7 +196,7 @@ impl S3Gateway {
         &self,
         request: S3Request<PutObjectRetentionInput>,
     ) -> S3Result<S3Response<PutObjectRetentionOutput>> {
-        let by = By::of(&request, ["s3:PutObjectRetention"; 2]);
+        let needed = NeededAction::of(&request, ["s3:PutObjectRetention"; 2]);
         let input = &request.input;
         let bucket = self.bucket(&input.bucket).await?;
         expect_lock(&bucket)?;
@@ -214,10 +214,10 @@ impl S3Gateway {
         let may_bypass = input.bypass_governance_retention == Some(true)
             && self
                 .gate
-                .authorize(&by.caller, &bucket, BYPASS, on, by.asked)
+                .authorize(&needed.caller, &bucket, BYPASS, on, needed.asked)
                 .await
                 .is_ok();
-        self.amend(&place!(input), &by, |attributes| {
+        self.amend(&version_ref!(input), &needed, |attributes| {
             refuse_weaker(attributes.retention, next, may_bypass, now)?;
             attributes.retention = next;
             Ok(())
@@ -231,7 +231,7 @@ impl S3Gateway {
         &self,
         request: S3Request<GetObjectLegalHoldInput>,
     ) -> S3Result<S3Response<GetObjectLegalHoldOutput>> {
-        let (bucket, object) = self.placed(&place!(request.input)).await?;
+        let (bucket, object) = self.find_version(&version_ref!(request.input)).await?;
         expect_lock(&bucket)?;
         let hold = object.attributes.legal_hold;
         let hold = hold.ok_or_else(|| s3_error!(NoSuchObjectLockConfiguration))?;
@@ -247,7 +247,7 @@ impl S3Gateway {
         &self,
         request: S3Request<PutObjectLegalHoldInput>,
     ) -> S3Result<S3Response<PutObjectLegalHoldOutput>> {
-        let by = By::of(&request, ["s3:PutObjectLegalHold"; 2]);
+        let needed = NeededAction::of(&request, ["s3:PutObjectLegalHold"; 2]);
         let bucket = self.bucket(&request.input.bucket).await?;
         expect_lock(&bucket)?;
         let hold = request.input.legal_hold.clone();
@@ -257,7 +257,7 @@ impl S3Gateway {
             Some(ObjectLockLegalHoldStatus::OFF) => false,
             _ => return Err(s3_error!(MalformedXML)),
         };
-        self.amend(&place!(request.input), &by, |attributes| {
+        self.amend(&version_ref!(request.input), &needed, |attributes| {
             attributes.legal_hold = Some(hold);
             Ok(())
         })
@@ -265,10 +265,13 @@ impl S3Gateway {
         Ok(S3Response::new(PutObjectLegalHoldOutput::default()))
     }
 
-    async fn placed(&self, place: &Place<'_>) -> S3Result<(Bucket, ObjectVersion)> {
-        let bucket = self.bucket(place.bucket).await?;
-        let key = ObjectKey::parse(place.key).map_err(errors::from_name)?;
-        let object = self.object(&bucket, &key, place.version).await?;
+    async fn find_version(
+        &self,
+        version_ref: &VersionRef<'_>,
+    ) -> S3Result<(Bucket, ObjectVersion)> {
+        let bucket = self.bucket(version_ref.bucket).await?;
+        let key = ObjectKey::parse(version_ref.key).map_err(errors::from_name)?;
+        let object = self.object(&bucket, &key, version_ref.version).await?;
         Ok((bucket, object))
     }
 
@@ -277,17 +280,17 @@ impl S3Gateway {
     /// changed is asked about again.
     async fn amend(
         &self,
-        place: &Place<'_>,
-        by: &By<'_>,
+        version_ref: &VersionRef<'_>,
+        needed: &NeededAction<'_>,
         change: impl Fn(&mut ObjectAttributes) -> S3Result<()>,
     ) -> S3Result<(Bucket, ObjectVersion)> {
-        let key = ObjectKey::parse(place.key).map_err(errors::from_name)?;
+        let key = ObjectKey::parse(version_ref.key).map_err(errors::from_name)?;
         for _ in 0..ATTEMPTS_MAX {
-            let (bucket, mut object) = self.placed(place).await?;
-            let action = by.action[usize::from(place.version.is_some())];
+            let (bucket, mut object) = self.find_version(version_ref).await?;
+            let action = needed.action[usize::from(version_ref.version.is_some())];
             let on = (Some(&key), Some(&object));
             self.gate
-                .authorize_seen(&by.caller, &bucket, action, on, by.asked)?;
+                .authorize_seen(&needed.caller, &bucket, action, on, needed.asked)?;
             let seen = object.sequence;
             change(&mut object.attributes)?;
             object.sequence = Sequence::generate();

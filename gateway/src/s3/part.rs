@@ -10,7 +10,7 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
-use super::access::{Asked, Caller};
+use super::access::{Caller, RequestFacts};
 use super::bodies::IncomingBody;
 use super::body_check::{BodyCheck, Trailer};
 use super::checksums::{name, set_checksum};
@@ -107,7 +107,7 @@ impl S3Gateway {
     ) -> S3Result<S3Response<UploadPartCopyOutput>> {
         let encryption_asked = self.encryption_asked(&request)?;
         let caller = Caller::of(&request);
-        let asked = Asked::of(&request);
+        let asked = RequestFacts::of(&request);
         let input = request.input.clone();
         let target = self
             .target(
@@ -228,7 +228,8 @@ impl S3Gateway {
         let checked = match verified {
             Ok(checked) => checked,
             Err(mismatch) => {
-                self.discard(ObjectData::Chunks(written.layout)).await;
+                self.abandon_chunks(ObjectData::Chunks(written.layout))
+                    .await;
                 return Err(mismatch);
             }
         };
@@ -263,7 +264,7 @@ impl S3Gateway {
             }
             Err(error) => {
                 if is_refusal(&error) {
-                    self.discard(data).await;
+                    self.abandon_chunks(data).await;
                 }
                 Err(errors::from_metadata(error))
             }

@@ -80,8 +80,8 @@ impl S3Gateway {
         request: S3Request<PutObjectInput>,
         beside: WriteCondition,
     ) -> S3Result<S3Response<PutObjectOutput>> {
-        let asked = self.encryption_asked(&request)?;
-        let new = self.new_object(&request, &asked, beside).await?;
+        let encryption = self.encryption_asked(&request)?;
+        let new = self.new_object(&request, &encryption, beside).await?;
         let trailer = Trailer::of(&request);
         let input = request.input;
         let sequence = Sequence::generate();
@@ -103,7 +103,7 @@ impl S3Gateway {
             order: VersionOrder::FIRST,
             attributes: new.attributes,
         };
-        let shown = asked.shown(object.attributes.encryption.as_ref());
+        let shown = encryption.shown(object.attributes.encryption.as_ref());
         let mut output = PutObjectOutput {
             e_tag: Some(headers::to_etag(&object.etag)),
             expiration: self.expiration(&new.bucket, &new.key, &object),
@@ -131,7 +131,7 @@ impl S3Gateway {
     async fn new_object(
         &self,
         request: &S3Request<PutObjectInput>,
-        asked: &EncryptionRequest,
+        encryption: &EncryptionRequest,
         beside: WriteCondition,
     ) -> S3Result<NewObject> {
         let input = &request.input;
@@ -146,7 +146,7 @@ impl S3Gateway {
         self.check_size(body_bytes)?;
         let bucket = self.bucket(&input.bucket).await?;
         self.expect_room(&bucket, &key, body_bytes).await?;
-        let sealing = self.sealing(&bucket, asked)?;
+        let sealing = self.sealing(&bucket, encryption)?;
         let row = sealing.as_ref().map(|sealing| sealing.row.clone());
         let (owner, attributes) = self
             .new_attributes(&Caller::of(request), &bucket, &request.headers, row)
@@ -188,7 +188,7 @@ impl S3Gateway {
         match new.check.verify(tally.finish(stored.crc64), trailer) {
             Ok(checked) => Ok((stored, checked)),
             Err(mismatch) => {
-                self.discard(stored.data).await;
+                self.abandon_chunks(stored.data).await;
                 Err(mismatch)
             }
         }

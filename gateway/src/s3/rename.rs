@@ -12,7 +12,7 @@ use s3s::crypto::{Checksum as _, Sha256};
 use s3s::dto::{ETagCondition, RenameObjectInput, RenameObjectOutput};
 use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
 
-use super::access::{Asked, Caller};
+use super::access::{Caller, RequestFacts};
 use super::commit::written_version;
 use super::conditions::{self, ReadConditions};
 use super::errors;
@@ -40,7 +40,7 @@ const ASKED_BY: [&str; 9] = [
 ];
 
 /// A rename as its request asks for it.
-struct Wanted {
+struct RenameRequest {
     source: ObjectKey,
     destination: ObjectKey,
     of_source: ReadConditions,
@@ -63,8 +63,8 @@ impl S3Gateway {
         request: S3Request<RenameObjectInput>,
     ) -> S3Result<S3Response<RenameObjectOutput>> {
         let caller = Caller::of(&request);
-        let asked = Asked::of(&request);
-        let wanted = Wanted::of(&request)?;
+        let asked = RequestFacts::of(&request);
+        let wanted = RenameRequest::of(&request)?;
         let bucket = self.bucket(&request.input.bucket).await?;
         self.expect_may_leave(&caller, &bucket, &wanted.source, asked)
             .await?;
@@ -86,7 +86,7 @@ impl S3Gateway {
         caller: &Caller,
         bucket: &Bucket,
         source: &ObjectKey,
-        asked: Asked<'_>,
+        asked: RequestFacts<'_>,
     ) -> S3Result<()> {
         let of_versions =
             (bucket.settings.versioning != Versioning::Off).then_some("s3:DeleteObjectVersion");
@@ -100,7 +100,7 @@ impl S3Gateway {
         Ok(())
     }
 
-    async fn rename(&self, bucket: &Bucket, wanted: &Wanted) -> S3Result<Renamed> {
+    async fn rename(&self, bucket: &Bucket, wanted: &RenameRequest) -> S3Result<Renamed> {
         for _ in 0..ATTEMPTS_MAX {
             if self.was_renamed(bucket, wanted).await? {
                 return Ok(Renamed::Before);
@@ -134,7 +134,7 @@ impl S3Gateway {
         Err(s3_error!(ConditionalRequestConflict))
     }
 
-    async fn was_renamed(&self, bucket: &Bucket, wanted: &Wanted) -> S3Result<bool> {
+    async fn was_renamed(&self, bucket: &Bucket, wanted: &RenameRequest) -> S3Result<bool> {
         match &wanted.token {
             Some(token) => self
                 .metastore
@@ -147,7 +147,11 @@ impl S3Gateway {
 
     /// The condition for the commit. One on times is checked here, and holds for the revision that
     /// was looked at.
-    async fn condition_now(&self, bucket: &Bucket, wanted: &Wanted) -> S3Result<WriteCondition> {
+    async fn condition_now(
+        &self,
+        bucket: &Bucket,
+        wanted: &RenameRequest,
+    ) -> S3Result<WriteCondition> {
         let Destination { condition, times } = &wanted.of_destination;
         let Some(times) = times else {
             return Ok(condition.clone());
@@ -183,7 +187,7 @@ impl S3Gateway {
     }
 }
 
-impl Wanted {
+impl RenameRequest {
     fn of(request: &S3Request<RenameObjectInput>) -> S3Result<Self> {
         let input = &request.input;
         let destination = ObjectKey::parse(input.key.as_str()).map_err(errors::from_name)?;

@@ -13,15 +13,15 @@ use time::OffsetDateTime;
 use tracing::{debug, error};
 
 use super::access::BucketAddresses;
+use super::bounded_body::{BoundedBody, FaultNote};
 use super::cors::CrossOrigin;
 use super::document_limit::{Bounds, DOCUMENT_MAX_BYTES};
 use super::error_members::{Asker, Members};
-use super::listings::{Listings, until_sent};
-use super::served_anew::ServedAnew;
+use super::listing_limit::{ListingLimit, until_sent};
+use super::redispatch::Redispatch;
 use super::service::S3Gateway;
 use super::undeclared_length::{UndeclaredLength, missing_length};
 use super::virtual_host::VirtualHosts;
-use super::whole_body::{FaultNote, WholeBody};
 use super::{bucket_path, chunked_upload, form_answer, form_head, form_tail};
 use crate::http::{
     DrainingBody, Envelope, Refusal, Refused, RequestId, SignatureFacts, Withheld,
@@ -44,7 +44,7 @@ pub struct S3Server {
     hosts: VirtualHosts,
     sigv2_headers: bool,
     undeclared: UndeclaredLength,
-    listings: Listings,
+    listing_limit: ListingLimit,
 }
 
 impl S3Server {
@@ -57,7 +57,7 @@ impl S3Server {
         let config = Arc::new(StaticConfigProvider::new(Arc::new(config)));
 
         let (directory, gate) = (gateway.directory.clone(), gateway.gate.clone());
-        // Serves requests that were authenticated already, for ServedAnew.
+        // Serves requests that were authenticated already, for Redispatch.
         let mut inner = S3ServiceBuilder::new(gateway.clone());
         inner.set_config(config.clone());
         inner.set_host(hosts.clone());
@@ -71,14 +71,14 @@ impl S3Server {
         builder.set_validation(BucketAddresses);
         builder.set_auth(directory);
         builder.set_access(gate);
-        builder.set_route(ServedAnew::new(inner.build()));
+        builder.set_route(Redispatch::new(inner.build()));
         Self {
             service: builder.build(),
             gateway,
             hosts,
             sigv2_headers,
             undeclared: UndeclaredLength::new(),
-            listings: Listings::new(),
+            listing_limit: ListingLimit::new(),
         }
     }
 
@@ -151,9 +151,9 @@ impl S3Server {
         }
         let is_form = form_answer::is_form(request.method(), request.headers());
         let query = request.uri().query();
-        let turn = self
-            .listings
-            .turn(request.method(), watch.names_object, query)
+        let permit = self
+            .listing_limit
+            .permit(request.method(), watch.names_object, query)
             .await?;
         let served = self.serve(request, is_form, envelope).await;
         if let Some(fault) = watch.fault.get() {
@@ -163,8 +163,8 @@ impl S3Server {
         if is_form {
             form_answer::correct(&mut response);
         }
-        Ok(match turn {
-            Some(turn) if response.status().is_success() => until_sent(response, turn),
+        Ok(match permit {
+            Some(permit) if response.status().is_success() => until_sent(response, permit),
             _ => response,
         })
     }
@@ -205,7 +205,7 @@ impl S3Server {
             withheld: body.withheld(),
             names_object,
         };
-        let body = WholeBody::new(body, watch.bounds, headers, watch.fault.clone());
+        let body = BoundedBody::new(body, watch.bounds, headers, watch.fault.clone());
         let body = Body::http_body(body);
         parts.extensions.insert(signature);
         (Request::from_parts(parts, body), watch)

@@ -10,8 +10,8 @@ use metastore::{
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
 use super::access::{Directory, Gate};
+use super::document_cache::DocumentCache;
 use super::errors;
-use super::parsed::Parsed;
 use crate::chunks::{BodyReader, BodyWriter};
 use crate::lifecycle::{Calendar, Rule};
 use crate::sealing::KeyRing;
@@ -46,7 +46,7 @@ pub struct S3Gateway {
     pub(super) directory: Directory,
     pub(super) gate: Gate,
     pub(super) key_ring: Arc<KeyRing>,
-    pub(super) lifecycle_rules: Parsed<Vec<Rule>>,
+    pub(super) lifecycle_rules: DocumentCache<Vec<Rule>>,
     /// Changes of buckets' settings take turns here, so that many at once do not starve each other;
     /// what keeps gateways apart is the compare-and-set.
     pub(super) settings_turn: Arc<tokio::sync::Mutex<()>>,
@@ -71,7 +71,7 @@ impl S3Gateway {
             reader,
             settings: Arc::new(settings),
             key_ring,
-            lifecycle_rules: Parsed::default(),
+            lifecycle_rules: DocumentCache::default(),
             settings_turn: Arc::default(),
         }
     }

@@ -13,7 +13,7 @@ use s3s::Body;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::whole_body::Fault;
+use super::bounded_body::Fault;
 use crate::http::Refused;
 
 /// Longest body that is taken without its length.

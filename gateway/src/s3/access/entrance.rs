@@ -9,7 +9,7 @@ use s3s::{S3Request, S3Result, s3_error};
 
 use super::actions::{Need, further, need};
 use super::caller::Caller;
-use super::gate::{Asked, Gate, Verified};
+use super::gate::{Gate, RequestFacts, Verified};
 use crate::http::{Peer, SignatureFacts, is_xml_text};
 use crate::s3::form_head::FormFields;
 use crate::s3::{errors, form};
@@ -30,7 +30,7 @@ impl S3Access for Gate {
             Some(Verified(credentials)) => credentials.clone(),
             None => context.credentials().cloned(),
         };
-        let asked = Asked {
+        let asked = RequestFacts {
             method: &method,
             headers: &headers,
             uri: &uri,
@@ -59,7 +59,7 @@ impl S3Access for Gate {
         // From here on, the form is the PUT that it stands for.
         let carried = request.extensions.get::<FormFields>().cloned();
         request.headers = form::headers_of(&request.input, &carried.unwrap_or_default())?;
-        let mut asked = Asked::of(request);
+        let mut asked = RequestFacts::of(request);
         if let Some(signature) = &mut asked.signature {
             // Only a signature of version 4 names a region.
             signature.version = Some(if request.region.is_some() {

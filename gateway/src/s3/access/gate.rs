@@ -22,12 +22,12 @@ use super::context::{Read, RequestContext};
 use super::decide::{Facts, ObjectFacts, decide, is_granted_in_vain, may_delete_something};
 use super::policy::{Policy, Verdict};
 use crate::http::{Peer, SignatureFacts, query_value};
+use crate::s3::document_cache::DocumentCache;
 use crate::s3::errors;
-use crate::s3::parsed::Parsed;
 
 /// A request as far as decisions look at it.
 #[derive(Clone, Copy)]
-pub struct Asked<'a> {
+pub struct RequestFacts<'a> {
     /// Its method.
     pub method: &'a Method,
     /// Its headers.
@@ -40,7 +40,7 @@ pub struct Asked<'a> {
     pub signature: Option<SignatureFacts>,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> RequestFacts<'a> {
     /// What decisions look at in a request that passed the gate.
     pub fn of<T>(request: &'a S3Request<T>) -> Self {
         Self {
@@ -62,7 +62,7 @@ pub struct Verified(pub Option<Credentials>);
 pub struct Gate {
     metastore: Arc<dyn Metastore>,
     directory: Directory,
-    policies: Parsed<Policy>,
+    policies: DocumentCache<Policy>,
     region: Arc<str>,
 }
 
@@ -73,7 +73,7 @@ impl Gate {
             metastore,
             directory,
             region: region.into(),
-            policies: Parsed::default(),
+            policies: DocumentCache::default(),
         }
     }
 
@@ -85,7 +85,7 @@ impl Gate {
         &self,
         operation: &str,
         path: &S3Path,
-        asked: Asked<'_>,
+        asked: RequestFacts<'_>,
         credentials: Option<&Credentials>,
         extensions: &mut Extensions,
     ) -> S3Result<()> {
@@ -179,7 +179,7 @@ impl Gate {
         bucket: &Bucket,
         action: &str,
         on: Option<(&ObjectKey, Option<&str>)>,
-        asked: Asked<'_>,
+        asked: RequestFacts<'_>,
     ) -> S3Result<()> {
         if *caller == Caller::Root {
             return Ok(());
@@ -200,7 +200,7 @@ impl Gate {
         bucket: &Bucket,
         Further { action, demand }: Further,
         on: Option<(&ObjectKey, Option<&str>)>,
-        asked: Asked<'_>,
+        asked: RequestFacts<'_>,
     ) -> S3Result<()> {
         match (demand, on) {
             (Demand::NotDenied, Some((key, _))) => {
@@ -221,7 +221,7 @@ impl Gate {
         bucket: &Bucket,
         action: &str,
         (key, object): (Option<&ObjectKey>, Option<&ObjectVersion>),
-        asked: Asked<'_>,
+        asked: RequestFacts<'_>,
     ) -> S3Result<()> {
         // Also where the policy that is there cannot be read.
         let mends_policy = caller.is(&bucket.owner) && is_on_policy(action);
@@ -261,7 +261,7 @@ impl Gate {
         bucket: &Bucket,
         action: &str,
         (key, object): (&ObjectKey, Option<&ObjectVersion>),
-        asked: Asked<'_>,
+        asked: RequestFacts<'_>,
     ) -> S3Result<()> {
         if *caller == Caller::Root {
             return Ok(());
@@ -383,7 +383,7 @@ fn context<'a>(
     caller: &'a Caller,
     bucket: &'a Bucket,
     object: Option<&'a ObjectVersion>,
-    asked: Asked<'a>,
+    asked: RequestFacts<'a>,
 ) -> RequestContext<'a> {
     RequestContext {
         method: asked.method,

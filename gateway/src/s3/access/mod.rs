@@ -35,7 +35,7 @@ pub use account::{BucketAddress, BucketAddresses};
 pub use acl::{AclRequest, grants_public, to_dto_grants};
 pub use actions::PUT_TAGS;
 pub use caller::{Caller, Directory, ROOT_CANONICAL_ID};
-pub use gate::{Asked, Gate, Verified};
+pub use gate::{Gate, RequestFacts, Verified};
 pub use policy::{POLICY_MAX_BYTES, Policy};
 
 /// Whether the operation is known to need a permission, which policies can name.

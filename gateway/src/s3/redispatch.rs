@@ -56,11 +56,11 @@ const METADATA_PREFIX: &str = "x-amz-meta-";
 const POSITION_MAX: u128 = i64::MAX as u128;
 
 /// Serves authenticated requests anew, set right.
-pub struct ServedAnew {
+pub struct Redispatch {
     authenticated: S3Service,
 }
 
-impl ServedAnew {
+impl Redispatch {
     /// A route into `authenticated`, a service whose gate takes [`Verified`] for the signature.
     pub fn new(authenticated: S3Service) -> Self {
         Self { authenticated }
@@ -68,7 +68,7 @@ impl ServedAnew {
 }
 
 #[async_trait::async_trait]
-impl S3Route for ServedAnew {
+impl S3Route for Redispatch {
     fn is_match(
         &self,
         method: &Method,

@@ -12,21 +12,21 @@ const BUCKETS_MAX: usize = 4096;
 type Kept<T> = HashMap<BucketId, (Sequence, Arc<T>)>;
 
 /// One kind of document. Cheap to clone; clones share what was parsed.
-pub struct Parsed<T>(Arc<Mutex<Kept<T>>>);
+pub struct DocumentCache<T>(Arc<Mutex<Kept<T>>>);
 
-impl<T> Clone for Parsed<T> {
+impl<T> Clone for DocumentCache<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<T> Default for Parsed<T> {
+impl<T> Default for DocumentCache<T> {
     fn default() -> Self {
         Self(Arc::default())
     }
 }
 
-impl<T> Parsed<T> {
+impl<T> DocumentCache<T> {
     /// The document of a bucket as `bucket` has it; `parse` is asked where it is another than the
     /// last time.
     ///
@@ -71,7 +71,7 @@ mod tests {
             region: String::new(),
             settings: BucketSettings::default(),
         };
-        let parsed = Parsed::default();
+        let parsed = DocumentCache::default();
         let ask = |bucket: &Bucket, value| *parsed.of(bucket, || Ok::<i32, ()>(value)).unwrap();
         assert_eq!((ask(&bucket, 1), ask(&bucket, 2)), (1, 1));
         bucket.settings.revision = Sequence::generate();

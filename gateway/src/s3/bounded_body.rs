@@ -92,7 +92,7 @@ impl FaultNote {
 }
 
 /// A body within [`Bounds`].
-pub struct WholeBody<B> {
+pub struct BoundedBody<B> {
     body: B,
     bounded: Option<Bounded>,
 }
@@ -110,7 +110,7 @@ struct Bounded {
     digests: DocumentDigests,
 }
 
-impl<B> WholeBody<B> {
+impl<B> BoundedBody<B> {
     /// `body` within `bounds`, if there are any; its fault will stand in `note`.
     pub fn new(body: B, bounds: Option<Bounds>, headers: &HeaderMap, note: FaultNote) -> Self {
         let bounded = bounds.map(|bounds| Bounded {
@@ -171,7 +171,7 @@ impl Bounded {
     }
 }
 
-impl<B> Body for WholeBody<B>
+impl<B> Body for BoundedBody<B>
 where
     B: Body<Data = Bytes, Error = RequestBodyError> + Unpin,
 {
@@ -260,7 +260,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("x-amz-content-sha256", signed.parse().unwrap());
         let pieces = Pieces(pieces.iter().copied().collect(), silent);
-        let mut body = WholeBody::new(pieces, Some(bounds), &headers, note.clone());
+        let mut body = BoundedBody::new(pieces, Some(bounds), &headers, note.clone());
         if silent && let Some(bounded) = &mut body.bounded {
             bounded.read_max = Duration::from_millis(10);
         }

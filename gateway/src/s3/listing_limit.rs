@@ -17,47 +17,47 @@ use crate::http::{Refused, has_query_key};
 /// Listings that are made and sent at a time; others wait.
 const LISTINGS_MAX: usize = 32;
 /// They wait for so long at most.
-const TURN_MAX: Duration = Duration::from_secs(30);
+const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// Gives out turns. Cheap to clone.
+/// Gives out permits. Cheap to clone.
 #[derive(Clone)]
-pub struct Listings {
-    turns: Arc<Semaphore>,
-    turn_max: Duration,
+pub struct ListingLimit {
+    permits: Arc<Semaphore>,
+    wait_max: Duration,
 }
 
 /// The right to make one listing and to send it.
-pub struct Turn {
+pub struct ListingPermit {
     _permit: OwnedSemaphorePermit,
 }
 
-impl Listings {
-    /// Up to as many turns at a time as there may be.
+impl ListingLimit {
+    /// Up to as many permits at a time as there may be.
     pub fn new() -> Self {
         Self {
-            turns: Arc::new(Semaphore::new(LISTINGS_MAX)),
-            turn_max: TURN_MAX,
+            permits: Arc::new(Semaphore::new(LISTINGS_MAX)),
+            wait_max: WAIT_MAX,
         }
     }
 
-    /// A turn for a request that may be a listing: a read of something about a bucket, or of the parts
+    /// A permit for a request that may be a listing: a read of something about a bucket, or of the parts
     /// of an upload. None for any other.
     ///
     /// # Errors
     /// `SlowDown` when none comes free.
-    pub async fn turn(
+    pub async fn permit(
         &self,
         method: &Method,
         names_object: bool,
         query: Option<&str>,
-    ) -> Result<Option<Turn>, Refused> {
+    ) -> Result<Option<ListingPermit>, Refused> {
         let is_listing = !names_object || has_query_key(query, "uploadId");
         if *method != Method::GET || !is_listing {
             return Ok(None);
         }
-        let turn = timeout(self.turn_max, Arc::clone(&self.turns).acquire_owned()).await;
-        match turn {
-            Ok(Ok(permit)) => Ok(Some(Turn { _permit: permit })),
+        let permit = timeout(self.wait_max, Arc::clone(&self.permits).acquire_owned()).await;
+        match permit {
+            Ok(Ok(permit)) => Ok(Some(ListingPermit { _permit: permit })),
             _ => Err(Refused::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "SlowDown",
@@ -67,17 +67,22 @@ impl Listings {
     }
 }
 
-/// The response, which keeps the turn until it was sent.
-pub fn until_sent(response: HttpResponse, turn: Turn) -> HttpResponse {
-    response.map(|body| Body::http_body(Held { body, _turn: turn }))
+/// The response, which keeps the permit until it was sent.
+pub fn until_sent(response: HttpResponse, permit: ListingPermit) -> HttpResponse {
+    response.map(|body| {
+        Body::http_body(PermitBody {
+            body,
+            _permit: permit,
+        })
+    })
 }
 
-struct Held {
+struct PermitBody {
     body: Body,
-    _turn: Turn,
+    _permit: ListingPermit,
 }
 
-impl http_body::Body for Held {
+impl http_body::Body for PermitBody {
     type Data = bytes::Bytes;
     type Error = StdError;
 
@@ -103,28 +108,28 @@ mod tests {
 
     use super::*;
 
-    async fn turn(listings: &Listings) -> Result<Option<Turn>, Refused> {
-        listings.turn(&Method::GET, false, None).await
+    async fn permit(limit: &ListingLimit) -> Result<Option<ListingPermit>, Refused> {
+        limit.permit(&Method::GET, false, None).await
     }
 
     #[tokio::test]
-    async fn a_turn_is_taken_until_the_listing_was_sent() {
-        let listings = Listings {
-            turns: Arc::new(Semaphore::new(1)),
-            turn_max: Duration::from_millis(10),
+    async fn a_permit_is_taken_until_the_listing_was_sent() {
+        let limit = ListingLimit {
+            permits: Arc::new(Semaphore::new(1)),
+            wait_max: Duration::from_millis(10),
         };
-        let first = turn(&listings).await.unwrap().expect("a listing");
+        let first = permit(&limit).await.unwrap().expect("a listing");
         let response = until_sent(HttpResponse::new(Body::from("page".to_owned())), first);
         assert_eq!(response.body().size_hint().exact(), Some(4));
-        let refused = turn(&listings).await.err().expect("there is one turn");
+        let refused = permit(&limit).await.err().expect("there is one permit");
         assert_eq!(refused.code, "SlowDown");
         drop(response);
-        assert!(turn(&listings).await.is_ok());
+        assert!(permit(&limit).await.is_ok());
     }
 
     #[tokio::test]
-    async fn only_listings_take_turns() {
-        let listings = Listings::new();
+    async fn only_listings_take_permits() {
+        let limit = ListingLimit::new();
         for (method, names_object, query, expected) in [
             (Method::GET, false, Some("list-type=2"), true),
             (Method::GET, true, Some("uploadId=x"), true),
@@ -132,8 +137,8 @@ mod tests {
             (Method::HEAD, false, None, false),
             (Method::PUT, false, None, false),
         ] {
-            let turn = listings.turn(&method, names_object, query).await.unwrap();
-            assert_eq!(turn.is_some(), expected, "{method} {query:?}");
+            let permit = limit.permit(&method, names_object, query).await.unwrap();
+            assert_eq!(permit.is_some(), expected, "{method} {query:?}");
         }
     }
 }
