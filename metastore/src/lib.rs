@@ -47,8 +47,8 @@ pub use metastore::{
 };
 pub use model::{
     Bucket, ChecksumAlgorithm, ChecksumKind, ChunkLayout, ChunkOwner, ChunkRef, InlineBody,
-    ObjectChecksum, ObjectData, ObjectVersion, Part, PartEntry, PartSet, Scheme, SystemHeaders,
-    Timestamp, Upload,
+    OBJECT_MAX_BYTES, ObjectChecksum, ObjectData, ObjectVersion, PART_MIN_BYTES, Part, PartEntry,
+    PartSet, Scheme, SystemHeaders, Timestamp, Upload,
 };
 pub use names::{
     BodyId, BucketId, BucketName, InvalidName, ObjectKey, PartNumber, Sequence, UploadId, VersionId,

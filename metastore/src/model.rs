@@ -12,6 +12,11 @@ use crate::{
     Sequence, UploadId, VersionId, VersionOrder,
 };
 
+/// Longest object. Source: S3 user guide, "Amazon S3 multipart upload limits", as for the next.
+pub const OBJECT_MAX_BYTES: u64 = 5 * 1024 * 1024 * 1024 * 1024;
+/// Shortest part but the last of a completed upload.
+pub const PART_MIN_BYTES: u64 = 5 * 1024 * 1024;
+
 /// A moment, in milliseconds since 1970 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -7,8 +7,8 @@ use chunkproto::Crc64;
 use md5::{Digest as _, Md5};
 use metastore::{
     Bucket, ChecksumAlgorithm, ChecksumKind, ChunkLayout, CompleteUpload, MetaResult, ObjectData,
-    ObjectKey, ObjectVersion, Part, PartNumber, Sequence, Upload, UploadId, VersionId,
-    VersionOrder, WriteCondition,
+    ObjectKey, ObjectVersion, PART_MIN_BYTES, Part, PartNumber, Sequence, Upload, UploadId,
+    VersionId, VersionOrder, WriteCondition,
 };
 use uuid::Uuid;
 
@@ -16,8 +16,6 @@ use super::found::{FoundBody, born_at};
 use super::rebuild::{Described, Rebuild};
 use crate::object_details::is_of_append;
 
-/// Shortest part but the last of a completed upload.
-const PART_MIN_BYTES: u64 = 5 * 1024 * 1024;
 /// The part that is appended to an object of one body.
 const SECOND_PART: u16 = 2;
 

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use chunkproto::Crc64;
 use futures::{StreamExt as _, stream};
 use metastore::{
-    AppendObject, BodyId, Bucket, ChunkLayout, MetaError, ObjectData, ObjectKey, ObjectVersion,
-    Part, PartNumber, Sequence, Timestamp, UploadId, Versioning, next_number,
+    AppendObject, BodyId, Bucket, ChunkLayout, MetaError, OBJECT_MAX_BYTES, ObjectData, ObjectKey,
+    ObjectVersion, Part, PartNumber, Sequence, Timestamp, UploadId, Versioning, next_number,
 };
 use s3s::dto::{ChecksumType, PutObjectInput, PutObjectOutput, StreamingBlob};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
@@ -27,8 +27,6 @@ use super::{conditions, errors, headers};
 use crate::chunks::{BodyKind, BodyOwner, BodyStream, WrittenBody};
 use crate::object_details::ObjectDetails;
 
-/// Longest object.
-const OBJECT_MAX_BYTES: u64 = 5 * 1024 * 1024 * 1024 * 1024;
 /// Times that an append looks again after the object's row was changed.
 const ATTEMPTS_MAX: usize = 8;
 

@@ -12,6 +12,7 @@ use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 use time::OffsetDateTime;
 
 use super::access::{AclRequest, Caller, grants_public};
+use super::headers::text;
 use super::service::S3Gateway;
 use crate::http::is_xml_text;
 
@@ -351,18 +352,6 @@ pub fn hold_status(hold: bool) -> ObjectLockLegalHoldStatus {
         true => ObjectLockLegalHoldStatus::ON,
         false => ObjectLockLegalHoldStatus::OFF,
     })
-}
-
-/// A header's text; empty ones count as absent.
-///
-/// # Errors
-/// `InvalidArgument` for one that is no text: to pass it over would lose what was asked for.
-fn text<'h>(headers: &'h HeaderMap, name: &str) -> S3Result<Option<&'h str>> {
-    let Some(value) = headers.get(name).filter(|value| !value.is_empty()) else {
-        return Ok(None);
-    };
-    let text = value.to_str().map(Some);
-    text.map_err(|_| s3_error!(InvalidArgument, "The header {name} is not valid."))
 }
 
 #[cfg(test)]

@@ -112,8 +112,9 @@ impl S3Gateway {
         })
     }
 
-    /// Opens `range` of an object, with its key where it is encrypted. None when the object was replaced since its row was read: look
-    /// again. Chunks outlive that by their grace; what stands in the metadata goes at once.
+    /// Opens `range` of an object for reading, with its `key` if it is encrypted. `None` if the object
+    /// was replaced since its row was read; look it up again. Chunks outlive that by their grace; what
+    /// stands in the metadata goes at once.
     pub(super) async fn open_body(
         &self,
         object: &ObjectVersion,
@@ -196,7 +197,7 @@ fn stored_inline(bytes: Vec<u8>) -> StoredBody {
     }
 }
 
-/// None for what went with its object.
+/// Maps "no such body or upload" to `None`: the object was replaced.
 pub(super) fn unless_replaced<T>(found: Result<T, MetaError>) -> S3Result<Option<T>> {
     match found {
         Ok(found) => Ok(Some(found)),

@@ -123,7 +123,7 @@ impl S3Gateway {
         &self,
         request: S3Request<CreateBucketInput>,
     ) -> S3Result<S3Response<CreateBucketOutput>> {
-        headers::refuse_not_built(&request.headers)?;
+        headers::refuse_append(&request.headers)?;
         let caller = Caller::of(&request);
         let owner = caller
             .id()

@@ -33,7 +33,8 @@ impl S3Gateway {
             .map_err(errors::from_metadata)
     }
 
-    /// Commits a version with new bytes. Where it is refused for certain, its chunks are given up.
+    /// Commits a version with new bytes; if the commit is rejected for certain, its chunks are queued
+    /// for garbage collection.
     pub(super) async fn commit_new(&self, commit: CommitObject) -> S3Result<VersionId> {
         let data = commit.object.data.clone();
         match self.try_commit(commit).await {
@@ -63,7 +64,7 @@ impl S3Gateway {
         }
     }
 
-    /// Gives up chunks that were written for a row that will never be.
+    /// Queues chunks for garbage collection whose row will never be committed.
     pub(super) async fn abandon_chunks(&self, data: ObjectData) {
         let ObjectData::Chunks(layout) = data else {
             return;

@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use http::Uri;
 use md5::{Digest as _, Md5};
 use metastore::{
-    Bucket, ChecksumAlgorithm, ChecksumKind, CompleteUpload, Completed, MetaError, ObjectChecksum,
-    ObjectData, ObjectKey, ObjectVersion, Part, PartNumber, Sequence, Timestamp, Upload, UploadId,
-    VersionId, VersionOrder,
+    Bucket, ChecksumAlgorithm, ChecksumKind, CompleteUpload, Completed, MetaError,
+    OBJECT_MAX_BYTES, ObjectChecksum, ObjectData, ObjectKey, ObjectVersion, PART_MIN_BYTES, Part,
+    PartNumber, Sequence, Timestamp, Upload, UploadId, VersionId, VersionOrder,
 };
 use percent_encoding::percent_decode_str;
 use s3s::dto::{
@@ -25,10 +25,6 @@ use super::service::S3Gateway;
 use super::{conditions, errors, headers};
 use crate::http::xml_text;
 
-/// Shortest part but the last.
-const PART_MIN_BYTES: u64 = 5 * 1024 * 1024;
-/// Longest multipart object.
-const OBJECT_MAX_BYTES: u64 = 5 * 1024 * 1024 * 1024 * 1024;
 /// Part rows read at a time.
 const PARTS_PAGE: usize = 1000;
 

@@ -50,7 +50,7 @@ impl S3Gateway {
         &self,
         request: S3Request<CopyObjectInput>,
     ) -> S3Result<S3Response<CopyObjectOutput>> {
-        headers::refuse_not_built(&request.headers)?;
+        headers::refuse_append(&request.headers)?;
         let encryption_asked = self.encryption_asked(&request)?;
         let caller = Caller::of(&request);
         let asked = RequestFacts::of(&request);

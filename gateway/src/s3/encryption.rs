@@ -1,6 +1,5 @@
-//! What becomes of what requests say of encryption: which key seals a new object, and which one opens
-//! an old one. Source of the rules and codes: S3 user guide, "Protecting data with server-side
-//! encryption".
+//! Server-side encryption: chooses the key for new objects and finds the key of stored ones. Source:
+//! S3 user guide, "Protecting data with server-side encryption".
 
 use http::StatusCode;
 use metastore::{Bucket, BucketId, Encryption, EncryptionKind};

@@ -9,6 +9,7 @@ use metastore::{Encryption, EncryptionKind};
 use s3s::{S3Result, s3_error};
 
 use super::errors;
+use super::headers::text;
 
 const METHOD: &str = "x-amz-server-side-encryption";
 const KMS_KEY_ID: &str = "x-amz-server-side-encryption-aws-kms-key-id";
@@ -239,17 +240,6 @@ pub(super) fn customer_key(headers: &HeaderMap, family: &str) -> S3Result<Option
         ));
     }
     Ok(Some(CustomerKey { key, md5: computed }))
-}
-
-/// A header's text; empty ones count as absent.
-fn text<'h>(headers: &'h HeaderMap, name: &str) -> S3Result<Option<&'h str>> {
-    let Some(value) = headers.get(name).filter(|value| !value.is_empty()) else {
-        return Ok(None);
-    };
-    value
-        .to_str()
-        .map(Some)
-        .map_err(|_| s3_error!(InvalidArgument, "The header {name} is not valid."))
 }
 
 #[cfg(test)]

@@ -156,7 +156,7 @@ pub fn request_headers(text: &str) {
     let now = OffsetDateTime::from_unix_timestamp(1_800_000_000).expect("in 2027");
     let _ = refuse_bad_dates(&given, None, now);
     let _ = headers::system_headers(&given);
-    let _ = headers::refuse_not_built(&given);
+    let _ = headers::refuse_append(&given);
     let metadata: Metadata = given
         .iter()
         .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))

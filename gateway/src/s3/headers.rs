@@ -1,5 +1,5 @@
 //! The headers that an object keeps: system headers and user metadata, from the request and back.
-//! Also the one list of request headers that ask for something not built.
+//! Also the reading of a header's text, and refusals of headers that ask for something else.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use metastore::{ObjectVersion, SystemHeaders};
@@ -17,6 +17,7 @@ const USER_METADATA_MAX_BYTES: usize = 2048;
 pub const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
 
 const STORAGE_CLASS: HeaderName = HeaderName::from_static("x-amz-storage-class");
+const WRITE_OFFSET: &str = "x-amz-write-offset-bytes";
 const WEBSITE_REDIRECT: HeaderName = HeaderName::from_static("x-amz-website-redirect-location");
 
 /// Storage classes that are kept as a label; the bytes are stored alike.
@@ -41,24 +42,20 @@ const OVERRIDES: [(&str, HeaderName); 6] = [
     ("response-content-encoding", header::CONTENT_ENCODING),
 ];
 
-/// Request headers that ask for something that is not built where this is asked. Ignoring them would store an object
-/// other than the client believes.
-const NOT_BUILT: [&str; 1] = ["x-amz-write-offset-bytes"];
-
-/// Refuses a request that asks for what is not built.
+/// Refuses an append where none is built. Ignoring the header would store an object other than the
+/// client believes.
 ///
 /// # Errors
 /// `NotImplemented`, naming the header.
-pub fn refuse_not_built(headers: &HeaderMap) -> S3Result<()> {
-    for name in NOT_BUILT {
-        if headers.get(name).is_some_and(|value| !value.is_empty()) {
-            return Err(s3_error!(
-                NotImplemented,
-                "The header {name} is not implemented."
-            ));
-        }
+pub fn refuse_append(headers: &HeaderMap) -> S3Result<()> {
+    let offset = headers.get(WRITE_OFFSET);
+    match offset.is_some_and(|offset| !offset.is_empty()) {
+        true => Err(s3_error!(
+            NotImplemented,
+            "The header {WRITE_OFFSET} is not implemented."
+        )),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 /// Refuses a PutObject that names the source of a rename: a rename has its query parameter.
@@ -75,12 +72,24 @@ pub fn refuse_rename_source(headers: &HeaderMap) -> S3Result<()> {
     }
 }
 
+/// A header's text; empty ones count as absent.
+///
+/// # Errors
+/// `InvalidArgument` for one that is no text: to pass it over would lose what was asked for.
+pub fn text<'h>(headers: &'h HeaderMap, name: &str) -> S3Result<Option<&'h str>> {
+    let Some(value) = headers.get(name).filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    let text = value.to_str().map(Some);
+    text.map_err(|_| s3_error!(InvalidArgument, "The header {name} is not valid."))
+}
+
 /// The system headers of a new object. Empty ones count as absent.
 ///
 /// # Errors
 /// `InvalidStorageClass`; `InvalidRedirectLocation`; `InvalidArgument` for a header that is no text.
 pub fn system_headers(headers: &HeaderMap) -> S3Result<SystemHeaders> {
-    let text = |name: HeaderName| -> S3Result<Option<String>> {
+    let utf8_text = |name: HeaderName| -> S3Result<Option<String>> {
         let Some(value) = headers.get(&name).filter(|value| !value.is_empty()) else {
             return Ok(None);
         };
@@ -92,14 +101,14 @@ pub fn system_headers(headers: &HeaderMap) -> S3Result<SystemHeaders> {
             )),
         }
     };
-    let storage_class = text(STORAGE_CLASS)?;
+    let storage_class = utf8_text(STORAGE_CLASS)?;
     if storage_class
         .as_deref()
         .is_some_and(|class| !STORAGE_CLASSES.contains(&class))
     {
         return Err(s3_error!(InvalidStorageClass));
     }
-    let website_redirect = text(WEBSITE_REDIRECT)?;
+    let website_redirect = utf8_text(WEBSITE_REDIRECT)?;
     if !website_redirect.as_deref().is_none_or(is_redirect_target) {
         return Err(errors::custom(
             StatusCode::BAD_REQUEST,
@@ -108,12 +117,13 @@ pub fn system_headers(headers: &HeaderMap) -> S3Result<SystemHeaders> {
         ));
     }
     Ok(SystemHeaders {
-        content_type: text(header::CONTENT_TYPE)?,
-        content_encoding: text(header::CONTENT_ENCODING)?.and_then(|e| without_aws_chunked(&e)),
-        content_disposition: text(header::CONTENT_DISPOSITION)?,
-        content_language: text(header::CONTENT_LANGUAGE)?,
-        cache_control: text(header::CACHE_CONTROL)?,
-        expires: text(header::EXPIRES)?,
+        content_type: utf8_text(header::CONTENT_TYPE)?,
+        content_encoding: utf8_text(header::CONTENT_ENCODING)?
+            .and_then(|e| without_aws_chunked(&e)),
+        content_disposition: utf8_text(header::CONTENT_DISPOSITION)?,
+        content_language: utf8_text(header::CONTENT_LANGUAGE)?,
+        cache_control: utf8_text(header::CACHE_CONTROL)?,
+        expires: utf8_text(header::EXPIRES)?,
         website_redirect,
         storage_class: storage_class.filter(|class| class != StorageClass::STANDARD),
     })
@@ -233,9 +243,9 @@ mod tests {
     #[test]
     fn what_is_not_built_is_refused() {
         let append = headers(&[("x-amz-write-offset-bytes", "0")]);
-        let error = refuse_not_built(&append).unwrap_err();
+        let error = refuse_append(&append).unwrap_err();
         assert_eq!(error.code().as_str(), "NotImplemented");
-        assert!(refuse_not_built(&headers(&[("x-amz-acl", "private")])).is_ok());
+        assert!(refuse_append(&headers(&[("x-amz-acl", "private")])).is_ok());
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl S3Gateway {
         &self,
         request: S3Request<CreateMultipartUploadInput>,
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
-        headers::refuse_not_built(&request.headers)?;
+        headers::refuse_append(&request.headers)?;
         let asked_encryption = self.encryption_asked(&request)?;
         let caller = Caller::of(&request);
         let input = request.input;

@@ -166,8 +166,8 @@ impl S3Gateway {
         })
     }
 
-    /// Reads the body to its end, stores it, and compares it with what the client declared. Chunks of
-    /// another body are given up.
+    /// Reads the body to its end, stores it, and compares it with what the client declared. If
+    /// it is another one, its chunks are queued for garbage collection.
     async fn store_checked(
         &self,
         new: &NewObject,

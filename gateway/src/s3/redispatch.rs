@@ -1,6 +1,6 @@
-//! Requests that s3s reads otherwise than S3 does, and that can be set right only after their
-//! signature was verified, because it stands over what must change. This route catches them there and
-//! serves them anew.
+//! Requests that s3s interprets differently from S3. They can only be corrected after signature
+//! verification, because the signature covers what must change. This route rewrites them and
+//! dispatches them again.
 //!
 //! - A `Range` that is malformed or names several ranges counts as absent (RFC 9110, 14.2), and one
 //!   beyond the largest object ends there; s3s refuses both.
@@ -55,7 +55,7 @@ const METADATA_PREFIX: &str = "x-amz-meta-";
 /// Furthest position that s3s reads; no object is so long.
 const POSITION_MAX: u128 = i64::MAX as u128;
 
-/// Serves authenticated requests anew, set right.
+/// Rewrites authenticated requests and dispatches them again.
 pub struct Redispatch {
     authenticated: S3Service,
 }
@@ -83,7 +83,7 @@ impl S3Route for Redispatch {
     }
 
     async fn check_access(&self, request: &mut S3Request<Body>) -> S3Result<()> {
-        // The operation that it turns out to be is decided on when it is served anew.
+        // The operation that it turns out to be is decided on when it is dispatched again.
         let credentials = request.credentials.take();
         request.extensions.insert(Verified(credentials));
         Ok(())

@@ -258,7 +258,7 @@ struct Network {
 }
 
 impl Network {
-    /// Whether so many addresses are in it that it ties to nobody.
+    /// Whether the network is too large to count as a restriction (see `is_public`).
     fn is_wide(&self) -> bool {
         let narrow_bits = if self.address.is_ipv4() { 8 } else { 32 };
         self.prefix_bits < narrow_bits

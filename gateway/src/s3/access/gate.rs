@@ -53,7 +53,7 @@ impl<'a> RequestFacts<'a> {
     }
 }
 
-/// Credentials that were verified before a request is served anew; stands in its extensions.
+/// Credentials that were verified before a request is dispatched again; stands in its extensions.
 #[derive(Clone)]
 pub struct Verified(pub Option<Credentials>);
 
