@@ -219,7 +219,10 @@ async fn works_until_it_is_killed() {
     let (step, after) = (step_of(number(STEP)), number(AFTER));
     let seen = AtomicUsize::new(0);
     let probe = Probe::new(move |at| {
-        if at == step && seen.fetch_add(1, Ordering::SeqCst) == after {
+        let is_there = at == step && seen.fetch_add(1, Ordering::SeqCst) == after;
+        // How many groups are found depends on when the index was last made durable.
+        let is_past = step == Step::EnterFound && at == Step::EndRecovery;
+        if is_there || is_past {
             abort();
         }
         Ok(())
