@@ -12,9 +12,11 @@ use s3s::stream::upload_stream::UploadStreamError;
 use s3s::{S3Error, S3ErrorCode, s3_error};
 use tracing::{error, warn};
 
-use super::quota;
+use super::body::unsigned_chunks::UnsignedChunksError;
+use super::edge::xml_text::{is_xml_text, xml_text};
+use super::object::quota;
 use crate::chunks::{ReadError, WriteError};
-use crate::http::{RequestBodyError, UnsignedChunksError, is_xml_text, xml_text};
+use crate::http::RequestBodyError;
 use crate::sealing::OpenError;
 
 /// A name that breaks S3's rules.
@@ -194,7 +196,7 @@ fn slow_down(error: &dyn Error) -> S3Error {
 
 /// The error with these headers. Headers of its own replace the ones that s3s gives an error, so the
 /// type of its body must be among them.
-pub(super) fn with_headers(mut error: S3Error, mut headers: HeaderMap) -> S3Error {
+pub(crate) fn with_headers(mut error: S3Error, mut headers: HeaderMap) -> S3Error {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     error.set_headers(headers);
     error

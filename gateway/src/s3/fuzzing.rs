@@ -17,16 +17,17 @@ use s3s::xml::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 pub use super::access::fuzzing as access;
-use super::body_check::BodyCheck;
-use super::form_head::FormFields;
-use super::range::{Selection, copy_source_range};
-use super::virtual_host::VirtualHosts;
-use super::{
-    attributes, bucket_documents, bucket_encryption, bucket_settings, conditions, cors,
-    encryption_request, form, form_answer, headers, lifecycle, lifecycle_rule, list, redispatch,
-    server,
-};
-use crate::http::{refuse_bad_dates, refuse_unknown_subresource, xml_text};
+use super::body::check::BodyCheck;
+use super::bucket::{self, lifecycle};
+use super::edge::guard::refuse_unknown_subresource;
+use super::edge::signature_dates::refuse_bad_dates;
+use super::edge::virtual_host::VirtualHosts;
+use super::edge::xml_text::xml_text;
+use super::edge::{cors, redispatch, server};
+use super::form::head::FormFields;
+use super::object::range::{Selection, copy_source_range};
+use super::object::{self, conditions, headers};
+use super::{encryption, form, listing};
 use crate::lifecycle::{Calendar, Judge, Rule};
 
 /// The document of that kind; none for bytes that are none.
@@ -58,23 +59,23 @@ pub fn bucket_document(bytes: &[u8]) {
         b'l' => rules(bytes),
         b't' => {
             if let Some(tagging) = document::<Tagging>(bytes) {
-                let tags = attributes::tags_of(&tagging, 50);
+                let tags = object::new_attributes::tags_of(&tagging, 50);
                 tags.is_ok().then(|| comes_back(&tagging));
             }
-            let _ = std::str::from_utf8(bytes).map(attributes::parse_tagging);
+            let _ = std::str::from_utf8(bytes).map(object::new_attributes::parse_tagging);
         }
         b'c' => {
             if let Some(cors) = document::<CORSConfiguration>(bytes) {
-                let checked = bucket_documents::check_cors(&cors);
+                let checked = bucket::documents::check_cors(&cors);
                 checked.is_ok().then(|| comes_back(&cors));
             }
         }
         b'o' => {
-            let _ = document::<ObjectLockConfiguration>(bytes).map(bucket_settings::lock_settings);
+            let _ = document::<ObjectLockConfiguration>(bytes).map(bucket::settings::lock_settings);
         }
         b'e' => {
             let asked = document::<ServerSideEncryptionConfiguration>(bytes);
-            let _ = asked.as_ref().map(bucket_encryption::parse);
+            let _ = asked.as_ref().map(bucket::encryption::parse);
         }
         b'w' => kept::<WebsiteConfiguration>(bytes),
         b'g' => kept::<BucketLoggingStatus>(bytes),
@@ -90,7 +91,7 @@ fn kept<D: for<'x> Deserialize<'x> + Serialize + PartialEq + Debug>(bytes: &[u8]
 }
 
 fn comes_back<D: for<'x> Deserialize<'x> + Serialize + PartialEq + Debug>(read: &D) {
-    let written = bucket_settings::to_xml(read).expect("what was read can be written");
+    let written = bucket::settings::to_xml(read).expect("what was read can be written");
     let again = document::<D>(written.as_bytes());
     assert_eq!(again.as_ref(), Some(read), "{written}");
 }
@@ -104,7 +105,10 @@ fn rules(bytes: &[u8]) {
         return;
     }
     comes_back(&configuration);
-    let rules = configuration.rules.into_iter().map(lifecycle_rule::parse);
+    let rules = configuration
+        .rules
+        .into_iter()
+        .map(bucket::lifecycle_rule::parse);
     let rules: Vec<Rule> = rules.filter_map(|rule| rule.expect("checked")).collect();
     for (born, now, day) in [
         (0, u64::MAX, 1),
@@ -162,18 +166,18 @@ pub fn request_headers(text: &str) {
         .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
         .collect();
     let _ = headers::user_metadata(Some(metadata));
-    let _ = attributes::requested_retention(&given);
-    let _ = attributes::requested_hold(&given);
-    let _ = encryption_request::method_in(&given);
-    let _ = encryption_request::customer_key(&given, encryption_request::CUSTOMER);
+    let _ = object::new_attributes::requested_retention(&given);
+    let _ = object::new_attributes::requested_hold(&given);
+    let _ = encryption::request::method_in(&given);
+    let _ = encryption::request::customer_key(&given, encryption::request::CUSTOMER);
     let _ = BodyCheck::declared_in(&given);
     let _ = conditions::range_applies(given.get("if-range"), &object(Timestamp(u64::MAX)));
     let _ = given.get("range").map(redispatch::is_well_formed);
     let tags = given.get("x-amz-tagging").map(HeaderValue::to_str);
     if let Some(Ok(tags)) = tags
-        && let Ok(tags) = attributes::parse_tags(tags)
+        && let Ok(tags) = object::new_attributes::parse_tags(tags)
     {
-        assert!(tags.len() <= attributes::object_tags_max());
+        assert!(tags.len() <= object::new_attributes::object_tags_max());
     }
     if let Some(named) = cors::CrossOrigin::of(&Method::PUT, &given) {
         let pattern = given
@@ -247,8 +251,11 @@ pub fn address(text: &str) {
     let _ = refuse_bad_dates(&headers, query, OffsetDateTime::UNIX_EPOCH);
     let _ = redispatch::without_signature(&uri);
     let query = query.unwrap_or_default();
-    if let Ok(name) = list::cursor_of(query) {
-        assert_eq!(list::cursor_of(&list::token_of(&name)).ok(), Some(name));
+    if let Ok(name) = listing::objects::cursor_of(query) {
+        assert_eq!(
+            listing::objects::cursor_of(&listing::objects::token_of(&name)).ok(),
+            Some(name)
+        );
     }
     let name = percent_decode_str(query).decode_utf8_lossy().into_owned();
     assert!(document::<Tagging>(tagging_named(xml_text(name)).as_bytes()).is_some());
@@ -261,7 +268,7 @@ fn tagging_named(name: String) -> String {
         value: Some(String::new()),
     };
     let tagging = Tagging { tag_set: vec![tag] };
-    bucket_settings::to_xml(&tagging).expect("a document")
+    bucket::settings::to_xml(&tagging).expect("a document")
 }
 
 /// The fields of a form, each on a line.
@@ -284,13 +291,14 @@ pub fn form(text: &str) {
         tagging: Some(text.to_owned()),
         ..PostObjectInput::default()
     };
-    if let Ok(put) = form::headers_of(&input, &FormFields::default())
+    if let Ok(put) = form::fields::headers_of(&input, &FormFields::default())
         && text.trim_start().starts_with('<')
-        && let Ok(tags) = attributes::parse_tagging(text)
+        && let Ok(tags) = object::new_attributes::parse_tagging(text)
     {
         let carried = put.get("x-amz-tagging").map(HeaderValue::to_str);
-        let carried = carried.map(|carried| attributes::parse_tags(carried.expect("ASCII")).ok());
+        let carried =
+            carried.map(|carried| object::new_attributes::parse_tags(carried.expect("ASCII")).ok());
         assert_eq!(carried.unwrap_or(Some(Vec::new())), Some(tags));
     }
-    let _ = form_answer::is_form(&Method::POST, &fields);
+    let _ = form::answer::is_form(&Method::POST, &fields);
 }

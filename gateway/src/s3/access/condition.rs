@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::context::{RequestContext, is_known};
-use super::pattern::{PATTERN_MAX_BYTES, fits};
+use super::glob::{PATTERN_MAX_BYTES, fits};
 
 /// One operator on one key.
 #[derive(Debug, Clone)]
@@ -298,10 +298,10 @@ fn network(text: &str) -> Option<Network> {
 mod tests {
     use http::{HeaderMap, Uri};
 
+    use super::super::Caller;
     use super::super::context::Read;
     use super::*;
-    use crate::http::SignatureFacts;
-    use crate::s3::access::Caller;
+    use crate::s3::edge::signature_facts::SignatureFacts;
 
     /// Headers of a request.
     type Given = &'static [(&'static str, &'static str)];

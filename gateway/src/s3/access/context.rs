@@ -6,7 +6,8 @@ use http::{HeaderMap, Method, Uri};
 
 use super::account::{account_of, arn_of};
 use super::caller::Caller;
-use crate::http::{SignatureFacts, TlsVersion, has_query_key, query_pairs};
+use crate::http::{TlsVersion, has_query_key, query_pairs};
+use crate::s3::edge::signature_facts::SignatureFacts;
 
 /// Keys in the family `s3:` that requests here have.
 const S3_KEYS: [&str; 16] = [

@@ -12,7 +12,7 @@ use super::acl::AclRequest;
 use super::caller::{Caller, Directory};
 use super::context::{Read, RequestContext};
 use super::decide::{Facts, ObjectFacts, decide};
-use super::pattern::fits;
+use super::glob::fits;
 use super::policy::Policy;
 use crate::keys::RootKeys;
 use crate::s3::fuzzing::{document, headers_of};
@@ -51,7 +51,7 @@ pub fn policy(text: &str) {
         let denies_only = policy
             .statements
             .iter()
-            .all(|statement| statement.effect == super::statement::Effect::Deny);
+            .all(|statement| statement.effect == crate::s3::access::statement::Effect::Deny);
         assert!(!denies_only || allowed(None) || !before, "{caller:?}");
     }
     assert!(!denying.is_some_and(|denying| denying.is_public() && !policy.is_public()));

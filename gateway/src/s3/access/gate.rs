@@ -21,8 +21,9 @@ use super::caller::{Caller, Directory};
 use super::context::{Read, RequestContext};
 use super::decide::{Facts, ObjectFacts, decide, is_granted_in_vain, may_delete_something};
 use super::policy::{Policy, Verdict};
-use crate::http::{Peer, SignatureFacts, query_value};
-use crate::s3::document_cache::DocumentCache;
+use crate::http::{Peer, query_value};
+use crate::s3::bucket::document_cache::DocumentCache;
+use crate::s3::edge::signature_facts::SignatureFacts;
 use crate::s3::errors;
 
 /// A request as far as decisions look at it.

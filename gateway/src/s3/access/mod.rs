@@ -3,7 +3,7 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `decide` | the decision: a pure function with a table of cases |
-//! | `policy`, `statement`, `condition`, `pattern`, `public` | bucket policies |
+//! | `policy`, `statement`, `condition`, `glob`, `public` | bucket policies |
 //! | `new_policy`, `named_actions` | what a policy is refused for when it is put |
 //! | `account` | accounts of users, and their names before those of buckets |
 //! | `acl` | access control lists, canned and granted |
@@ -11,7 +11,7 @@
 //! | `caller` | who signed the request |
 //! | `context` | what a policy's conditions may look at |
 //! | `gate` | looks the facts up and asks |
-//! | `entrance` | lets s3s ask the gate before each operation |
+//! | `s3s_hook` | lets s3s ask the gate before each operation |
 
 mod account;
 mod acl;
@@ -20,15 +20,15 @@ mod caller;
 mod condition;
 mod context;
 mod decide;
-mod entrance;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod gate;
+mod glob;
 mod named_actions;
 mod new_policy;
-mod pattern;
 mod policy;
 mod public;
+mod s3s_hook;
 mod statement;
 
 pub use account::{BucketAddress, BucketAddresses};

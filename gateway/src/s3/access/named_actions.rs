@@ -2,7 +2,7 @@
 //! Reference, "Actions, resources, and condition keys for Amazon S3". Many are of operations that are
 //! not built: policies that were written for AWS name them.
 
-use super::pattern::fits;
+use super::glob::fits;
 
 /// What an action is done to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use super::account::account_of;
 use super::caller::Caller;
 use super::condition::{Condition, texts};
 use super::context::RequestContext;
-use super::pattern::{PATTERN_MAX_BYTES, fits};
+use super::glob::{PATTERN_MAX_BYTES, fits};
 
 /// What every resource begins with.
 pub const RESOURCE_PREFIX: &str = "arn:aws:s3:::";

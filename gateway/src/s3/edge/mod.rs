@@ -1,0 +1,31 @@
+//! Requests before s3s parses them and answers after it: what s3s leaves to us, or does too late.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `server` | the way of a request: guarded, admitted, dispatched, answered |
+//! | `guard` | sub-resources that are not built answer `NotImplemented` |
+//! | `authentication`, `signature_*` | what is wrong with a signature before it is computed |
+//! | `virtual_host`, `sigv2_bucket_path`, `object_url` | buckets in host names |
+//! | `listing_limit` | how many listings run at once |
+//! | `redispatch` | requests that s3s would refuse, sent through it in another form |
+//! | `cors` | preflights, and headers for browsers |
+//! | `envelope`, `error_context`, `xml_text` | request ids, and what an error body says |
+
+pub(crate) mod authentication;
+pub(crate) mod cors;
+pub(crate) mod envelope;
+pub(crate) mod error_context;
+pub(crate) mod guard;
+pub(crate) mod listing_limit;
+pub(crate) mod object_url;
+pub(crate) mod redispatch;
+pub(crate) mod server;
+pub(crate) mod signature_dates;
+pub(crate) mod signature_facts;
+pub(crate) mod signature_region;
+pub(crate) mod signature_v2;
+pub(crate) mod sigv2_bucket_path;
+pub(crate) mod virtual_host;
+pub(crate) mod xml_text;
+
+pub use server::S3Server;

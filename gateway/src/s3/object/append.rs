@@ -1,0 +1,364 @@
+//! PutObject with `x-amz-write-offset-bytes`: puts the body behind an object's last byte. Built for any
+//! bucket that keeps no versions, while AWS has it for directory buckets alone
+//! (`docs/adr/0023-renames-and-appends.md`). Source: S3 user guide, "Appending data to objects in
+//! directory buckets", and the errors of PutObject in the API reference.
+
+use bytes::Bytes;
+use chunkproto::Crc64;
+use futures::{StreamExt as _, stream};
+use metastore::{
+    AppendObject, BodyId, Bucket, ChunkLayout, MetaError, OBJECT_MAX_BYTES, ObjectData, ObjectKey,
+    ObjectVersion, Part, PartNumber, Sequence, Timestamp, UploadId, Versioning, next_number,
+};
+use s3s::dto::{ChecksumType, PutObjectInput, PutObjectOutput, StreamingBlob};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
+use tracing::warn;
+
+use super::append_row::{
+    algorithm_of, checksum_behind, etag_behind, refuse_description, refuse_other_algorithm,
+};
+use super::commit::{declared_length, is_refusal};
+use super::{conditions, headers};
+use crate::chunks::{BodyKind, BodyOwner, BodyStream, WrittenBody};
+use crate::object_details::ObjectDetails;
+use crate::s3::body::check::{BodyCheck, Trailer};
+use crate::s3::body::checksums::{kind_name, set_checksum};
+use crate::s3::body::store::unless_replaced;
+use crate::s3::errors::{self, invalid_offset};
+use crate::s3::gateway::S3Gateway;
+
+/// Times that an append looks again after the object's row was changed.
+const ATTEMPTS_MAX: usize = 8;
+
+/// The numbers of an object's first parts.
+const FIRST: PartNumber = PartNumber::FIRST;
+const SECOND: PartNumber = PartNumber::SECOND;
+
+/// An object that an append goes behind, as it was seen.
+pub struct Tail {
+    bucket: Bucket,
+    key: ObjectKey,
+    object: ObjectVersion,
+    /// The id of its parts; with the first append it becomes a list of them.
+    upload: UploadId,
+    /// Its bytes as the first part, where they are one body until now.
+    first: Option<Part>,
+    /// Its bytes, where they stand in the metadata.
+    inline: Option<BodyId>,
+    /// How many parts it has.
+    parts: usize,
+    /// The number of the part that comes next.
+    next: PartNumber,
+}
+
+impl S3Gateway {
+    /// The object that an append at `offset` goes behind; none where it begins one.
+    ///
+    /// # Errors
+    /// `InvalidWriteOffset` where the object has another length, and whatever else forbids it.
+    pub(crate) async fn tail(
+        &self,
+        request: &S3Request<PutObjectInput>,
+        offset: i64,
+    ) -> S3Result<Option<Tail>> {
+        let input = &request.input;
+        let offset = u64::try_from(offset)
+            .map_err(|_| s3_error!(InvalidArgument, "The write offset must not be negative."))?;
+        if declared_length(input.content_length)? == 0 {
+            return Err(s3_error!(
+                InvalidRequest,
+                "Request body cannot be empty when 'write offset' is specified."
+            ));
+        }
+        let key = ObjectKey::parse(input.key.as_str()).map_err(errors::from_name)?;
+        let bucket = self.bucket(&input.bucket).await?;
+        if bucket.settings.versioning != Versioning::Off {
+            return Err(s3_error!(
+                NotImplemented,
+                "Appending to objects of a bucket that keeps versions is not implemented."
+            ));
+        }
+        let object = match self.metastore.object(bucket.id, &key).await {
+            Ok(object) => object,
+            Err(MetaError::NoSuchKey(_)) if offset == 0 => return Ok(None),
+            Err(MetaError::NoSuchKey(_)) => return Err(invalid_offset()),
+            Err(error) => return Err(errors::from_metadata(error)),
+        };
+        conditions::write_condition(input.if_match.as_ref(), input.if_none_match.as_ref())
+            .check(&key, Some(&object))
+            .map_err(errors::from_metadata)?;
+        if object.size_bytes != offset {
+            return Err(invalid_offset());
+        }
+        refuse_description(&request.headers)?;
+        let asked = self.encryption_asked(request)?;
+        if object.attributes.encryption.is_some() || !asked.is_silent() {
+            return Err(s3_error!(
+                NotImplemented,
+                "Appending to encrypted objects is not implemented."
+            ));
+        }
+        self.tail_of(bucket, key, object).await.map(Some)
+    }
+
+    /// Puts the body behind the object. Of appends at one offset exactly one succeeds; those that
+    /// fail leave nothing.
+    pub(crate) async fn append(
+        &self,
+        request: S3Request<PutObjectInput>,
+        mut tail: Tail,
+    ) -> S3Result<S3Response<PutObjectOutput>> {
+        let check = BodyCheck::declared_in(&request.headers)?;
+        let trailer = Trailer::of(&request);
+        let algorithm = algorithm_of(&tail.object);
+        refuse_other_algorithm(algorithm, check.algorithm())?;
+        let input = request.input;
+        let body_bytes = declared_length(input.content_length)?;
+        self.check_size(body_bytes)?;
+        let size_bytes = tail.object.size_bytes.saturating_add(body_bytes);
+        if size_bytes > OBJECT_MAX_BYTES {
+            return Err(s3_error!(EntityTooLarge));
+        }
+        self.expect_room(&tail.bucket, &tail.key, size_bytes)
+            .await?;
+        let body = input
+            .body
+            .unwrap_or_else(|| StreamingBlob::from_bytes(Bytes::new()));
+        let (body, tally) = check.tally(body, algorithm);
+        let sequence = Sequence::generate();
+        let written = self
+            .write_behind(&tail, (tail.next, sequence), body_bytes, body)
+            .await?;
+        let hashes = tally.finish(written.crc64);
+        let checked = match check.verify(hashes, trailer.as_ref()) {
+            Ok(checked) => checked,
+            Err(mismatch) => {
+                self.abandon_chunks(ObjectData::Chunks(written.layout))
+                    .await;
+                return Err(mismatch);
+            }
+        };
+        let part = Part {
+            number: tail.next,
+            sequence,
+            modified_at: Timestamp::now(),
+            size_bytes: body_bytes,
+            etag: hex::encode(checked.md5),
+            checksum: Some(checked.checksum),
+            layout: written.layout,
+        };
+        if let Err(error) = self.move_inline_body(&mut tail).await {
+            self.give_up(&tail, part).await;
+            return Err(error);
+        }
+        let (bucket, key) = (tail.bucket.clone(), tail.key.clone());
+        let object = self.commit_append(tail, part, written.crc64).await?;
+        let mut output = PutObjectOutput {
+            e_tag: Some(headers::to_etag(&object.etag)),
+            expiration: self.expiration(&bucket, &key, &object),
+            size: i64::try_from(object.size_bytes).ok(),
+            ..PutObjectOutput::default()
+        };
+        if let Some(checksum) = &object.checksum {
+            set_checksum!(output, checksum);
+            output.checksum_type = Some(ChecksumType::from_static(kind_name(checksum.kind)));
+        }
+        Ok(S3Response::new(output))
+    }
+
+    async fn tail_of(
+        &self,
+        bucket: Bucket,
+        key: ObjectKey,
+        object: ObjectVersion,
+    ) -> S3Result<Tail> {
+        let mut tail = Tail {
+            upload: UploadId::generate(),
+            first: None,
+            inline: None,
+            parts: 0,
+            next: FIRST,
+            bucket,
+            key,
+            object,
+        };
+        match &tail.object.data {
+            ObjectData::Parts(upload) => {
+                let set = unless_replaced(self.metastore.part_set(*upload).await)?;
+                // The object was replaced since it was looked at.
+                let set = set.ok_or_else(invalid_offset)?;
+                tail.upload = *upload;
+                tail.parts = set.parts.len();
+                tail.next = next_number(&set.parts).map_err(errors::from_metadata)?;
+            }
+            ObjectData::Inline(body) => {
+                tail.inline = Some(*body);
+                (tail.parts, tail.next) = (1, SECOND);
+            }
+            ObjectData::Chunks(layout) if layout.chunks.is_empty() => {}
+            ObjectData::Chunks(layout) => {
+                let sequence = Sequence::generate();
+                tail.first = Some(part_of(&tail.object, sequence, layout.clone()));
+                (tail.parts, tail.next) = (1, SECOND);
+            }
+        }
+        Ok(tail)
+    }
+
+    /// Writes an inline body as the chunks of a first part: parts have no other place.
+    async fn move_inline_body(&self, tail: &mut Tail) -> S3Result<()> {
+        let Some(inline) = tail.inline else {
+            return Ok(());
+        };
+        let found = unless_replaced(self.metastore.inline_body(inline).await)?;
+        let bytes = Bytes::from(found.ok_or_else(invalid_offset)?.0);
+        let (length, sequence) = (bytes.len() as u64, Sequence::generate());
+        let body = stream::iter([Ok(bytes)]).boxed();
+        let written = self
+            .write_behind(tail, (FIRST, sequence), length, body)
+            .await?;
+        tail.first = Some(part_of(&tail.object, sequence, written.layout));
+        Ok(())
+    }
+
+    async fn write_behind(
+        &self,
+        tail: &Tail,
+        (number, sequence): (PartNumber, Sequence),
+        body_bytes: u64,
+        body: BodyStream,
+    ) -> S3Result<WrittenBody> {
+        let details = ObjectDetails {
+            bucket: (&tail.bucket.owner, tail.bucket.settings.versioning),
+            owner: &tail.object.owner,
+            headers: &tail.object.headers,
+            user_metadata: &tail.object.user_metadata,
+            attributes: &tail.object.attributes,
+        };
+        let owner = BodyOwner {
+            kind: BodyKind::Object,
+            bucket_id: tail.bucket.id.0,
+            bucket: tail.bucket.name.as_str().to_owned(),
+            key: tail.key.as_str().to_owned(),
+            sequence: sequence.0,
+            part: Some((tail.upload.0, number.get())),
+            details: details.encode_appended(),
+        };
+        let written = self.writer.write(owner, body_bytes, body).await;
+        written.map_err(errors::from_write)
+    }
+
+    /// Commits an append; where another write came first, the chunks are given up. Returns the row.
+    async fn commit_append(
+        &self,
+        mut tail: Tail,
+        part: Part,
+        crc64: Crc64,
+    ) -> S3Result<ObjectVersion> {
+        for _ in 0..ATTEMPTS_MAX {
+            let object = tail.longer(&part, crc64);
+            let append = AppendObject {
+                bucket: tail.bucket.id,
+                key: tail.key.clone(),
+                seen: tail.object.sequence,
+                object: object.clone(),
+                first: tail.first.clone(),
+                part: part.clone(),
+                replicas_wanted: self.writer.replicas_wanted(),
+            };
+            let refusal = match self.try_append(append).await {
+                Ok(()) => return Ok(object),
+                Err(MetaError::Conflict) => match self.look_again(&mut tail).await {
+                    Ok(()) => continue,
+                    Err(refusal) => refusal,
+                },
+                Err(error) if is_refusal(&error) => errors::from_metadata(error),
+                Err(unknown) => return Err(errors::from_metadata(unknown)),
+            };
+            self.give_up(&tail, part).await;
+            return Err(refusal);
+        }
+        self.give_up(&tail, part).await;
+        Err(s3_error!(ConditionalRequestConflict))
+    }
+
+    /// Commits an append. An unknown outcome is read back: the client hears of success only if the
+    /// very revision stands there.
+    async fn try_append(&self, append: AppendObject) -> Result<(), MetaError> {
+        let (bucket, key, sequence) = (append.bucket, append.key.clone(), append.object.sequence);
+        match self.metastore.append_object(append).await {
+            Err(MetaError::OutcomeUnknown(detail)) => {
+                warn!(%key, detail, "reading back an append whose outcome is unknown");
+                match self.metastore.object(bucket, &key).await {
+                    Ok(current) if current.sequence == sequence => Ok(()),
+                    _ => Err(MetaError::OutcomeUnknown(detail)),
+                }
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Looks whether the object has the bytes that it had, and only its row has changed.
+    async fn look_again(&self, tail: &mut Tail) -> S3Result<()> {
+        let object = match self.metastore.object(tail.bucket.id, &tail.key).await {
+            Ok(object) if object.size_bytes == tail.object.size_bytes => object,
+            Ok(_) | Err(MetaError::NoSuchKey(_)) => return Err(invalid_offset()),
+            Err(error) => return Err(errors::from_metadata(error)),
+        };
+        if !has_same_bytes(&object, &tail.object) {
+            return Err(s3_error!(ConditionalRequestConflict));
+        }
+        tail.object = object;
+        Ok(())
+    }
+
+    async fn give_up(&self, tail: &Tail, part: Part) {
+        self.abandon_chunks(ObjectData::Chunks(part.layout)).await;
+        if let (Some(_), Some(first)) = (tail.inline, &tail.first) {
+            self.abandon_chunks(ObjectData::Chunks(first.layout.clone()))
+                .await;
+        }
+    }
+}
+
+impl Tail {
+    /// The row with `part` behind it.
+    fn longer(&self, part: &Part, crc64: Crc64) -> ObjectVersion {
+        ObjectVersion {
+            sequence: Sequence::generate(),
+            modified_at: part.modified_at,
+            size_bytes: self.object.size_bytes + part.size_bytes,
+            etag: etag_behind(&self.object.etag, &part.etag, self.parts + 1),
+            checksum: checksum_behind(&self.object, part, crc64),
+            data: ObjectData::Parts(self.upload),
+            ..self.object.clone()
+        }
+    }
+}
+
+/// An object's one body as its first part.
+fn part_of(object: &ObjectVersion, sequence: Sequence, layout: ChunkLayout) -> Part {
+    Part {
+        number: FIRST,
+        sequence,
+        modified_at: object.modified_at,
+        size_bytes: object.size_bytes,
+        etag: object.etag.clone(),
+        checksum: object.checksum.clone(),
+        layout,
+    }
+}
+
+/// Whether two rows of a key name the same bytes, wherever their copies are.
+fn has_same_bytes(one: &ObjectVersion, other: &ObjectVersion) -> bool {
+    match (&one.data, &other.data) {
+        (ObjectData::Chunks(one), ObjectData::Chunks(other)) => {
+            let ids = |layout: &ChunkLayout| {
+                let ids = layout.chunks.iter().map(|chunk| chunk.id);
+                ids.collect::<Vec<_>>()
+            };
+            ids(one) == ids(other)
+        }
+        (one, other) => one == other,
+    }
+}
