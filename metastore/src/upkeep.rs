@@ -205,6 +205,12 @@ pub trait Upkeep: Send + Sync + 'static {
     /// of both says; one that no row names is left out.
     async fn queue_repairs(&self, needs: Vec<RepairNeed>) -> MetaResult<()>;
 
+    /// How many rows of the queues (garbage, repair, orphans) were passed over since the store was opened,
+    /// because they cannot be decoded. What they name stays as it is.
+    fn damaged_rows(&self) -> u64 {
+        0
+    }
+
     /// The repair queue behind `after` (good replicas and chunk of an entry), those with fewest good
     /// replicas first. An entry may be out of date: the chunk may be gone, or queued again as more or
     /// less endangered.

@@ -33,6 +33,9 @@ pub struct DataReport {
     /// What is left of chunks on silent chunk servers that are not given up yet; `None` while there is
     /// no such chunk server, and for its first seconds.
     pub awaited: Option<AwaitedReport>,
+    /// Rows of the metadata's queues that cannot be read and are passed over.
+    #[serde(default)]
+    pub damaged_rows: u64,
 }
 
 /// A chunk without a copy that can be reached.
@@ -95,6 +98,7 @@ impl DataAdmin {
             truncated: counts.truncated,
             unreachable: Vec::new(),
             awaited: self.survey.latest().as_ref().map(counted),
+            damaged_rows: self.metastore.damaged_rows(),
         })
     }
 

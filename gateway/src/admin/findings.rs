@@ -59,6 +59,9 @@ pub fn findings(seen: &Seen<'_>) -> Vec<Finding> {
     if let Some(awaited) = &data.awaited {
         of_awaited(&mut found, awaited, data.replicas);
     }
+    if data.damaged_rows > 0 {
+        of_damaged_rows(&mut found, data.damaged_rows);
+    }
     of_short_chunks(&mut found, data, seen.jobs);
     of_room(&mut found, seen.nodes, data.replicas);
     for node in seen.nodes {
@@ -102,6 +105,17 @@ fn of_data(found: &mut Vec<Finding>, data: &DataReport, nodes: &[NodeReport]) {
             "they are the first to be copied; until then do not stop or reboot chunk servers",
         );
     }
+}
+
+fn of_damaged_rows(found: &mut Vec<Finding>, count: u64) {
+    add(
+        found,
+        Level::Attention,
+        format!("{count} rows in the metadata's queues (garbage, repair, orphans) cannot be read"),
+        "nothing is lost and nothing waits for them, but the space that they stand for stays taken; the log names \
+         each as 'a row is damaged'. After a downgrade, go back to the newer version; else look at the disk of the \
+         metadata",
+    );
 }
 
 fn of_unreachable(found: &mut Vec<Finding>, count: u64, data: &DataReport, nodes: &[NodeReport]) {

@@ -115,6 +115,33 @@ impl Store {
         Ok(found)
     }
 
+    /// As [`range`](Self::range), without rows that cannot be decoded: for queues, whose rows stand for
+    /// themselves.
+    pub(super) fn readable_range<R: DeserializeOwned>(
+        &self,
+        table: Table<R>,
+        start: Vec<u8>,
+        end: Vec<u8>,
+        limit: usize,
+    ) -> MetaResult<Vec<(Vec<u8>, R)>> {
+        let mut found = Vec::new();
+        if limit == 0 || start >= end {
+            return Ok(found);
+        }
+        let mut cursor = Cursor::over(self, table, start, end);
+        while let Some(key) = cursor.key()? {
+            match cursor.row() {
+                Ok(row) => found.push((key.to_vec(), row)),
+                Err(failure) => self.damaged.note(table.name, key, &failure),
+            }
+            if found.len() == limit {
+                break;
+            }
+            cursor.step();
+        }
+        Ok(found)
+    }
+
     /// Whether `start..end` has any row.
     pub(super) fn has_any<R: DeserializeOwned>(
         &self,
@@ -123,5 +150,38 @@ impl Store {
         end: Vec<u8>,
     ) -> MetaResult<bool> {
         Ok(Cursor::over(self, table, start, end).key()?.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rocks::keys;
+    use crate::rocks::open::open;
+    use crate::rocks::tables::GC;
+    use crate::{GcItem, RocksOptions, Timestamp};
+    use uuid::Uuid;
+
+    #[test]
+    fn a_damaged_row_of_a_queue_does_not_stop_those_behind_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path(), &RocksOptions::default()).unwrap();
+        let ids = [Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3)];
+        let item = super::rows::encode(&GcItem::Chunks(Vec::new()));
+        for id in ids {
+            let row = if id == ids[1] { &b"torn"[..] } else { &item };
+            let family = store.family(GC.name);
+            store
+                .db
+                .put_cf(family, keys::gc(Timestamp(5), id), row)
+                .unwrap();
+        }
+        for _ in 0..2 {
+            let due = store.gc_due(Timestamp(9), None, 2).unwrap();
+            assert_eq!(
+                due.iter().map(|entry| entry.id).collect::<Vec<_>>(),
+                [ids[0], ids[2]]
+            );
+            assert_eq!(store.damaged.count(), 1);
+        }
     }
 }

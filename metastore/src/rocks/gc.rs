@@ -100,7 +100,7 @@ impl Store {
             .map(|(unlinked_at, id)| keys::behind(keys::gc(unlinked_at, id)))
             .unwrap_or_default();
         let end = before.0.to_be_bytes().to_vec();
-        let found = self.range(GC, start, end, limit)?;
+        let found = self.readable_range(GC, start, end, limit)?;
         let entry = |(key, item): (Vec<u8>, GcItem)| {
             let (unlinked_at, id) = keys::moment_of_gc(GC, &key)?;
             Ok(GcEntry {

@@ -34,6 +34,7 @@ mod chunks;
 mod cluster;
 mod committer;
 mod cursor;
+mod damaged;
 mod engine;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

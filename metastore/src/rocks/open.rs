@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use rocksdb::{DB, ErrorKind};
 
 use super::bucket_cache::BucketCache;
+use super::damaged::DamagedRows;
 use super::identity;
 use super::options::{self, RocksOptions};
 use super::read::Store;
@@ -139,6 +140,7 @@ pub(super) fn open(path: &Path, given: &RocksOptions) -> Result<Store, OpenError
         identity,
         durability: given.durability,
         buckets: BucketCache::default(),
+        damaged: DamagedRows::default(),
         _directory_lock: lock,
     })
 }

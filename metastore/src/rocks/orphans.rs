@@ -143,7 +143,7 @@ impl Store {
             Some(chunk) => keys::behind(keys::node_chunk(node, chunk)),
             None => keys::id(node.into()),
         };
-        let found = self.range(ORPHANS, start, keys::past(node.as_bytes()), limit)?;
+        let found = self.readable_range(ORPHANS, start, keys::past(node.as_bytes()), limit)?;
         Ok(found.into_iter().map(|(_, orphan)| orphan).collect())
     }
 }

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::bucket_cache::BucketCache;
+use super::damaged::DamagedRows;
 use super::rows;
 use super::tables::Table;
 use crate::MetaError;
@@ -24,6 +25,7 @@ pub(super) struct Store {
     /// When a write is acknowledged.
     pub(super) durability: Durability,
     pub(super) buckets: BucketCache,
+    pub(super) damaged: DamagedRows,
     /// Dropped after the database is closed, as the order of these fields says.
     pub(super) _directory_lock: File,
 }

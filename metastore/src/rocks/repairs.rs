@@ -91,7 +91,7 @@ impl Store {
         let start = after
             .map(|(have, chunk)| keys::behind(keys::repair_order(have, chunk)))
             .unwrap_or_default();
-        let found = self.range(REPAIR_ORDER, start, keys::past(&[]), limit)?;
+        let found = self.readable_range(REPAIR_ORDER, start, keys::past(&[]), limit)?;
         let entry = |(key, missing_bytes): (Vec<u8>, u64)| {
             let (have, chunk) = keys::place_of_repair(REPAIR_ORDER, &key)?;
             Ok(RepairEntry {

@@ -71,6 +71,10 @@ impl Upkeep for RocksMetastore {
         self.engine.queue_repairs(needs).await
     }
 
+    fn damaged_rows(&self) -> u64 {
+        self.engine.store().damaged.count()
+    }
+
     async fn repairs_by_danger(
         &self,
         after: Option<(u8, ChunkId)>,
