@@ -34,7 +34,7 @@ test-clients:
 	@scripts/install-test-clients.sh "$(VENV)"
 
 .PHONY: test
-test: build test-clients ## Run the whole test suite, with real clients and servers
+test: build test-clients soak-tools ## Run the whole test suite, with real clients and servers
 	SEXTANT_TEST_VENV="$(VENV)" cargo test $(CARGO_FLAGS)
 
 .PHONY: lint

@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# Installs libfaketime, by which the soak test makes clocks jump, on Debian or Ubuntu. Where it cannot, the
-# soak test goes on without, and says so at its end.
+# Installs what the soak test makes clocks jump (libfaketime) and disks slow (strace) with, on Debian or Ubuntu.
+# Where it cannot, the soak test goes on without, and says so at its end.
 set -euo pipefail
 
-for dir in /usr/lib/*/faketime /usr/lib64/faketime /usr/lib/faketime; do
-    [ -e "$dir/libfaketimeMT.so.1" ] && exit 0
-done
+missing=()
+compgen -G '/usr/lib*/*/faketime/libfaketimeMT.so.1' >/dev/null \
+    || compgen -G '/usr/lib*/faketime/libfaketimeMT.so.1' >/dev/null || missing+=(libfaketime)
+command -v strace >/dev/null || missing+=(strace)
+[ "${#missing[@]}" -eq 0 ] && exit 0
 
-echo "Installing for the soak test: libfaketime"
+echo "Installing for the soak test: ${missing[*]}"
 sudo=""
 [ "$(id -u)" -eq 0 ] || sudo="sudo -n"
 if ! command -v apt-get >/dev/null \
     || ! $sudo apt-get update -qq \
-    || ! $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends libfaketime >/dev/null; then
-    echo "libfaketime could not be installed: no clock will jump" >&2
+    || ! $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; then
+    echo "not installed: ${missing[*]}; the faults that need it do not come" >&2
 fi

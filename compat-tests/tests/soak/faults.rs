@@ -66,6 +66,7 @@ async fn begin(fault: Fault, ring: &mut Ring, history: &History) -> String {
         Fault::Isolate(node) => set_both(ring.node(node), Passage::Cut),
         Fault::Silence(node) => set_both(ring.node(node), Passage::Silent),
         Fault::Slow(node, pause) => ring.node(node).proxy().set(Passage::Slow(pause)),
+        Fault::SlowDisk(node, pause) => ring.slow_down(node, pause),
         Fault::FillDisk(_) => ring.disk().fill(),
         Fault::Rot(node, seed) => return rot(&ring.node(node).data(), seed),
         Fault::Clock(victim, seconds) => ring.clock(victim).shift_by(seconds),
@@ -84,6 +85,7 @@ async fn end(fault: Fault, ring: &mut Ring) -> String {
         | Fault::Isolate(node)
         | Fault::Silence(node)
         | Fault::Slow(node, _) => set_both(ring.node(node), Passage::Open),
+        Fault::SlowDisk(node, _) => ring.speed_up(node),
         Fault::FillDisk(node) => {
             ring.disk().free();
             // Where the index itself found no room, the store refuses changes until it is started

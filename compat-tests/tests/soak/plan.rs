@@ -15,6 +15,8 @@ const AILING_MAX: usize = 2;
 const PAUSE_MS: std::ops::Range<u64> = 400..2400;
 /// How long a fault lasts, in milliseconds; a silent node is taken for gone within this.
 const LASTS_MS: std::ops::Range<u64> = 300..11_000;
+/// How much longer a sync takes on a slow disk, in milliseconds; reads and writes a twentieth of that.
+const SYNC_MS: std::ops::Range<u64> = 20..1500;
 /// By how much a clock goes wrong; signatures are good for 15 minutes.
 const SHIFT_S: std::ops::RangeInclusive<i64> = -300..=300;
 /// The same for the gateway's, by which chunks are born. One that nobody names and that was born in the
@@ -45,6 +47,8 @@ pub(crate) enum Fault {
     Silence(usize),
     /// Every piece of data takes this much longer.
     Slow(usize, Duration),
+    /// Every sync of the node's disk takes this much longer, reads and writes a twentieth of it.
+    SlowDisk(usize, Duration),
     /// No room is left on the node's disk.
     FillDisk(usize),
     /// Bytes on the node's disk turn; the number says which.
@@ -68,6 +72,8 @@ pub(crate) struct Means {
     pub(crate) small_disk: bool,
     /// Whether clocks can be shifted.
     pub(crate) clocks: bool,
+    /// Whether disks can be slowed down.
+    pub(crate) slow_disks: bool,
 }
 
 /// The kinds of faults, as they are dealt.
@@ -82,13 +88,14 @@ enum Kind {
     Isolate,
     Silence,
     Slow,
+    SlowDisk,
     FillDisk,
     Rot,
     NodeClock,
     GatewayClock,
 }
 
-const KINDS: [Kind; 13] = [
+const KINDS: [Kind; 14] = [
     Kind::KillNode,
     Kind::KillGateway,
     Kind::PauseNode,
@@ -98,6 +105,7 @@ const KINDS: [Kind; 13] = [
     Kind::Isolate,
     Kind::Silence,
     Kind::Slow,
+    Kind::SlowDisk,
     Kind::FillDisk,
     Kind::Rot,
     Kind::NodeClock,
@@ -167,6 +175,10 @@ fn choose(
         Kind::Isolate => Fault::Isolate(node?),
         Kind::Silence => Fault::Silence(node?),
         Kind::Slow => Fault::Slow(node?, Duration::from_millis(rng.u64(1..60))),
+        Kind::SlowDisk => {
+            let node = node.filter(|_| means.slow_disks)?;
+            Fault::SlowDisk(node, Duration::from_millis(rng.u64(SYNC_MS)))
+        }
         Kind::FillDisk => {
             let last = NODES - 1;
             node.filter(|_| means.small_disk && is_free(Victim::Node(last)))?;
@@ -198,6 +210,7 @@ impl Fault {
             | Self::Isolate(node)
             | Self::Silence(node)
             | Self::Slow(node, _)
+            | Self::SlowDisk(node, _)
             | Self::FillDisk(node)
             | Self::Rot(node, _) => Victim::Node(node),
         }
@@ -214,6 +227,7 @@ mod tests {
     const ALL: Means = Means {
         small_disk: true,
         clocks: true,
+        slow_disks: true,
     };
     const LONG: Duration = Duration::from_secs(600);
 
@@ -258,10 +272,11 @@ mod tests {
             }
             kinds
         };
-        assert_eq!(kinds(ALL).len(), 10);
+        assert_eq!(kinds(ALL).len(), 11);
         let none = Means {
             small_disk: false,
             clocks: false,
+            slow_disks: false,
         };
         assert_eq!(kinds(none).len(), 8);
     }

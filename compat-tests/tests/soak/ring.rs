@@ -1,9 +1,11 @@
 //! The cluster under test: one gateway and six chunk servers, each behind proxies and with a clock of
 //! its own, the last one on a disk that can be filled.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
-use compat_tests::{ChunkServer, Cluster, ShiftedClock, SmallDisk};
+use compat_tests::{ChunkServer, Cluster, ShiftedClock, SlowDisk, SmallDisk};
 
 use crate::plan::{Means, NODES, Victim};
 
@@ -30,6 +32,7 @@ pub(crate) struct Ring {
     // Before the cluster, in whose directory it is mounted.
     disk: Option<SmallDisk>,
     clocks: Vec<ShiftedClock>,
+    slow_disks: BTreeMap<usize, SlowDisk>,
     /// Faults that do not come, each with what the machine lacks for them.
     pub(crate) skipped: Vec<String>,
     pub(crate) cluster: Cluster,
@@ -55,9 +58,13 @@ impl Ring {
         if clocks.is_none() {
             skipped.push("no clock jumps: libfaketime is not installed".to_owned());
         }
+        if !SlowDisk::is_possible() {
+            skipped.push("no disk is slow: strace is not installed".to_owned());
+        }
         let mut ring = Self {
             disk,
             clocks: clocks.unwrap_or_default(),
+            slow_disks: BTreeMap::new(),
             skipped,
             cluster,
         };
@@ -86,12 +93,24 @@ impl Ring {
         Means {
             small_disk: self.disk.is_some(),
             clocks: !self.clocks.is_empty(),
+            slow_disks: SlowDisk::is_possible(),
         }
     }
 
     /// A chunk server.
     pub(crate) fn node(&self, number: usize) -> &ChunkServer {
         &self.cluster.nodes()[number]
+    }
+
+    /// Makes the disk of a node slow.
+    pub(crate) fn slow_down(&mut self, node: usize, pause: Duration) {
+        let pid = self.node(node).process().pid();
+        self.slow_disks.insert(node, SlowDisk::of(pid, pause));
+    }
+
+    /// Makes it as fast as it was.
+    pub(crate) fn speed_up(&mut self, node: usize) {
+        self.slow_disks.remove(&node);
     }
 
     /// The disk that can be filled.
