@@ -39,7 +39,7 @@ const BUSY_LOOK: Duration = Duration::from_millis(20);
 const BUSY_LOOKS_MAX: u32 = 50;
 /// While clients use one of its nodes, a move is followed by a rest so many times as long as it took: the
 /// slower the nodes, the longer the rest …
-const REST_FACTOR: u32 = 2;
+const REST_FACTOR: u32 = 3;
 /// … of this at most …
 const REST_MAX: Duration = Duration::from_secs(2);
 /// … where clients use a node that began a request within this time.
