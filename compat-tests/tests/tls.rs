@@ -152,7 +152,7 @@ async fn a_new_certificate_is_taken_at_a_hangup_and_a_bad_one_is_not() {
     fs::write(&certificate, "no certificate").unwrap();
     server.gateway().process().hang_up();
     eventually("a word about it", DEADLINE, async || {
-        let said = server.log().contains("the one before stays in use");
+        let said = server.log().contains("keeping the current one");
         said.then_some(())
     })
     .await;

@@ -26,7 +26,7 @@ async fn main() -> ExitCode {
         .init();
     std::panic::set_hook(Box::new(|panic| {
         // Half a request's state is no state to go on with.
-        error!(%panic, "bug: the process stops");
+        error!(%panic, "panic, a bug in Sextant: aborting");
         std::process::abort();
     }));
     let outcome = match cli.command {

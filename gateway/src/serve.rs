@@ -14,7 +14,7 @@ use crate::data_dir::{self, DirectoryKind};
 use crate::keys;
 use crate::keys::RootKeys;
 pub use crate::process::StartError;
-use crate::process::{self, Listeners, Parts};
+use crate::process::{self, Database, Listeners, Parts};
 use crate::signals::Signals;
 
 /// Directory of the database inside the metadata directory; keys stand beside it.
@@ -46,8 +46,7 @@ pub async fn run(config: ServeConfig) -> Result<(), StartError> {
     let signals = Signals::watch().map_err(StartError::Signals)?;
     announce(&listeners, dir, &keys);
     let parts = Parts {
-        database: Some(metastore.backup()),
-        is_backed_up: true,
+        database: Database::Shipped(metastore.backup()),
         metastore,
         transport: Arc::new(transport),
         membership,

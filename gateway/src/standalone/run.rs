@@ -14,7 +14,7 @@ use crate::config::{GatewayConfig, StandaloneConfig};
 use crate::data_dir::{self, DirectoryKind};
 use crate::keys;
 use crate::keys::RootKeys;
-use crate::process::{self, Listeners, Parts, StartError};
+use crate::process::{self, Database, Listeners, Parts, StartError};
 use crate::serve::{DATABASE_DIR, open_metastore};
 use crate::signals::Signals;
 
@@ -50,16 +50,17 @@ pub async fn run(config: StandaloneConfig) -> Result<(), StartError> {
     stores.register(&membership, metastore.as_ref()).await?;
     let care = stores.look_after(&membership, scrub_settings(&config));
     // On the disk of the metadata itself a backup would be worth nothing.
-    let is_backed_up = stores.are_apart_from(&database);
-    if is_backed_up {
+    let database = if stores.are_apart_from(&database) {
         info!("the chunk stores are on other disks than the metadata, and keep its backup");
-    }
+        Database::Shipped(metastore.backup())
+    } else {
+        Database::Saved(metastore.backup())
+    };
 
     let signals = Signals::watch().map_err(StartError::Signals)?;
     announce(&listeners, &config.gateway, &keys);
     let parts = Parts {
-        database: Some(metastore.backup()),
-        is_backed_up,
+        database,
         metastore,
         transport: stores.transport(),
         membership,
