@@ -20,7 +20,7 @@ const LOG_DEFAULT: &str = "info";
 
 /// Sextant's chunk server: keeps chunks of objects on its disks and serves them to gateways.
 ///
-/// Every setting may stand in a TOML file as well, under its long name with underscores. A flag
+/// Every setting may also be given in a TOML file, under its long name with underscores. A flag
 /// wins over the environment, the environment over the file, the file over the default.
 #[derive(Debug, Parser)]
 #[command(name = "chunkd", version)]
@@ -47,7 +47,7 @@ struct Settings {
     #[serde(deserialize_with = "one_or_many")]
     data: Option<Vec<PathBuf>>,
     /// Id of a disk that is gone for good, as the log names it: an empty directory may take its
-    /// place, and deletes wait for it no longer; may be repeated [default: none]
+    /// place, and deletes no longer wait for it; may be repeated [default: none]
     #[arg(
         long = "forget-disk",
         env = "SEXTANT_CHUNKD_FORGET_DISK",
@@ -98,11 +98,11 @@ struct Settings {
     /// kernel has it, for caches and tests [default: power-safe]
     #[arg(long, env = "SEXTANT_DURABILITY", value_name = "WHEN")]
     durability: Option<String>,
-    /// Seconds within which every chunk is read from its disk and verified, again and again; 0 for never
+    /// Seconds in which every chunk is read from its disk and verified once, over and over; 0 for never
     /// [default: 1209600, two weeks]
     #[arg(long, env = "SEXTANT_CHUNKD_SCRUB_PERIOD", value_name = "SECONDS")]
     scrub_period: Option<u64>,
-    /// Most MiB per second that scrubbing reads from a disk when it is behind, 1 to 65536 [default: 64]
+    /// Maximum MiB per second that scrubbing reads from a disk when it is behind, 1 to 65536 [default: 64]
     #[arg(long, env = "SEXTANT_CHUNKD_SCRUB_RATE_MIB", value_name = "MIB")]
     scrub_rate_mib: Option<u32>,
     /// What to log to standard error: error, warn, info, debug, trace, or per module, such as

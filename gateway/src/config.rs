@@ -19,9 +19,9 @@ use chunkproto::{ClusterSecret, Durability};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use self::file::SettingsFile;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::file::with_settings;
-use self::file::{config_file, with_file};
 use crate::keys::SecretBytes;
 
 pub use admin::{
@@ -59,7 +59,7 @@ pub enum Command {
     Standalone(StandaloneConfig),
     /// Run a gateway over separate chunkd processes
     Serve(ServeConfig),
-    /// Look at a running cluster, and say what is wanted of its chunk servers and jobs
+    /// Inspect and manage a running cluster: chunk servers, jobs, buckets, users
     #[command(subcommand)]
     Admin(AdminCommand),
 }
@@ -101,20 +101,10 @@ pub struct GatewayConfig {
     )]
     pub listen: SocketAddr,
     /// Certificate chain of the S3 listener, a PEM file; with it, the listener speaks TLS only
-    #[arg(
-        long,
-        env = "SEXTANT_TLS_CERT",
-        value_name = "FILE",
-        requires = "tls_key"
-    )]
+    #[arg(long, env = "SEXTANT_TLS_CERT", value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
     /// Private key of that certificate, a PEM file
-    #[arg(
-        long,
-        env = "SEXTANT_TLS_KEY",
-        value_name = "FILE",
-        requires = "tls_cert"
-    )]
+    #[arg(long, env = "SEXTANT_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
     /// Address of the admin listener: health, readiness, metrics, status, chunk server registration
     #[arg(
@@ -125,20 +115,20 @@ pub struct GatewayConfig {
     )]
     pub admin_listen: SocketAddr,
     /// Root user's access key [default: generated at first start]
-    #[arg(long, env = "SEXTANT_ACCESS_KEY", value_name = "KEY", requires = "secret_key",
+    #[arg(long, env = "SEXTANT_ACCESS_KEY", value_name = "KEY",
         value_parser = parse_access_key)]
     pub access_key: Option<String>,
     /// Root user's secret key, 8 characters or more [default: generated at first start]
-    #[arg(long, env = "SEXTANT_SECRET_KEY", value_name = "KEY", requires = "access_key",
+    #[arg(long, env = "SEXTANT_SECRET_KEY", value_name = "KEY",
         hide_env_values = true, value_parser = parse_secret_key)]
     pub secret_key: Option<String>,
     /// TOML file with users, written to the metadata at each start: a table `user` for each, with
     /// id, display_name, email, access_key, secret_key
     #[arg(long, env = "SEXTANT_USERS_FILE", value_name = "FILE")]
     pub users_file: Option<PathBuf>,
-    /// Key under which the keys of encrypted objects and the secrets of users are kept, 64
-    /// hexadecimal digits; after a change of keys also earlier ones, separated by commas, the present
-    /// one first [default: generated at first start and kept in the file master-key]
+    /// Master key for data keys and users' secrets, 64 hexadecimal digits; after a rotation also the
+    /// previous keys, comma-separated, current key first [default: generated at first start and kept
+    /// in the file master-key]
     #[arg(long, env = "SEXTANT_MASTER_KEY", value_name = "HEX", hide_env_values = true,
         value_delimiter = ',', value_parser = SecretBytes::parse)]
     pub master_key: Vec<SecretBytes>,
@@ -147,12 +137,7 @@ pub struct GatewayConfig {
     #[arg(long, env = "SEXTANT_KMS_KEYS_FILE", value_name = "FILE")]
     pub kms_keys_file: Option<PathBuf>,
     /// Key of that file for requests that ask for SSE-KMS and name no key [default: they are refused]
-    #[arg(
-        long,
-        env = "SEXTANT_KMS_DEFAULT_KEY",
-        value_name = "ID",
-        requires = "kms_keys_file"
-    )]
+    #[arg(long, env = "SEXTANT_KMS_DEFAULT_KEY", value_name = "ID")]
     pub kms_default_key: Option<String>,
     /// Accept the keys of clients (SSE-C) over connections without TLS too; for gateways behind a
     /// proxy that ends TLS
@@ -300,8 +285,8 @@ where
     I: IntoIterator<Item = OsString>,
 {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let command = match config_file(&arguments) {
-        Some(path) => with_file(Cli::command(), &arguments, &path)?,
+    let command = match SettingsFile::named_in(&arguments) {
+        Some(file) => file.defaults_for(Cli::command())?,
         None => Cli::command(),
     };
     read(command, &arguments)
@@ -338,6 +323,9 @@ impl Cli {
     }
 
     fn check(&self) -> Result<(), String> {
+        if let Some(gateway) = self.gateway() {
+            gateway.check()?;
+        }
         match &self.command {
             Command::Standalone(StandaloneConfig {
                 replicas,
@@ -353,6 +341,34 @@ impl Cli {
             )),
             _ => Ok(()),
         }
+    }
+}
+
+impl GatewayConfig {
+    /// Settings that are worth something together only. Checked here and not by clap, which takes what the
+    /// file says for defaults and does not count it.
+    fn check(&self) -> Result<(), String> {
+        let pairs = [
+            (
+                ("tls-cert", self.tls_cert.is_some()),
+                ("tls-key", self.tls_key.is_some()),
+            ),
+            (
+                ("access-key", self.access_key.is_some()),
+                ("secret-key", self.secret_key.is_some()),
+            ),
+        ];
+        for ((one, is_one), (other, is_other)) in pairs {
+            if is_one != is_other {
+                return Err(format!("--{one} and --{other} must be given together"));
+            }
+        }
+        if self.kms_default_key.is_some() && self.kms_keys_file.is_none() {
+            return Err(
+                "--kms-default-key names a key of --kms-keys-file, which is not given".into(),
+            );
+        }
+        Ok(())
     }
 }
 
@@ -393,6 +409,50 @@ mod tests {
         let path = file.path().to_str().unwrap();
         let error = parse_words(&["gateway", "standalone", "--config", path]).unwrap_err();
         assert!(error.to_string().contains("dataa"));
+    }
+
+    #[test]
+    fn half_of_a_pair_of_settings_is_refused_wherever_it_stands() {
+        for (text, flags) in [
+            ("tls-cert = \"c.pem\"\n", &[][..]),
+            ("access-key = \"root\"\n", &[]),
+            ("", &["--tls-key", "k.pem"]),
+            ("kms-default-key = \"archive\"\n", &[]),
+        ] {
+            let file = file(text);
+            let words = ["gateway", "standalone", "--data", "d", "--config"];
+            let words = [&words[..], &[file.path().to_str().unwrap()], flags].concat();
+            let said = parse_words(&words).unwrap_err().to_string();
+            assert!(said.contains("given"), "{text}{flags:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_pair_of_settings_may_come_from_flag_and_file() {
+        let file = file("secret-key = \"long-enough\"\n");
+        let path = file.path().to_str().unwrap();
+        let words = ["gateway", "standalone", "--data", "d", "--config", path];
+        let words = [&words[..], &["--access-key", "root"]].concat();
+        assert!(parse_words(&words).is_ok());
+    }
+
+    #[test]
+    fn the_file_takes_switches_and_is_for_the_command_that_runs() {
+        let file = file("sigv2-headers = true\nmetadata = \"rocksdb:d\"\n");
+        let path = file.path().to_str().unwrap();
+        // The region is named like another command.
+        let words = [
+            "gateway",
+            "serve",
+            "--region",
+            "standalone",
+            "--config",
+            path,
+        ];
+        let cli = parse_words(&words).unwrap();
+        let gateway = cli.gateway().unwrap();
+        assert!(gateway.sigv2_headers && !gateway.sse_c_over_http);
+        assert!(matches!(cli.command, Command::Serve(_)));
     }
 
     #[test]

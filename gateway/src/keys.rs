@@ -53,7 +53,7 @@ pub enum KeyError {
         detail: String,
     },
     /// The file can be read by others.
-    #[error("{} can be read by others; run: chmod 600 {}", path.display(), path.display())]
+    #[error("{} is readable by other users; run: chmod 600 {}", path.display(), path.display())]
     Exposed {
         /// The file.
         path: PathBuf,
@@ -255,7 +255,7 @@ fn read(path: &Path) -> Result<Option<String>, KeyError> {
     Ok(Some(text))
 }
 
-/// Writes the file durably and readable by its owner only; never over an existing one.
+/// Writes the file durably and readable by its owner only; it replaces an earlier one in one step.
 fn write(path: &Path, text: &str) -> Result<(), KeyError> {
     let attempt = || -> io::Result<()> {
         let temporary = path.with_extension("new");

@@ -15,7 +15,7 @@ use super::recovery::{RebuildConfig, RestoreConfig};
 /// What `gateway admin` is to do.
 #[derive(Debug, Clone, Subcommand)]
 pub enum AdminCommand {
-    /// Show how safe the data is, what needs attention, chunk servers and jobs
+    /// Show whether the data is safe, what needs attention, and the state of chunk servers and jobs
     Status(StatusCommand),
     /// Show chunk servers, drain and remove them
     #[command(subcommand)]
@@ -32,14 +32,13 @@ pub enum AdminCommand {
     /// Change the master key, under which secrets and the keys of encrypted objects are kept
     #[command(subcommand)]
     MasterKey(MasterKeyCommand),
-    /// Copy the running gateway's metadata into a directory on its machine, from where it can be put
-    /// back. Keys are not in it: keep copies of root-keys.toml, master-key and cluster-secret too
+    /// Copy the running gateway's metadata into a directory on the gateway's machine. Keys are not
+    /// included: keep copies of root-keys.toml, master-key and cluster-secret too
     SaveMetadata(SaveMetadataCommand),
-    /// Restore lost metadata from the backups that the gateway ships to the chunk servers. Runs in
-    /// place of the gateway
+    /// Restore lost metadata from the backups on the chunk servers. Runs in place of the gateway
     RestoreMetadata(RestoreConfig),
-    /// Rebuild lost metadata from the owner hints of all chunks, as far as they carry. Runs in place
-    /// of the gateway. docs/operations.md says what cannot be brought back so
+    /// Rebuild lost metadata from the owner hints of all chunks, if there is no backup. Runs in place
+    /// of the gateway. What cannot come back this way is listed in docs/operations.md
     RebuildMetadata(RebuildConfig),
 }
 
@@ -61,7 +60,7 @@ impl AdminCommand {
     }
 }
 
-/// The gateway that is asked.
+/// The gateway to ask.
 #[derive(Debug, Clone, Args)]
 pub struct GatewayLink {
     /// Base URL of the gateway's admin listener
@@ -92,7 +91,7 @@ pub struct StatusCommand {
     /// Show it as JSON
     #[arg(long)]
     pub json: bool,
-    /// The gateway that is asked.
+    /// The gateway to ask.
     #[command(flatten)]
     pub link: GatewayLink,
 }
@@ -100,31 +99,31 @@ pub struct StatusCommand {
 /// Settings of `gateway admin save-metadata`.
 #[derive(Debug, Clone, Args)]
 pub struct SaveMetadataCommand {
-    /// The directory; new or empty, on another disk
+    /// Directory for the copy: new or empty, and on another disk
     #[arg(value_name = "DIR")]
     pub to: PathBuf,
-    /// The gateway that is asked.
+    /// The gateway to ask.
     #[command(flatten)]
     pub link: GatewayLink,
 }
 
-/// What is wanted of chunk servers.
+/// Commands on chunk servers.
 #[derive(Debug, Clone, Subcommand)]
 pub enum NodeCommand {
     /// Show all chunk servers
     List(LinkCommand),
     /// Move everything off a chunk server, and put nothing new on it
     Drain(DrainCommand),
-    /// Use a chunk server again that was to be drained
+    /// Cancel a drain: the chunk server takes new chunks again
     Undrain(OneNode),
-    /// Let a drained chunk server go for good: it is not let in again
+    /// Remove a drained chunk server for good; it cannot register again
     Remove(OneNode),
 }
 
 /// A command that needs nothing but the gateway.
 #[derive(Debug, Clone, Args)]
 pub struct LinkCommand {
-    /// The gateway that is asked.
+    /// The gateway to ask.
     #[command(flatten)]
     pub link: GatewayLink,
 }
@@ -135,7 +134,7 @@ pub struct OneNode {
     /// Its id, the beginning of its id, or its address
     #[arg(value_name = "NODE")]
     pub node: String,
-    /// The gateway that is asked.
+    /// The gateway to ask.
     #[command(flatten)]
     pub link: GatewayLink,
 }
@@ -143,13 +142,13 @@ pub struct OneNode {
 /// Settings of `gateway admin node drain`.
 #[derive(Debug, Clone, Args)]
 pub struct DrainCommand {
-    /// Which.
+    /// The one it is about.
     #[command(flatten)]
     pub node: OneNode,
-    /// Wait until it is empty and may be removed, and show how far it is
+    /// Wait until it is empty and may be removed, showing progress
     #[arg(long)]
     pub wait: bool,
-    /// Seconds between two looks
+    /// Seconds between two progress lines
     #[arg(long, value_name = "SECONDS", default_value_t = 2, hide = true,
         value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub look_every: u64,
@@ -163,16 +162,16 @@ impl DrainCommand {
     }
 }
 
-/// What is wanted of jobs.
+/// Commands on background jobs.
 #[derive(Debug, Clone, Subcommand)]
 pub enum JobCommand {
     /// Show all jobs
     List(LinkCommand),
-    /// Let a job rest until it is resumed
+    /// Pause a job until it is resumed
     Pause(OneJob),
-    /// Let a paused job go on
+    /// Resume a paused job
     Resume(OneJob),
-    /// Change how many bytes per second a job may move, while it runs; it stays so until changed again
+    /// Set how many bytes per second a job may move; takes effect at once and outlives restarts
     Rate(RateCommand),
 }
 
@@ -182,7 +181,7 @@ pub struct OneJob {
     /// Its name
     #[arg(value_name = "JOB")]
     pub job: JobName,
-    /// The gateway that is asked.
+    /// The gateway to ask.
     #[command(flatten)]
     pub link: GatewayLink,
 }
@@ -190,10 +189,10 @@ pub struct OneJob {
 /// Settings of `gateway admin job rate`.
 #[derive(Debug, Clone, Args)]
 pub struct RateCommand {
-    /// Which.
+    /// The one it is about.
     #[command(flatten)]
     pub job: OneJob,
-    /// Bytes per second, with or without a unit; `unlimited`; or `default`, as the gateway's settings say
+    /// Bytes per second, with or without a unit; `unlimited`; or `default` for the gateway's setting
     #[arg(value_name = "RATE", value_parser = parse_rate)]
     pub rate: Rate,
 }

@@ -5,14 +5,14 @@ use clap::{Args, Subcommand};
 
 use super::admin::{GatewayLink, LinkCommand};
 
-/// What is wanted of buckets.
+/// Commands on buckets.
 #[derive(Debug, Clone, Subcommand)]
 pub enum BucketCommand {
     /// Show all buckets: what they hold and what they may hold
     List(LinkCommand),
-    /// Show one bucket. Counts it, if an earlier version of the program did not
+    /// Show one bucket; counts its objects if they have not been counted yet
     Show(OneBucket),
-    /// Limit what a bucket may hold, or take a limit away; a limit that is not named stays
+    /// Set or remove a bucket's limits; a limit that is not named stays as it is
     Quota(QuotaCommand),
 }
 
@@ -22,7 +22,7 @@ pub struct OneBucket {
     /// Its name
     #[arg(value_name = "BUCKET")]
     pub bucket: String,
-    /// The gateway that is asked.
+    /// The gateway to ask.
     #[command(flatten)]
     pub link: GatewayLink,
 }
@@ -32,13 +32,13 @@ pub struct OneBucket {
 #[group(skip)]
 #[command(group = clap::ArgGroup::new("limits").args(["bytes", "objects"]).required(true).multiple(true))]
 pub struct QuotaCommand {
-    /// Which.
+    /// The bucket.
     #[command(flatten)]
     pub one: OneBucket,
-    /// Most bytes, with or without a unit, as clients see them: all versions, without copies; or `none`
+    /// Maximum bytes, with or without a unit, counted as clients see them: all versions, one copy of each; or `none`
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub bytes: Option<MostOf>,
-    /// Most objects, all versions counted; or `none`
+    /// Maximum number of objects, all versions counted; or `none`
     #[arg(long, value_name = "COUNT", value_parser = parse_count)]
     pub objects: Option<MostOf>,
 }

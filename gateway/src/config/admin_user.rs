@@ -4,35 +4,35 @@ use clap::{Args, Subcommand};
 
 use super::admin::{GatewayLink, LinkCommand};
 
-/// What is wanted of users.
+/// Commands on users.
 #[derive(Debug, Clone, Subcommand)]
 pub enum UserCommand {
-    /// Create a user and show its keys; the secret key is shown this once
+    /// Create a user and show its keys; the secret key is never shown again
     Create(CreateUserCommand),
     /// Show all users
     List(LinkCommand),
     /// Show one user
     Show(OneUser),
-    /// Refuse what a user signs, until it is enabled
+    /// Disable a user: requests signed with its keys are rejected until it is enabled
     Disable(OneUser),
-    /// Accept what a disabled user signs
+    /// Enable a disabled user
     Enable(OneUser),
-    /// Delete a user; what it owns stays
+    /// Delete a user; its buckets and objects stay
     Delete(OneUser),
-    /// Give a user a new key in place of all others, and show it this once
+    /// Replace all keys of a user by a new one; its secret key is never shown again
     Rotate(OneUser),
 }
 
 /// Settings of `gateway admin user create`.
 #[derive(Debug, Clone, Args)]
 pub struct CreateUserCommand {
-    /// The name that owner fields show
+    /// Display name, shown wherever S3 names an owner
     #[arg(value_name = "NAME")]
     pub display_name: String,
-    /// An email by which grants may name the user
+    /// Email address, by which ACL grants may name the user
     #[arg(long, value_name = "EMAIL")]
     pub email: Option<String>,
-    /// The gateway that is asked.
+    /// The gateway to ask.
     #[command(flatten)]
     pub link: GatewayLink,
 }
@@ -43,7 +43,7 @@ pub struct OneUser {
     /// Its canonical id
     #[arg(value_name = "ID")]
     pub id: String,
-    /// The gateway that is asked.
+    /// The gateway to ask.
     #[command(flatten)]
     pub link: GatewayLink,
 }

@@ -13,8 +13,8 @@ const DOWN_AFTER_MAX_S: u64 = 604_800;
 /// Settings of the background jobs.
 #[derive(Debug, Clone, Args)]
 pub struct JobConfig {
-    /// Seconds, 1 to 31536000, that deleted and overwritten data is kept before it is collected: reads
-    /// that have just looked an object up need its chunks
+    /// Seconds that deleted and overwritten data is kept before it is collected, 1 to 31536000; reads
+    /// that have just looked up an object still need its chunks
     #[arg(
         long,
         env = "SEXTANT_GC_GRACE",
@@ -23,8 +23,8 @@ pub struct JobConfig {
         value_parser = clap::value_parser!(u64).range(1..=31_536_000)
     )]
     pub gc_grace: u64,
-    /// Seconds, 6 to 604800, after which a chunk server that is silent, or heard and not reached, is
-    /// taken for gone and its chunks are copied elsewhere
+    /// Seconds without contact after which a chunk server counts as down and its chunks are copied
+    /// elsewhere, 6 to 604800
     #[arg(
         long,
         env = "SEXTANT_NODE_DOWN_AFTER",
@@ -33,8 +33,8 @@ pub struct JobConfig {
         value_parser = parse_down_after
     )]
     pub node_down_after: u64,
-    /// Bytes per second that repair may copy, with or without a unit; 0 for no limit. `gateway admin
-    /// job rate` changes it while repair runs
+    /// Bytes per second that repair may copy, with or without a unit; 0 for no limit. Change it at run
+    /// time with `gateway admin job rate`
     #[arg(
         long,
         env = "SEXTANT_REPAIR_RATE",
@@ -42,7 +42,7 @@ pub struct JobConfig {
         default_value = "128MiB"
     )]
     pub repair_rate: ByteSize,
-    /// Bytes per second that draining may copy, and rebalancing too, with or without a unit; 0 for no
+    /// Bytes per second that draining and rebalancing may each copy, with or without a unit; 0 for no
     /// limit
     #[arg(
         long,
@@ -51,8 +51,8 @@ pub struct JobConfig {
         default_value = "64MiB"
     )]
     pub move_rate: ByteSize,
-    /// Percent of a disk, 0 to 50, by which chunk servers may differ in use before chunks move to the
-    /// emptier ones; they differ by two chunks at least then
+    /// Difference in disk use, in percent, above which chunks move to emptier chunk servers, 0 to 50;
+    /// a difference of less than two chunks never counts
     #[arg(
         long,
         env = "SEXTANT_REBALANCE_THRESHOLD",
@@ -61,8 +61,8 @@ pub struct JobConfig {
         value_parser = clap::value_parser!(u8).range(0..=50)
     )]
     pub rebalance_threshold: u8,
-    /// Days after which a multipart upload that was neither completed nor aborted, and got no part
-    /// meanwhile, is aborted, or a time with a unit (s, min, h, d); 0 for never
+    /// Days after its start, or after its last part, that an incomplete multipart upload is aborted;
+    /// also a time with a unit (s, min, h, d); 0 for never
     #[arg(
         long,
         env = "SEXTANT_MULTIPART_EXPIRY",
@@ -71,7 +71,7 @@ pub struct JobConfig {
         value_parser = parse_days
     )]
     pub multipart_expiry: Duration,
-    /// Seconds that a day of lifecycle rules lasts, 1 to 86400; less than a real one to watch rules work
+    /// Length of a day in lifecycle rules, in seconds, 1 to 86400; short days let you watch rules work
     #[arg(
         long,
         env = "SEXTANT_LIFECYCLE_DAY_SECONDS",
@@ -80,8 +80,8 @@ pub struct JobConfig {
         value_parser = clap::value_parser!(u64).range(1..=86_400)
     )]
     pub lifecycle_day_seconds: u64,
-    /// Seconds after which a chunk server is compared with the metadata again, beyond each of its
-    /// starts and each disk that it lost
+    /// Seconds between two comparisons of a chunk server with the metadata; it is also compared after
+    /// each of its starts and each failed disk
     #[arg(
         long,
         env = "SEXTANT_RECONCILE_EVERY",
@@ -90,8 +90,8 @@ pub struct JobConfig {
         value_parser = clap::value_parser!(u64).range(1..=31_536_000)
     )]
     pub reconcile_every: u64,
-    /// Seconds that a chunk must have lain on a chunk server without a row that names it before it is
-    /// put into quarantine; no write may take longer than half of it
+    /// Seconds that a chunk may stay unreferenced before it is quarantined; no write may take longer
+    /// than half of this
     #[arg(
         long,
         env = "SEXTANT_ORPHAN_AGE",
@@ -100,7 +100,7 @@ pub struct JobConfig {
         value_parser = clap::value_parser!(u64).range(2..=31_536_000)
     )]
     pub orphan_age: u64,
-    /// Seconds that such a chunk stays in quarantine before it is deleted
+    /// Seconds that an unreferenced chunk stays in quarantine before it is deleted
     #[arg(
         long,
         env = "SEXTANT_ORPHAN_QUARANTINE",
@@ -108,9 +108,9 @@ pub struct JobConfig {
         default_value_t = 604_800
     )]
     pub orphan_quarantine: u64,
-    /// Seconds between two pieces of the metadata's log that are shipped to the chunk servers, and so
-    /// how much a restored database may lack; 0 for no backup. With `gateway standalone` only where
-    /// all chunk stores are on other disks than the metadata
+    /// Seconds between two shipments of the metadata's log to the chunk servers, and so how much a
+    /// restored database may lack; 0 for no backup. With `gateway standalone` it works only if all
+    /// chunk stores are on other disks than the metadata
     #[arg(
         long,
         env = "SEXTANT_METADATA_BACKUP_EVERY",
@@ -119,8 +119,8 @@ pub struct JobConfig {
         value_parser = clap::value_parser!(u64).range(0..=3600)
     )]
     pub metadata_backup_every: u64,
-    /// Length of the shipped log after which a checkpoint of the metadata is shipped too, if the last
-    /// one is not longer than that
+    /// Ship a new checkpoint of the metadata once the log since the last one is longer than this and
+    /// than that checkpoint
     #[arg(
         long,
         env = "SEXTANT_METADATA_LOG_SIZE",
@@ -128,8 +128,8 @@ pub struct JobConfig {
         default_value = "64MiB"
     )]
     pub metadata_log_size: ByteSize,
-    /// Percent of a chunk server's chunks, 0 to 100: where more look orphaned, none is touched and an
-    /// alarm is raised, since the metadata is the likelier culprit. Up to 100 chunks are always few
+    /// Percent of a chunk server's chunks, 0 to 100, above which unreferenced chunks are left alone and
+    /// an alarm is raised, because wrong metadata is the likelier cause; up to 100 chunks never count
     #[arg(
         long,
         env = "SEXTANT_ORPHAN_LIMIT",

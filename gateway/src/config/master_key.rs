@@ -7,14 +7,14 @@ use clap::{Args, Subcommand};
 use super::admin::LinkCommand;
 use super::{MetadataUrl, parse_metadata};
 
-/// What is to become of the master key.
+/// Commands on the master key.
 #[derive(Debug, Clone, Subcommand)]
 pub enum MasterKeyCommand {
-    /// Put a new master key before the present one, in the file on this machine. The gateway seals
-    /// with it from its next start on, and still opens what the earlier ones sealed
+    /// Put a new master key first in the key file on this machine. The gateway encrypts with it from
+    /// its next start on, and can still decrypt with the earlier ones
     Rotate(KeyDirectory),
-    /// Have the running gateway seal all secrets and the keys of all objects anew under its present
-    /// master key. Requests go on; it may be stopped and begun again
+    /// Re-encrypt all secrets and object keys with the running gateway's current master key. Requests
+    /// go on meanwhile; it may be interrupted and started again
     Reseal(LinkCommand),
 }
 

@@ -15,16 +15,15 @@ pub struct RebuildConfig {
     /// Where from and where to.
     #[command(flatten)]
     pub recovery: RecoveryConfig,
-    /// Replicas that each chunk should have, 1 to 6, as the gateway is started; where there are
-    /// fewer, repair makes more [default: 3, and 1 with --data]
+    /// Replicas that each chunk should have, 1 to 6, as the gateway's --replicas; repair makes up for
+    /// missing ones [default: 3, and 1 with --data]
     #[arg(long, env = "SEXTANT_REPLICAS", value_name = "N",
         value_parser = clap::value_parser!(u8).range(1..=6))]
     pub replicas: Option<u8>,
-    /// Canonical id of the owner of what does not say whose it is [default: the root user]
+    /// Owner (canonical id) of objects whose chunks record no owner [default: the root user]
     #[arg(long, value_name = "ID", default_value = crate::s3::ROOT_CANONICAL_ID)]
     pub owner: String,
-    /// Leave all multipart uploads under way, rather than make objects of those whose parts are 1 to
-    /// n without a gap and have nothing else under their key
+    /// Leave all multipart uploads incomplete; without this, those whose parts are whole become objects
     #[arg(long)]
     pub leave_uploads: bool,
 }
@@ -44,7 +43,7 @@ pub struct RestoreConfig {
     /// Where from and where to.
     #[command(flatten)]
     pub recovery: RecoveryConfig,
-    /// Only say which backups there are
+    /// Only list the backups
     #[arg(long)]
     pub list: bool,
     /// Restore the backup of this run of a gateway, as --list names it [default: the latest run]
@@ -71,7 +70,7 @@ pub struct RecoveryConfig {
         default_value = "127.0.0.1:9001"
     )]
     pub admin_listen: SocketAddr,
-    /// Secret shared with the chunk servers
+    /// Secret shared by all gateways and chunk servers
     #[arg(long, env = "SEXTANT_CLUSTER_SECRET", value_name = "SECRET", hide_env_values = true,
         value_parser = ClusterSecret::parse)]
     pub cluster_secret: Option<ClusterSecret>,

@@ -20,8 +20,9 @@ pub(super) fn operator_file(text: &str) {
         &["gateway", "standalone", "--data", "d"],
         &["gateway", "admin", "status"],
     ] {
+        let subcommand = words[1];
         let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-        if let Ok(command) = config::with_settings(config::Cli::command(), &words, text) {
+        if let Ok(command) = config::with_settings(config::Cli::command(), subcommand, text) {
             let _ = config::read(command, &words);
         }
     }

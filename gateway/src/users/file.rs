@@ -1,10 +1,12 @@
 //! The file of users that an operator hands over at start: each is written to the metadata, over
 //! what stands under its id.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use metastore::{AccessKey, MetaError, Metastore, User};
 use serde::Deserialize;
+use tracing::warn;
 
 use super::secrets::{KeptSecret, Secrets};
 
@@ -63,10 +65,18 @@ pub async fn load(
     metastore: &dyn Metastore,
     secrets: &Secrets,
 ) -> Result<usize, UsersFileError> {
-    let text = std::fs::read_to_string(path).map_err(|source| UsersFileError::Io {
+    let io = |source| UsersFileError::Io {
         path: path.to_owned(),
         source,
-    })?;
+    };
+    let text = std::fs::read_to_string(path).map_err(io)?;
+    let mode = std::fs::metadata(path).map_err(io)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        let path = path.display();
+        warn!(
+            "the file of users holds secret keys and is readable by other users; run: chmod 600 {path}"
+        );
+    }
     let users = parse(&text).map_err(|detail| UsersFileError::Malformed {
         path: path.to_owned(),
         detail,
