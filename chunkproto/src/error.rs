@@ -30,6 +30,10 @@ pub enum ChunkError {
     /// The node did not answer, or stopped answering. Go elsewhere; a write's outcome is unknown.
     #[error("the node did not answer: {0}")]
     Unreachable(String),
+    /// The source of a copy did not yield the chunk: it did not answer, broke off, or cannot read it for
+    /// now. Nothing was kept, and nothing is wrong with the target. Copy from elsewhere.
+    #[error("the copy's source is not available: {0}")]
+    SourceUnavailable(String),
     /// The body was not what was declared, or its sender went away. Nothing was kept.
     #[error("the body ended wrongly: {0}")]
     BadBody(String),
@@ -48,4 +52,25 @@ pub enum ChunkError {
     /// The node's disk failed the operation.
     #[error("input/output error: {0}")]
     Io(String),
+}
+
+impl ChunkError {
+    /// What an error of a copy's source is to whoever asked for the copy. That the source has no chunk, or
+    /// a damaged one, stays what it is.
+    #[must_use]
+    pub fn of_source(self) -> Self {
+        match self {
+            Self::NotFound(_) | Self::Corrupt { .. } | Self::SourceUnavailable(_) => self,
+            other => Self::SourceUnavailable(other.to_string()),
+        }
+    }
+
+    /// Whether a copy failed for its source, so that another source may do.
+    #[must_use]
+    pub fn is_of_source(&self) -> bool {
+        matches!(
+            self,
+            Self::NotFound(_) | Self::Corrupt { .. } | Self::SourceUnavailable(_)
+        )
+    }
 }

@@ -66,6 +66,7 @@ fn word_and_status(error: &ChunkError) -> (&'static str, StatusCode) {
         ChunkError::Full(_) => ("full", StatusCode::INSUFFICIENT_STORAGE),
         ChunkError::Refused(_) => ("refused", StatusCode::SERVICE_UNAVAILABLE),
         ChunkError::Unreachable(_) => ("unreachable", StatusCode::BAD_GATEWAY),
+        ChunkError::SourceUnavailable(_) => ("source_unavailable", StatusCode::FAILED_DEPENDENCY),
         ChunkError::BadBody(_) => ("bad_body", StatusCode::UNPROCESSABLE_ENTITY),
         ChunkError::Conflict(_) => ("conflict", StatusCode::CONFLICT),
         ChunkError::Invalid(_) => ("invalid", StatusCode::BAD_REQUEST),
@@ -83,6 +84,7 @@ fn word_of_status(status: StatusCode) -> &'static str {
         StatusCode::INSUFFICIENT_STORAGE => "full",
         StatusCode::SERVICE_UNAVAILABLE => "refused",
         StatusCode::BAD_GATEWAY | StatusCode::MISDIRECTED_REQUEST => "unreachable",
+        StatusCode::FAILED_DEPENDENCY => "source_unavailable",
         StatusCode::UNPROCESSABLE_ENTITY => "bad_body",
         StatusCode::CONFLICT => "conflict",
         StatusCode::BAD_REQUEST => "invalid",
@@ -100,6 +102,7 @@ pub fn error_to_wire(error: &ChunkError) -> (StatusCode, ErrorBody) {
         | ChunkError::Full(detail)
         | ChunkError::Refused(detail)
         | ChunkError::Unreachable(detail)
+        | ChunkError::SourceUnavailable(detail)
         | ChunkError::BadBody(detail)
         | ChunkError::Invalid(detail)
         | ChunkError::Fenced(detail)
@@ -134,6 +137,7 @@ pub fn error_from_wire(chunk: ChunkId, status: StatusCode, body: Option<ErrorBod
         "full" => ChunkError::Full(detail),
         "refused" => ChunkError::Refused(detail),
         "unreachable" => ChunkError::Unreachable(detail),
+        "source_unavailable" => ChunkError::SourceUnavailable(detail),
         "bad_body" => ChunkError::BadBody(detail),
         "conflict" => ChunkError::Conflict(chunk),
         "invalid" => ChunkError::Invalid(detail),
@@ -161,6 +165,7 @@ mod tests {
             ChunkError::Full(text()),
             ChunkError::Refused(text()),
             ChunkError::Unreachable(text()),
+            ChunkError::SourceUnavailable(text()),
             ChunkError::BadBody(text()),
             ChunkError::Conflict(chunk),
             ChunkError::Invalid(text()),

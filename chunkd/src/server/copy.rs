@@ -21,8 +21,9 @@ use super::route::Service;
 
 /// How long the source may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the source may pause within an answer.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the source may pause within an answer. Less than the 30 s after which a job gives the shortest
+/// copy up, so that it hears that the source was at fault.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long an idle connection is kept; less than the source keeps it.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -39,7 +40,8 @@ struct Fetched {
     body: ChunkStream,
 }
 
-/// Answers a copy request with the receipt. `NotFound` and `Corrupt` speak of the source's copy.
+/// Answers a copy request with the receipt. `NotFound`, `Corrupt` and `SourceUnavailable` speak of the
+/// source, all other errors of this node.
 pub(super) async fn copy(
     service: &Service,
     id: ChunkId,
@@ -53,9 +55,18 @@ pub(super) async fn copy(
     let receipt = service
         .node
         .put(put, body::verified(id, body, crc64))
-        .await?;
+        .await
+        .map_err(of_body)?;
     service.metrics.count_received(receipt.length_bytes);
     Ok(answer::json(StatusCode::OK, &receipt))
+}
+
+/// Where the body was not as declared, the source was not as it said.
+fn of_body(error: ChunkError) -> ChunkError {
+    match error {
+        ChunkError::BadBody(_) => error.of_source(),
+        other => other,
+    }
 }
 
 impl CopyClient {
@@ -84,8 +95,9 @@ impl CopyClient {
             .filter(|url| url.scheme() == "http")
             .ok_or_else(|| ChunkError::Invalid(format!("source '{source}' is not an http URL")))?;
         let source = source.to_owned();
-        let unreachable =
-            move |error: reqwest::Error| ChunkError::Unreachable(format!("{source}: {error}"));
+        let broken = move |error: reqwest::Error| {
+            ChunkError::SourceUnavailable(format!("{source}: {error}"))
+        };
         let mut request = self
             .http
             .get(url)
@@ -93,16 +105,16 @@ impl CopyClient {
         if let Some(node) = from.source_node {
             request = request.header(NODE_HEADER, node.to_string());
         }
-        let response = request.send().await.map_err(&unreachable)?;
+        let response = request.send().await.map_err(&broken)?;
         if response.status() != StatusCode::OK {
             let status = response.status();
             let body = response.json::<ErrorBody>().await.ok();
-            return Err(error_from_wire(id, status, body));
+            return Err(error_from_wire(id, status, body).of_source());
         }
-        let (put, crc64) = described(id, response.headers())?;
+        let (put, crc64) = described(id, response.headers()).map_err(ChunkError::of_source)?;
         let body = response
             .bytes_stream()
-            .map(move |piece| piece.map_err(&unreachable))
+            .map(move |piece| piece.map_err(&broken))
             .boxed();
         Ok(Fetched { put, crc64, body })
     }

@@ -1,7 +1,7 @@
 //! Listing and copying over real sockets.
 
 use chunkproto::wire::{CRC64_HEADER, CopyRequest, LENGTH_HEADER, ListPage, OWNER_HEADER};
-use chunkproto::{ChunkError, ChunkId, ChunkReceipt, Crc64};
+use chunkproto::{ChunkError, ChunkId, ChunkReceipt, Crc64, NodeId};
 use reqwest::Client;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -65,7 +65,7 @@ async fn a_chunk_is_copied_from_node_to_node() {
     let url = from.url.clone();
     from.stop().await;
     let error = chunk_error(id, copy(id, &url).await.unwrap()).await;
-    assert!(matches!(error, ChunkError::Unreachable(_)), "{error}");
+    assert!(matches!(error, ChunkError::SourceUnavailable(_)), "{error}");
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn a_copy_of_a_rotten_chunk_keeps_nothing() {
         source_node: None,
     });
     let error = chunk_error(id, request.send().await.unwrap()).await;
-    assert!(matches!(error, ChunkError::Unreachable(_)), "{error}");
+    assert!(matches!(error, ChunkError::SourceUnavailable(_)), "{error}");
     assert!(matches!(
         to.store.head(id).await,
         Err(ChunkError::NotFound(_))
@@ -117,10 +117,39 @@ async fn a_copy_whose_bytes_are_not_what_the_source_declared_keeps_nothing() {
         source_node: None,
     });
     let error = chunk_error(id, request.send().await.unwrap()).await;
-    assert!(matches!(error, ChunkError::BadBody(_)), "{error}");
+    assert!(matches!(error, ChunkError::SourceUnavailable(_)), "{error}");
     assert!(matches!(
         to.store.head(id).await,
         Err(ChunkError::NotFound(_))
     ));
     lies.abort();
+}
+
+#[tokio::test]
+async fn a_source_that_refuses_is_told_from_a_target_that_does() {
+    let [from, to] = [
+        Server::start().await,
+        Server::with(|options| options.full_percent = 0).await,
+    ];
+    let id = ChunkId::generate();
+    put(&from.store, id, b"bytes").await.unwrap();
+    let copy = |source: &str, source_node: Option<NodeId>| {
+        let request = Client::new().post(format!("{}/copy", to.chunk_url(id)));
+        let source = source.to_owned();
+        request
+            .with_secret()
+            .json(&CopyRequest {
+                source,
+                source_node,
+            })
+            .send()
+    };
+    let full = chunk_error(id, copy(&from.url, None).await.unwrap()).await;
+    assert!(matches!(full, ChunkError::Full(_)), "{full}");
+    let another = copy(&from.url, Some(NodeId::generate())).await.unwrap();
+    let another = chunk_error(id, another).await;
+    assert!(
+        matches!(another, ChunkError::SourceUnavailable(_)),
+        "{another}"
+    );
 }

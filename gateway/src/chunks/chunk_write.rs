@@ -5,18 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chunkproto::{ChunkError, ChunkPut, ChunkReceipt, ChunkResult, Crc64Hasher, NodeId};
+use chunkproto::{ChunkError, ChunkId, ChunkPut, ChunkReceipt, ChunkResult, Crc64Hasher, NodeId};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _, stream};
 use metastore::ChunkRef;
-use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
 use super::replica::{ReplicaFailure, ReplicaWrite};
 use super::write::{WriteError, WriterParts};
-use super::{BytesReserved, PlacementRequest, choose_nodes, count_takers};
+use super::{BytesReserved, ChunkTransport, PlacementRequest, choose_nodes, count_takers};
 
 /// Pieces of a chunk are kept for a new node until it is longer than this.
 pub const RETAINED_MAX_BYTES: u64 = 1024 * 1024;
@@ -294,46 +293,38 @@ impl ChunkWrite {
         warn!(chunk = %self.put.id, ?lagging, "replicas lag; others are written");
         let holding = [durable, lagging].concat();
         let nodes = self.choose(lagging.len(), &holding).into_iter();
-        nodes
-            .filter_map(|node| self.whole(node, durable.first().copied()))
-            .collect()
+        nodes.filter_map(|node| self.whole(node, durable)).collect()
     }
 
-    /// Writes the whole chunk to a node, in bounded time: from the retained pieces, or else from a node
-    /// that has it.
-    fn whole(&self, node: NodeId, source: Option<NodeId>) -> Option<BoxFuture<'static, Ack>> {
+    /// Writes the whole chunk to a node, in bounded time: from the retained pieces, or else from one of
+    /// the nodes that have it.
+    fn whole(&self, node: NodeId, sources: &[NodeId]) -> Option<BoxFuture<'static, Ack>> {
+        if self.retained.is_none() && sources.is_empty() {
+            return None;
+        }
         let transport = Arc::clone(&self.parts.transport);
         let in_flight = self.parts.membership.begin_request(node);
-        let put = self.put.clone();
+        let (put, retained, sources) = (self.put.clone(), self.retained.clone(), sources.to_vec());
         let time_max = WHOLE_MIN + Duration::from_secs(put.length_bytes / WHOLE_BYTES_PER_S);
-        let ack = move |outcome: Result<ChunkResult<ChunkReceipt>, Elapsed>| {
+        let written = async move {
+            let _in_flight = in_flight;
+            let taken = match retained {
+                Some(pieces) => {
+                    let body = stream::iter(pieces).map(Ok).boxed();
+                    timeout(time_max, transport.put(node, put, body)).await
+                }
+                None => timeout(time_max, copy_from_any(&*transport, node, put.id, &sources)).await,
+            };
             let unanswered = |_| {
                 let detail = format!("it did not take the chunk in {time_max:?}");
                 Err(ChunkError::Unreachable(detail))
             };
-            outcome
+            taken
                 .unwrap_or_else(unanswered)
                 .map(|receipt| (node, receipt))
                 .map_err(|error| ReplicaFailure { node, error })
         };
-        match (&self.retained, source) {
-            (Some(pieces), _) => {
-                let body = stream::iter(pieces.clone()).map(Ok).boxed();
-                let written = async move {
-                    let _in_flight = in_flight;
-                    ack(timeout(time_max, transport.put(node, put, body)).await)
-                };
-                Some(written.boxed())
-            }
-            (None, Some(source)) => {
-                let copied = async move {
-                    let _in_flight = in_flight;
-                    ack(timeout(time_max, transport.copy(node, put.id, source, None)).await)
-                };
-                Some(copied.boxed())
-            }
-            (None, None) => None,
-        }
+        Some(written.boxed())
     }
 
     /// Durable replicas that the chunk needs. Nodes that failed it, or have no room for it, count as
@@ -354,7 +345,7 @@ impl ChunkWrite {
             let Some(node) = self.choose(1, replicas).pop() else {
                 return;
             };
-            let Some(ack) = self.whole(node, replicas.first().copied()) else {
+            let Some(ack) = self.whole(node, replicas) else {
                 return;
             };
             let ack = ack.await;
@@ -451,4 +442,24 @@ impl ChunkWrite {
             quorum: self.quorum(),
         }
     }
+}
+
+/// Copies the chunk to `target` from the first of `sources` that yields it.
+async fn copy_from_any(
+    transport: &dyn ChunkTransport,
+    target: NodeId,
+    chunk: ChunkId,
+    sources: &[NodeId],
+) -> ChunkResult<ChunkReceipt> {
+    let mut last = ChunkError::NotFound(chunk);
+    for &source in sources {
+        match transport.copy(target, chunk, source, None).await {
+            Err(error) if error.is_of_source() => {
+                warn!(%chunk, %source, %target, %error, "a copy failed for its source");
+                last = error;
+            }
+            outcome => return outcome,
+        }
+    }
+    Err(last)
 }

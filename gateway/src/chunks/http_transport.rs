@@ -178,7 +178,7 @@ impl ChunkTransport for HttpTransport {
         fence: Option<&Fence>,
     ) -> ChunkResult<ChunkReceipt> {
         let body = CopyRequest {
-            source: self.address(source)?,
+            source: self.address(source).map_err(ChunkError::of_source)?,
             source_node: Some(source),
         };
         let request = self

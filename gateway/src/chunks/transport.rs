@@ -69,7 +69,8 @@ pub trait ChunkTransport: Send + Sync + 'static {
     /// fence.
     ///
     /// # Errors
-    /// As `get` on the source and `put` on the target; `Fenced` as `delete`.
+    /// `NotFound`, `Corrupt` and `SourceUnavailable` where the source does not yield the chunk: nothing was
+    /// kept, and another source may do. Otherwise as `put` on the target; `Fenced` as `delete`.
     async fn copy(
         &self,
         target: NodeId,

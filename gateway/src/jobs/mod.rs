@@ -2,11 +2,12 @@
 //! under a lease whose fencing token goes with everything that it changes.
 //!
 //! `start` names all jobs. `job` says what a job is, `runner` runs one, `lease` holds its lease,
-//! `throttle` its rate, `progress` says how far it is; `replica_mover`, `rows` and `relocate` are what
-//! jobs that move chunks share. `survey` only looks.
+//! `throttle` its rate, `progress` says how far it is; `replica_mover`, `copy_sources`, `rows` and
+//! `relocate` are what jobs that move chunks share. `survey` only looks.
 
 mod abandoned;
 mod backup;
+mod copy_sources;
 mod drain;
 mod garbage;
 mod job;

@@ -5,6 +5,7 @@
 use chunkproto::NodeId;
 use metastore::{ChunkRef, MetaResult};
 
+use super::copy_sources::CopySources;
 use super::job::Round;
 use super::replica_mover::{CopyFailure, ReplicaMover, ReplicaState};
 use super::rows::RowUpdate;
@@ -62,17 +63,18 @@ impl ReplicaMover {
         self.membership.order_for_reading(&mut sources);
         let replicas = chunk.replicas.iter().copied();
         let stay: Vec<_> = replicas.filter(|node| *node != from).collect();
-        let mut refused = vec![from];
+        let (mut refused, mut tried) = (vec![from], CopySources::default());
         for _ in 0..ATTEMPTS_MAX {
-            let Some(target) = self.target(chunk, destination, &stay, &refused) else {
-                let is_first = refused.len() == 1;
+            let barred = [refused.clone(), tried.cut_off(&sources)].concat();
+            let Some(target) = self.target(chunk, destination, &stay, &barred) else {
+                let is_first = barred.len() == 1;
                 return Ok(if is_first {
                     MoveOutcome::NoTarget
                 } else {
                     MoveOutcome::NotNow
                 });
             };
-            let Some(&source) = sources.first() else {
+            let Some(source) = tried.choose(&sources, target) else {
                 return Ok(MoveOutcome::NotNow);
             };
             if !self.may_name(chunk, target).await? {
@@ -82,10 +84,11 @@ impl ReplicaMover {
             match self.copy(chunk, source, target, round).await {
                 Ok(()) => return self.commit_move(chunk, (from, target), wanted, round).await,
                 Err(CopyFailure::Source) => {
-                    sources.remove(0);
+                    sources.retain(|other| *other != source);
                     self.queue_repair(chunk, sources.len(), wanted, round)
                         .await?;
                 }
+                Err(CopyFailure::SourceUnavailable) => tried.note_unavailable(source, target),
                 Err(CopyFailure::Target) => refused.push(target),
                 Err(CopyFailure::Over) => return Ok(MoveOutcome::NotNow),
             }

@@ -51,6 +51,8 @@ pub enum ReplicaState {
 pub enum CopyFailure {
     /// The copy on this source is bad.
     Source,
+    /// The target got nothing from this source, whose copy may be good.
+    SourceUnavailable,
     /// The target did not take it.
     Target,
     /// The round is over.
@@ -179,7 +181,7 @@ impl ReplicaMover {
     /// Copies the chunk at the job's rate, and sees that the copy has length and checksum of the row.
     ///
     /// # Errors
-    /// A source that cannot be read, or a target that refuses, each told apart.
+    /// A source that is bad or cannot be read, or a target that refuses, each told apart.
     pub async fn copy(
         &self,
         chunk: &ChunkRef,
@@ -227,6 +229,7 @@ impl ReplicaMover {
                     ChunkError::NotFound(_) | ChunkError::Corrupt { .. } => {
                         Err(CopyFailure::Source)
                     }
+                    ChunkError::SourceUnavailable(_) => Err(CopyFailure::SourceUnavailable),
                     _ => Err(CopyFailure::Target),
                 }
             }

@@ -10,6 +10,7 @@ use chunkproto::{
     ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult,
     ChunkStream, Fence, IdRange, InventoryDigest, NodeId, OwnerHint,
 };
+use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::chunks::ChunkTransport;
 
@@ -118,14 +119,16 @@ impl ChunkTransport for EmbeddedTransport {
         fence: Option<&Fence>,
     ) -> ChunkResult<ChunkReceipt> {
         let _admitted = self.admit(target, fence).await?;
-        let source = self.node(source)?;
-        let owner = source.owner(chunk).await?;
-        let read = source.get(chunk, None).await?;
+        let source = self.node(source).map_err(ChunkError::of_source)?;
+        let owner = source.owner(chunk).await.map_err(ChunkError::of_source)?;
+        let read = source.get(chunk, None).await;
+        let read = read.map_err(ChunkError::of_source)?;
         let put = ChunkPut {
             id: chunk,
             length_bytes: read.info.length_bytes,
             owner,
         };
-        self.node(target)?.put(put, read.stream).await
+        let body = read.stream.map_err(ChunkError::of_source).boxed();
+        self.node(target)?.put(put, body).await
     }
 }

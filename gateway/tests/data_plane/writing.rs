@@ -84,6 +84,22 @@ async fn a_node_that_fails_at_any_moment_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_source_that_other_nodes_cannot_reach_does_not_count_against_those() {
+    let nodes = Nodes::new(4);
+    let all = nodes.all();
+    nodes.set_fault(all[0], Fault::DiesAtSync);
+    nodes.set_fault(all[1], Fault::CutOffFromNodes);
+    // Until those two are among the first three, in the worse order.
+    for _ in 0..20 {
+        nodes.register(all[0]);
+        let written = write(&nodes, 3, &payload(7 * MIB)).await.unwrap();
+        assert_durable(&nodes, &written, 3);
+    }
+    nodes.register(all[0]);
+    assert!(all[1..].iter().all(|node| nodes.membership.is_live(*node)));
+}
+
+#[tokio::test]
 async fn a_single_replica_moves_while_its_pieces_are_retained() {
     let nodes = Nodes::new(2);
     let failing = nodes.all()[0];

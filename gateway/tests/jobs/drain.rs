@@ -59,6 +59,17 @@ async fn a_draining_node_gives_everything_to_others_and_may_go_then() {
 }
 
 #[tokio::test]
+async fn a_chunk_moves_though_other_nodes_cannot_reach_the_one_it_leaves() {
+    let world = World::new(4).await;
+    let chunk = world.put_chunk("cat", 2).await;
+    let leaving = chunk.replicas[0];
+    world.nodes.set_fault(leaving, Fault::CutOffFromNodes);
+    world.order(leaving, NodeOrder::Drain).await.unwrap();
+    world.run(&world.drain(2)).await.unwrap();
+    world.assert_moved_off(leaving, &chunk).await;
+}
+
+#[tokio::test]
 async fn a_copy_that_waits_to_be_deleted_is_not_moved_to() {
     let world = World::new(3).await;
     let [stays, leaving, waits] = world.nodes.all()[..] else {

@@ -252,6 +252,21 @@ async fn a_damaged_source_is_not_copied_from() {
 }
 
 #[tokio::test]
+async fn a_source_that_other_nodes_cannot_reach_is_passed_over_for_the_next_one() {
+    let world = World::new(6).await;
+    let chunk = world.put_chunk("cat", 3).await;
+    world
+        .nodes
+        .set_fault(chunk.replicas[0], Fault::CutOffFromNodes);
+    world.nodes.lose(chunk.replicas[2], chunk.id);
+    world.queue(&chunk, 2, 3).await;
+    world.run(&world.repair(3)).await.unwrap();
+    let copies = world.good_copies(&chunk).await;
+    assert!(copies.len() == 3 && copies.contains(&chunk.replicas[0]));
+    assert_eq!(world.queued().await, []);
+}
+
+#[tokio::test]
 async fn while_too_many_nodes_are_missing_only_last_copies_are_mended() {
     let world = World::new(6).await;
     let mut nodes = world.nodes.all().into_iter();

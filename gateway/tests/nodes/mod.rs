@@ -29,6 +29,8 @@ pub enum Fault {
     None,
     /// It refuses every connection.
     Gone,
+    /// No other node reaches it.
+    CutOffFromNodes,
     /// It takes this many bytes of a body and then breaks the connection.
     DiesAfter(u64),
     /// It takes the whole body and never says that it is durable.
@@ -533,13 +535,20 @@ impl ChunkTransport for Nodes {
             hook().await;
         }
         self.copied.lock().unwrap().push(chunk);
-        let owner = self.owner(source, chunk).await?.unwrap_or_else(nobody);
-        let read = self.get(source, chunk, None).await?;
+        if self.fault(source).map_err(ChunkError::of_source)? == Fault::CutOffFromNodes {
+            let detail = "connection refused".into();
+            return Err(ChunkError::SourceUnavailable(detail));
+        }
+        let owner = self.owner(source, chunk).await;
+        let owner = owner.map_err(ChunkError::of_source)?.unwrap_or_else(nobody);
+        let read = self.get(source, chunk, None).await;
+        let read = read.map_err(ChunkError::of_source)?;
         let put = ChunkPut {
             id: chunk,
             length_bytes: read.info.length_bytes,
             owner,
         };
-        self.put(target, put, read.stream).await
+        let body = read.stream.map_err(ChunkError::of_source).boxed();
+        self.put(target, put, body).await
     }
 }

@@ -10,6 +10,7 @@ use chunkproto::{
     ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult,
     ChunkStream, Fence, IdRange, InventoryDigest, NodeId, OwnerHint,
 };
+use futures::{StreamExt as _, TryStreamExt as _};
 use gateway::chunks::ChunkTransport;
 use tokio::time::timeout;
 
@@ -159,13 +160,16 @@ impl ChunkTransport for Wire {
                 let owner = node.disk().owner(chunk)?;
                 Ok((owner, node.open(chunk)?))
             };
-            let (owner, (info, pieces)) = network.call(to, source, read).await?;
+            let opened = network.call(to, source, read).await;
+            let (owner, (info, pieces)) = opened.map_err(ChunkError::of_source)?;
             let put = ChunkPut {
                 id: chunk,
                 length_bytes: info.length_bytes,
                 owner,
             };
-            let copied = node.put(put, network.deliver(source, to, pieces)).await;
+            let body = network.deliver(source, to, pieces);
+            let body = body.map_err(ChunkError::of_source).boxed();
+            let copied = node.put(put, body).await;
             witness.see_fence(target, fence.as_ref());
             copied
         };

@@ -103,7 +103,6 @@ async fn a_server_at_another_nodes_address_takes_nothing_for_it() {
         transport.head(before, put.id).await.err(),
         transport.get(before, put.id, None).await.err(),
         transport.delete(before, put.id, None).await.err(),
-        transport.copy(other, put.id, before, None).await.err(),
         transport.list(before, None, 9).await.err(),
     ];
     for refusal in refusals {
@@ -112,6 +111,11 @@ async fn a_server_at_another_nodes_address_takes_nothing_for_it() {
             "{refusal:?}"
         );
     }
+    let copied = transport.copy(other, put.id, before, None).await;
+    assert!(
+        matches!(copied, Err(ChunkError::SourceUnavailable(_))),
+        "{copied:?}"
+    );
     assert!(transport.head(server, put.id).await.is_ok());
     assert!(transport.head(server, elsewhere.id).await.is_err());
 }
@@ -195,6 +199,7 @@ on_every_transport! {
     what_is_not_there_is_not_found,
     a_deleted_chunk_is_gone_and_may_be_deleted_again,
     a_chunk_is_copied_from_node_to_node,
+    a_copy_tells_what_is_wrong_with_its_source,
     an_overtaken_job_changes_nothing,
     a_digest_is_that_of_the_chunks_in_its_range,
     a_listing_comes_in_pages,
@@ -290,6 +295,26 @@ async fn a_chunk_is_copied_from_node_to_node(fixture: Fixture) {
         .unwrap();
     assert_eq!(copied.crc64, Crc64::of(&bytes));
     assert!(fixture.read(target, put.id, None).await == bytes);
+}
+
+async fn a_copy_tells_what_is_wrong_with_its_source(fixture: Fixture) {
+    let put = fixture.store(&payload(1000)).await;
+    let [source, target] = fixture.nodes;
+    let transport = &fixture.transport;
+    let missing = ChunkId::generate();
+    let copied = transport.copy(target, missing, source, None).await;
+    assert!(matches!(copied, Err(ChunkError::NotFound(_))), "{copied:?}");
+    let nobody = NodeId::generate();
+    let copied = transport.copy(target, put.id, nobody, None).await;
+    assert!(
+        matches!(copied, Err(ChunkError::SourceUnavailable(_))),
+        "{copied:?}"
+    );
+    let copied = transport.copy(nobody, put.id, source, None).await;
+    assert!(
+        matches!(copied, Err(ChunkError::Unreachable(_))),
+        "{copied:?}"
+    );
 }
 
 async fn an_overtaken_job_changes_nothing(fixture: Fixture) {

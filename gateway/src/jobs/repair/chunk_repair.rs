@@ -4,6 +4,7 @@ use chunkproto::NodeId;
 use metastore::{ChunkRef, MetaResult};
 use tracing::{debug, warn};
 
+use crate::jobs::copy_sources::CopySources;
 use crate::jobs::job::Round;
 use crate::jobs::replica_mover::{CopyFailure, ReplicaMover, ReplicaState};
 use crate::jobs::rows::RowUpdate;
@@ -31,6 +32,8 @@ struct ChunkRepair<'a> {
     sources: Vec<NodeId>,
     /// Nodes that did not take a copy.
     refused: Vec<NodeId>,
+    /// Which copies failed for their source.
+    tried: CopySources,
 }
 
 /// Sees that `chunk` has `wanted_copies` good copies. With `only_last_copies`, leaves chunks alone that have
@@ -53,6 +56,7 @@ pub async fn mend(
         held: mover.examine(chunk).await,
         sources: Vec::new(),
         refused: Vec::new(),
+        tried: CopySources::default(),
     };
     if repair.kept().is_empty() {
         repair.look_elsewhere(mover).await?;
@@ -100,11 +104,11 @@ impl ChunkRepair<'_> {
             if kept.len() >= wanted || !round.goes_on() {
                 break;
             }
-            let good = self.good();
-            let Some(&source) = good.first().or(self.sources.first()) else {
+            let readable = self.readable();
+            let Some(target) = mover.choose(self.chunk, &kept, &self.shunned()) else {
                 break;
             };
-            let Some(target) = mover.choose(self.chunk, &kept, &self.shunned()) else {
+            let Some(source) = self.tried.choose(&readable, target) else {
                 break;
             };
             if !mover.may_name(self.chunk, target).await?
@@ -115,10 +119,13 @@ impl ChunkRepair<'_> {
             }
             match mover.copy(self.chunk, source, target, round).await {
                 Ok(()) => self.set(target, ReplicaState::Good),
-                Err(CopyFailure::Source) if good.is_empty() => {
-                    self.sources.remove(0);
+                Err(CopyFailure::Source) if self.sources.contains(&source) => {
+                    self.sources.retain(|other| *other != source);
                 }
                 Err(CopyFailure::Source) => self.set(source, ReplicaState::Nothing),
+                Err(CopyFailure::SourceUnavailable) => {
+                    self.tried.note_unavailable(source, target);
+                }
                 Err(CopyFailure::Target) => self.refused.push(target),
                 Err(CopyFailure::Over) => break,
             }
@@ -141,10 +148,17 @@ impl ChunkRepair<'_> {
         self.good().into_iter().chain(awaited).collect()
     }
 
+    /// Nodes to copy from, the best first.
+    fn readable(&self) -> Vec<NodeId> {
+        let good = self.good().into_iter();
+        good.chain(self.sources.iter().copied()).collect()
+    }
+
     /// Further nodes that are not asked to take a copy.
     fn shunned(&self) -> Vec<NodeId> {
         let unreadable = self.with(ReplicaState::Unreadable).into_iter();
         let out = unreadable.chain(self.with(ReplicaState::Lost));
+        let out = out.chain(self.tried.cut_off(&self.readable()));
         out.chain(self.refused.iter().copied()).collect()
     }
 
