@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chunkproto::{ChunkError, ChunkResult, Fence, JobName};
-use tokio::sync::Notify;
+use chunkproto::{ChunkError, ChunkResult, ChunkStream, Fence, JobName};
+use futures::StreamExt as _;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
 /// Far more jobs than there are.
@@ -48,6 +49,41 @@ struct Tokens {
 pub struct Admitted {
     state: Arc<State>,
     fence: Fence,
+}
+
+/// Carries an operation that was let in to its end, in a task of its own: when the caller goes away the
+/// operation goes on, and until its end nobody with a newer token may begin.
+///
+/// # Errors
+/// The operation's own, and `Io` where it panics.
+pub async fn carry_out<T: Send + 'static>(
+    admitted: Option<Admitted>,
+    operation: impl Future<Output = ChunkResult<T>> + Send + 'static,
+) -> ChunkResult<T> {
+    let carried_out = tokio::spawn(async move {
+        let _admitted = admitted;
+        operation.await
+    });
+    let carried_out = carried_out.await;
+    carried_out.map_err(|error| ChunkError::Io(format!("it did not finish: {error}")))?
+}
+
+/// As [`carry_out`], for an operation that receives a body: that ends where it is when the caller goes away.
+/// So nothing is kept of it, unless all had come and was being made durable.
+///
+/// # Errors
+/// As [`carry_out`].
+pub async fn receive<T: Send + 'static, W>(
+    admitted: Option<Admitted>,
+    body: ChunkStream,
+    operation: impl FnOnce(ChunkStream) -> W,
+) -> ChunkResult<T>
+where
+    W: Future<Output = ChunkResult<T>> + Send + 'static,
+{
+    let (_caller, gone) = oneshot::channel::<()>();
+    let body = body.take_until(gone).boxed();
+    carry_out(admitted, operation(body)).await
 }
 
 impl Fences {

@@ -13,7 +13,7 @@ pub mod scrub;
 pub mod server;
 pub mod store;
 
-pub use fences::{Admitted, Fences};
+pub use fences::{Admitted, Fences, carry_out, receive};
 pub use inventory::digest_of;
 pub use node::{ChunkNode, NodeError, NodeOptions};
 pub use server::serve;

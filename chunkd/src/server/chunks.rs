@@ -14,7 +14,7 @@ use hyper::body::{Frame, Incoming};
 use super::answer::{self, Answer};
 use super::body;
 use super::route::Service;
-use crate::fences::Admitted;
+use crate::fences::{Admitted, carry_out};
 use crate::node::Listing;
 use crate::store::OwnedRead;
 
@@ -105,14 +105,7 @@ pub(super) async fn delete(
 ) -> ChunkResult<Answer> {
     let admitted = admit(service, request.headers()).await?;
     let node = service.node.clone();
-    // In a task of its own: when the client goes away the delete goes on, and until its end nobody with
-    // a newer token may begin.
-    let deleted = tokio::spawn(async move {
-        let _admitted = admitted;
-        node.delete(id).await
-    });
-    let deleted = deleted.await;
-    deleted.map_err(|error| ChunkError::Io(format!("the delete did not finish: {error}")))??;
+    carry_out(admitted, async move { node.delete(id).await }).await?;
     Ok(answer::empty(StatusCode::NO_CONTENT))
 }
 
@@ -134,7 +127,7 @@ pub(super) async fn list(service: &Service, request: &Request<Incoming>) -> Chun
     Ok(answer::json(StatusCode::OK, &page))
 }
 
-/// Lets a job's operation in by its fence, until the answer is dropped; a request without one is not
+/// Lets a job's operation in by its fence, until what is returned is dropped; a request without one is not
 /// a job's.
 pub(super) async fn admit(service: &Service, headers: &HeaderMap) -> ChunkResult<Option<Admitted>> {
     match parsed::<Fence>(headers, FENCE_HEADER)? {

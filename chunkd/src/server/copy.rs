@@ -18,6 +18,7 @@ use super::answer::{self, Answer};
 use super::body;
 use super::chunks::{admit, parsed, text};
 use super::route::Service;
+use crate::fences::receive;
 
 /// How long the source may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -47,16 +48,15 @@ pub(super) async fn copy(
     id: ChunkId,
     request: Request<Incoming>,
 ) -> ChunkResult<Answer> {
-    let _admitted = admit(service, request.headers()).await?;
+    let admitted = admit(service, request.headers()).await?;
     let request = body::collect_short(request.into_body()).await?;
     let from: CopyRequest = serde_json::from_slice(&request)
         .map_err(|error| ChunkError::Invalid(format!("the copy request: {error}")))?;
     let Fetched { put, crc64, body } = service.copier.fetch(&from, id).await?;
-    let receipt = service
-        .node
-        .put(put, body::verified(id, body, crc64))
-        .await
-        .map_err(of_body)?;
+    let node = service.node.clone();
+    let keep = move |body| async move { node.put(put, body::verified(id, body, crc64)).await };
+    let kept = receive(admitted, body, keep).await;
+    let receipt = kept.map_err(of_body)?;
     service.metrics.count_received(receipt.length_bytes);
     Ok(answer::json(StatusCode::OK, &receipt))
 }

@@ -2,19 +2,14 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-use std::sync::mpsc;
-use std::time::Duration;
 
-use chunkd::{Probe, Step};
 use chunkproto::wire::{
-    CRC64_HEADER, CopyRequest, ErrorBody, FENCE_HEADER, LENGTH_HEADER, OWNER_HEADER,
-    error_from_wire,
+    CRC64_HEADER, CopyRequest, ErrorBody, LENGTH_HEADER, OWNER_HEADER, error_from_wire,
 };
 use chunkproto::{ChunkError, ChunkId, ChunkReceipt, Crc64, OwnerHint};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use crate::kit::{
     KIB, MIB, Server, data, get, names_in, owner, put, receipt_of, record_path, secret,
@@ -247,41 +242,6 @@ async fn store_errors_keep_their_kind_over_the_wire() {
     }
     let ready = reqwest::get(format!("{}/ready", full.url)).await.unwrap();
     assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_delete_keeps_its_fence_when_its_client_goes_away() {
-    let (at_step, reached) = mpsc::channel();
-    let (go_on, wait) = mpsc::channel::<()>();
-    let wait = std::sync::Mutex::new(wait);
-    let server = Server::with(|options| {
-        options.segment_max_bytes = 0;
-        options.probe = Probe::new(move |step| {
-            if step == Step::RemoveFile {
-                at_step.send(()).unwrap();
-                // Passes at once from the second on.
-                let _ = wait.lock().unwrap().recv();
-            }
-            Ok(())
-        });
-    })
-    .await;
-    let id = ChunkId::generate();
-    put(&server.store, id, b"bytes").await.unwrap();
-    let delete = |token: &str| {
-        let request = Client::new().delete(server.chunk_url(id)).with_secret();
-        request.header(FENCE_HEADER, token)
-    };
-    let first = tokio::spawn(delete("gc=1").send());
-    tokio::task::block_in_place(|| reached.recv().unwrap());
-    first.abort();
-    assert!(first.await.unwrap_err().is_cancelled());
-
-    let mut second = tokio::spawn(delete("gc=2").send());
-    let early = timeout(Duration::from_secs(1), &mut second).await;
-    assert!(early.is_err(), "the first one still runs");
-    drop(go_on);
-    assert!(second.await.unwrap().unwrap().status().is_success());
 }
 
 #[tokio::test]

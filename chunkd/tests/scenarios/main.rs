@@ -19,6 +19,7 @@ mod bad_index;
 mod damage;
 mod disks;
 mod failing_disks;
+mod fences;
 mod few_files;
 mod format;
 mod hanging;

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use chunkd::{Admitted, ChunkNode, Fences, digest_of};
+use chunkd::{Admitted, ChunkNode, Fences, carry_out, digest_of, receive};
 use chunkproto::wire::ListPage;
 use chunkproto::{
     ByteRange, ChunkError, ChunkId, ChunkInfo, ChunkPut, ChunkRead, ChunkReceipt, ChunkResult,
@@ -74,8 +74,9 @@ impl ChunkTransport for EmbeddedTransport {
     }
 
     async fn delete(&self, node: NodeId, chunk: ChunkId, fence: Option<&Fence>) -> ChunkResult<()> {
-        let _admitted = self.admit(node, fence).await?;
-        self.node(node)?.delete(chunk).await
+        let admitted = self.admit(node, fence).await?;
+        let node = self.node(node)?.clone();
+        carry_out(admitted, async move { node.delete(chunk).await }).await
     }
 
     async fn digest(&self, node: NodeId, range: IdRange) -> ChunkResult<InventoryDigest> {
@@ -118,7 +119,7 @@ impl ChunkTransport for EmbeddedTransport {
         source: NodeId,
         fence: Option<&Fence>,
     ) -> ChunkResult<ChunkReceipt> {
-        let _admitted = self.admit(target, fence).await?;
+        let admitted = self.admit(target, fence).await?;
         let source = self.node(source).map_err(ChunkError::of_source)?;
         let owner = source.owner(chunk).await.map_err(ChunkError::of_source)?;
         let read = source.get(chunk, None).await;
@@ -129,6 +130,8 @@ impl ChunkTransport for EmbeddedTransport {
             owner,
         };
         let body = read.stream.map_err(ChunkError::of_source).boxed();
-        self.node(target)?.put(put, body).await
+        let target = self.node(target)?.clone();
+        let keep = move |body| async move { target.put(put, body).await };
+        receive(admitted, body, keep).await
     }
 }
