@@ -104,6 +104,7 @@ impl FromStr for Crc64 {
 }
 
 /// A CRC64-NVME in the making, over bytes that arrive piece by piece.
+#[derive(Clone)]
 pub struct Crc64Hasher(Digest);
 
 impl Crc64Hasher {

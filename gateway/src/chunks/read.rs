@@ -288,21 +288,21 @@ impl OpenSlice {
     /// The next verified bytes, from another replica where the present one fails.
     async fn next_piece(&mut self, nodes: &Nodes) -> Result<Bytes, ReadError> {
         loop {
-            match self.try_next_piece().await {
-                Ok(piece) => return self.pass_on(piece, nodes),
-                Err(error) => {
-                    note_failure(&self.chunk, self.node, &error, nodes);
-                    let (node, stream, in_flight) = open_replica(
-                        &self.chunk,
-                        self.range,
-                        &mut self.untried,
-                        nodes,
-                        Some(error),
-                    )
-                    .await?;
-                    (self.node, self.stream, self._in_flight) = (node, stream, in_flight);
-                }
-            }
+            let piece = self.try_next_piece().await;
+            let error = match piece.and_then(|piece| self.pass_on(piece)) {
+                Ok(piece) => return Ok(piece),
+                Err(error) => error,
+            };
+            note_failure(&self.chunk, self.node, &error, nodes);
+            let (node, stream, in_flight) = open_replica(
+                &self.chunk,
+                self.range,
+                &mut self.untried,
+                nodes,
+                Some(error),
+            )
+            .await?;
+            (self.node, self.stream, self._in_flight) = (node, stream, in_flight);
         }
     }
 
@@ -319,22 +319,26 @@ impl OpenSlice {
         }
     }
 
-    /// Counts the piece; at the end of a whole chunk, holds the last piece back unless the chunk's
-    /// checksum is the one in its row.
-    fn pass_on(&mut self, piece: Bytes, nodes: &Nodes) -> Result<Bytes, ReadError> {
-        self.range.start += piece.len() as u64;
+    /// Counts the piece. The last one of a whole chunk is held back, and nothing counted, unless the
+    /// chunk's checksum is the one in its row with it; with another replica's it may be.
+    fn pass_on(&mut self, piece: Bytes) -> Result<Bytes, ChunkError> {
         if let Some(crc64) = &mut self.crc64 {
-            crc64.update(&piece);
-            if self.range.start == self.range.end && crc64.finish() != self.chunk.crc64 {
-                let detail = "its bytes do not have the checksum in its row".into();
-                let last = ChunkError::Corrupt {
+            let mut with_piece = crc64.clone();
+            with_piece.update(&piece);
+            let is_last = piece.len() as u64 == self.range.length_bytes();
+            if is_last && with_piece.finish() != self.chunk.crc64 {
+                let before = self.range.start;
+                return Err(ChunkError::Corrupt {
                     chunk: self.chunk.id,
-                    detail,
-                };
-                note_failure(&self.chunk, self.node, &last, nodes);
-                return Err(no_replica(&self.chunk, last));
+                    detail: format!(
+                        "with its bytes, behind {before} that were sent before, the chunk has not the \
+                         checksum in its row"
+                    ),
+                });
             }
+            *crc64 = with_piece;
         }
+        self.range.start += piece.len() as u64;
         Ok(piece)
     }
 }
@@ -365,11 +369,14 @@ async fn open_replica(
                 Err(ChunkError::Unreachable(detail))
             });
         match opened {
-            Ok(read) if read.info.length_bytes == chunk.length_bytes => {
+            Ok(read)
+                if (read.info.length_bytes, read.info.crc64)
+                    == (chunk.length_bytes, chunk.crc64) =>
+            {
                 return Ok((node, read.stream, in_flight));
             }
-            Ok(_) => {
-                let detail = "it has another length than in its row".into();
+            Ok(read) => {
+                let detail = format!("it has {:?}, not what is in its row", read.info);
                 let error = ChunkError::Corrupt {
                     chunk: chunk.id,
                     detail,

@@ -117,3 +117,29 @@ async fn a_node_that_is_gone_is_asked_once_and_then_avoided() {
     read(&nodes, &layout, 0, bytes.len()).await.unwrap();
     assert_eq!(nodes.reads_on(gone), 0);
 }
+
+#[tokio::test]
+async fn a_replica_with_other_bytes_than_the_row_says_is_passed_over_for_a_good_one() {
+    let nodes = Nodes::new(2);
+    let bytes = payload(25_000);
+    let layout = stored(&nodes, 2, &bytes).await;
+    let chunk = &layout.chunks[0];
+    let others = payload(25_001).slice(1..);
+    nodes.replace(chunk.replicas[0], chunk.id, others);
+    for (start, end) in [(0, 25_000), (100, 200)] {
+        let read = read(&nodes, &layout, start, end).await.unwrap();
+        assert_eq!(read, bytes[start..end]);
+        assert!(nodes.reads_on(chunk.replicas[0]) > 0, "it was asked");
+    }
+}
+
+#[tokio::test]
+async fn wrong_bytes_of_one_replica_are_found_before_the_first_of_them_is_sent() {
+    let nodes = Nodes::new(2);
+    let bytes = payload(1000);
+    let layout = stored(&nodes, 2, &bytes).await;
+    let bad = layout.chunks[0].replicas[0];
+    nodes.set_fault(bad, Fault::SendsGarbage);
+    assert_eq!(read(&nodes, &layout, 0, 1000).await.unwrap(), bytes);
+    assert!(nodes.reads_on(bad) > 0, "it was asked");
+}
