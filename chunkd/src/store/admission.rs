@@ -2,7 +2,7 @@
 //! room reserved for writes under way, and counts what is in flight. Deletes pass on a full disk.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -136,11 +136,7 @@ impl Gate {
         record_bytes: u64,
     ) -> ChunkResult<WritePermit> {
         self.check_open()?;
-        let checked = segments.check_room(record_bytes);
-        checked.map_err(|fault| match fault {
-            Fault::NoRoom { .. } => ChunkError::Full(fault.to_string()),
-            fault => ChunkError::Io(fault.to_string()),
-        })?;
+        segments.check_room(record_bytes).map_err(refusal)?;
         Ok(self.permit(self.write_permit()?, 0))
     }
 
@@ -155,8 +151,23 @@ impl Gate {
             .reserved_bytes
             .fetch_add(record_bytes, Ordering::Relaxed);
         let permit = self.permit(permit, record_bytes);
-        self.check_room(before.saturating_add(record_bytes))?;
+        self.check_room(before.saturating_add(record_bytes))
+            .map_err(refusal)?;
         Ok(permit)
+    }
+
+    /// Whether [`admit`](Self::admit) would admit such a record now. Takes nothing from anybody.
+    pub fn has_room(&self, record_bytes: u64) -> bool {
+        self.may_write() && self.check_further_room(record_bytes).is_ok()
+    }
+
+    /// As [`has_room`](Self::has_room), for a record whose room the segments keep.
+    pub fn has_room_in_segments(&self, segments: &Segments, record_bytes: u64) -> bool {
+        self.may_write() && segments.check_room(record_bytes).is_ok()
+    }
+
+    fn may_write(&self) -> bool {
+        self.check_open().is_ok() && self.writes.available_permits() > 0
     }
 
     /// Admits a change that needs no room: a delete. Waits while the store is busy.
@@ -179,20 +190,13 @@ impl Gate {
         Some(self.permit(permit, 0))
     }
 
-    /// Whether the filesystem has room for another segment.
+    /// Whether the filesystem has room for so much beside what is promised already.
     ///
     /// # Errors
     /// `NoRoom`, and `Io` where the filesystem does not tell its size.
-    pub fn check_segment_room(&self, path: &Path, bytes: u64) -> Result<(), Fault> {
-        let failed = |kind, error: ChunkError| {
-            Fault::io("make", path)(io::Error::new(kind, error.to_string()))
-        };
-        let reserved = self.reserved_bytes.load(Ordering::Relaxed);
-        self.check_room(bytes.saturating_add(reserved))
-            .map_err(|error| match error {
-                ChunkError::Full(_) => failed(io::ErrorKind::StorageFull, error),
-                error => failed(io::ErrorKind::Other, error),
-            })
+    pub fn check_further_room(&self, bytes: u64) -> Result<(), Fault> {
+        let reserved_bytes = self.reserved_bytes.load(Ordering::Relaxed);
+        self.check_room(bytes.saturating_add(reserved_bytes))
     }
 
     /// Size of the filesystem; 0 where it does not tell.
@@ -302,7 +306,7 @@ impl Gate {
     }
 
     /// Whether `wanted_bytes`, reservations included, may still be written.
-    fn check_room(&self, wanted_bytes: u64) -> ChunkResult<()> {
+    fn check_room(&self, wanted_bytes: u64) -> Result<(), Fault> {
         let Room {
             capacity_bytes,
             free_bytes,
@@ -312,22 +316,20 @@ impl Gate {
             .saturating_add(wanted_bytes);
         let used_max = capacity_bytes / 100 * u64::from(self.full_percent);
         if wanted_bytes > free_bytes || used_after > used_max {
-            return Err(ChunkError::Full(format!(
-                "{} has {free_bytes} of {capacity_bytes} bytes free and is filled to {} % at most",
-                self.dir.display(),
+            let detail = format!(
+                "{free_bytes} of {capacity_bytes} bytes are free, and it is filled to {} % at most",
                 self.full_percent
-            )));
+            );
+            let full = io::Error::new(io::ErrorKind::StorageFull, detail);
+            return Err(Fault::io("write to", &self.dir)(full));
         }
         Ok(())
     }
 
-    fn room(&self) -> ChunkResult<Room> {
+    fn room(&self) -> Result<Room, Fault> {
         let stat = rustix::fs::statvfs(&self.dir).map_err(|error| {
             self.count_disk_error();
-            ChunkError::Io(format!(
-                "cannot ask {} for its size: {error}",
-                self.dir.display()
-            ))
+            Fault::io("tell the size of", &self.dir)(error.into())
         })?;
         let used_blocks = stat.f_blocks.saturating_sub(stat.f_bfree);
         Ok(Room {
@@ -336,6 +338,14 @@ impl Gate {
                 .saturating_mul(stat.f_frsize),
             free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
         })
+    }
+}
+
+/// What a sender is told where its record finds no room.
+fn refusal(fault: Fault) -> ChunkError {
+    match fault {
+        Fault::NoRoom { .. } => ChunkError::Full(fault.to_string()),
+        fault => ChunkError::Io(fault.to_string()),
     }
 }
 
@@ -358,5 +368,31 @@ impl Drop for WritePermit {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn asking_for_much_room_takes_none_from_a_record_that_comes_meanwhile() {
+        let dir = TempDir::new().unwrap();
+        let durability = Durability::PowerSafe;
+        let gate = Gate::new(dir.path().to_owned(), 100, durability, Probe::default());
+        thread::scope(|scope| {
+            let asking = scope.spawn(|| {
+                let answers = (0..20_000).map(|_| gate.has_room(u64::MAX / 4));
+                answers.filter(|has_room| *has_room).count()
+            });
+            while !asking.is_finished() {
+                assert!(gate.admit(1).is_ok());
+            }
+            assert_eq!(asking.join().unwrap(), 0);
+        });
     }
 }

@@ -263,7 +263,7 @@ impl ChunkStore {
     #[must_use]
     pub fn has_room_for(&self, length_bytes: u64) -> bool {
         // A length that is not allowed is refused for that, by whoever is asked to take the chunk.
-        length_bytes > CHUNK_MAX_BYTES || put::admit(&self.disk, length_bytes).is_ok()
+        length_bytes > CHUNK_MAX_BYTES || put::has_room(&self.disk, length_bytes)
     }
 
     /// The store's condition at this moment. Costs one statvfs.

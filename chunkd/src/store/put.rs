@@ -75,22 +75,26 @@ pub(super) async fn receive(
     publish::land(disk, sealed).await
 }
 
-/// Admits a new chunk of this length, whatever its owner hint.
-///
-/// # Errors
-/// `Full` and `Refused`, and `Io` where the filesystem does not tell its size.
-pub(super) fn admit(disk: &Disk, length_bytes: u64) -> ChunkResult<WritePermit> {
-    let tier = tier(disk, length_bytes, Plan::own_file(length_bytes).end());
-    admit_to(disk, &tier, length_bytes)
+/// Whether a new chunk of this length would be admitted now, whatever its owner hint. Reserves nothing.
+pub(super) fn has_room(disk: &Disk, length_bytes: u64) -> bool {
+    let (gate, record_bytes) = (disk.gate(), record_bytes_max(length_bytes));
+    match tier(disk, length_bytes, record_bytes) {
+        Tier::Group | Tier::Segment => gate.has_room_in_segments(disk.segments(), record_bytes),
+        Tier::OwnFile => gate.has_room(record_bytes),
+    }
 }
 
 fn admit_to(disk: &Disk, tier: &Tier, length_bytes: u64) -> ChunkResult<WritePermit> {
-    // At least as long as the record, whichever tier it is in.
-    let record_bytes = Plan::own_file(length_bytes).end();
+    let record_bytes = record_bytes_max(length_bytes);
     match tier {
         Tier::Group | Tier::Segment => disk.gate().admit_to_segments(disk.segments(), record_bytes),
         Tier::OwnFile => disk.gate().admit(record_bytes),
     }
+}
+
+/// At least as long as the record, whichever tier it is in.
+fn record_bytes_max(length_bytes: u64) -> u64 {
+    Plan::own_file(length_bytes).end()
 }
 
 fn tier(disk: &Disk, length_bytes: u64, record_bytes: u64) -> Tier {

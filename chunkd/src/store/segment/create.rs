@@ -57,7 +57,7 @@ pub(super) fn create(
     if class == WriteClass::Put {
         segments
             .gate
-            .check_segment_room(&path, segments.segment_bytes.into())?;
+            .check_further_room(segments.segment_bytes.into())?;
     }
     let made = make(segments, slot, fill, &path);
     if made.is_err() {

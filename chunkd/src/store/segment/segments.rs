@@ -266,8 +266,7 @@ impl Segments {
         if self.lock().has_room(aligned(record_bytes)) {
             return Ok(());
         }
-        self.gate
-            .check_segment_room(&self.dir, self.segment_bytes.into())
+        self.gate.check_further_room(self.segment_bytes.into())
     }
 
     /// Waits until a segment was begun or sealed, or the time is over. True if anything happened
