@@ -370,7 +370,7 @@ fn take_lock(layout: &Layout) -> Result<File, OpenError> {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) if Instant::now() < patience_ends => {
-                thread::park_timeout(LOCK_RETRY);
+                wait_before_retry();
             }
             Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { dir }),
             Err(TryLockError::Error(error)) => {
@@ -378,4 +378,12 @@ fn take_lock(layout: &Layout) -> Result<File, OpenError> {
             }
         }
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a store is opened on a thread that may block, and a lock's end tells nobody"
+)]
+fn wait_before_retry() {
+    thread::sleep(LOCK_RETRY);
 }

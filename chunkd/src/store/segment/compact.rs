@@ -41,6 +41,8 @@ pub(super) struct Compaction<'a> {
     slot: u32,
     /// Whether new chunks wait for the room: then it does not yield to other work.
     urgent: bool,
+    /// Set when it is to end at the next record.
+    stop: &'a AtomicBool,
     lives: OtherLives,
     batch: Vec<(Work, ChangeGuards)>,
     batch_bytes: u64,
@@ -92,11 +94,12 @@ impl OtherLives {
 
 impl<'a> Compaction<'a> {
     /// To empty the sealed segment `slot`.
-    pub fn new(context: &'a KeeperContext, slot: u32, urgent: bool) -> Self {
+    pub fn new(context: &'a KeeperContext, slot: u32, urgent: bool, stop: &'a AtomicBool) -> Self {
         Self {
             context,
             slot,
             urgent,
+            stop,
             lives: OtherLives::beside(&context.segments, slot),
             batch: Vec::new(),
             batch_bytes: 0,
@@ -110,7 +113,7 @@ impl<'a> Compaction<'a> {
     ///
     /// # Errors
     /// `NoRoom` where nothing is left to move records to; nothing is lost, later is as good.
-    pub fn empty(mut self, stop: &AtomicBool) -> Result<bool, Fault> {
+    pub fn empty(mut self) -> Result<bool, Fault> {
         let file = self.context.segments.file(self.slot)?;
         let row = self.context.segments.lock().slot(self.slot).row;
         // Stale records cost more than room: all deletes are kept on their account.
@@ -120,7 +123,7 @@ impl<'a> Compaction<'a> {
         let mut scan = Scan::new(&file, 0, 0, row.bytes);
         while let Some(scanned) = scan.next()? {
             for entry in &scanned.group.entries {
-                if stop.load(Ordering::SeqCst) {
+                if self.stop.load(Ordering::SeqCst) {
                     return Ok(false);
                 }
                 self.carry(entry, &file, scanned.group.sequence)?;
@@ -280,7 +283,8 @@ impl<'a> Compaction<'a> {
         }
         self.batch_bytes = 0;
         if !self.urgent && self.context.segments.gate.is_busy() {
-            std::thread::park_timeout(self.began.elapsed().min(YIELD_MAX));
+            let rest = self.began.elapsed().min(YIELD_MAX);
+            self.context.segments.rest(rest, self.stop);
         }
         self.began = Instant::now();
         Ok(())

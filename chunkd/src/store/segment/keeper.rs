@@ -165,7 +165,7 @@ fn empty_and_free(
             emptied.push(slot);
             continue;
         }
-        match Compaction::new(context, slot, full).empty(stop) {
+        match Compaction::new(context, slot, full, stop).empty() {
             Ok(true) => emptied.push(slot),
             Ok(false) => {}
             Err(fault) => failed.push((slot, fault)),

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -272,15 +273,24 @@ impl Segments {
     /// Waits until a segment was begun or sealed, or the time is over. True if anything happened
     /// that the keeper cares for.
     pub(super) fn wait_for_nudge(&self, longest: Duration) -> bool {
-        let waited = self.wake.wait_timeout(self.lock(), longest);
+        let asleep = |table: &mut Table| !table.woken;
+        let waited = self.wake.wait_timeout_while(self.lock(), longest, asleep);
         let (mut table, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        table.woken = false;
         std::mem::take(&mut table.nudged)
     }
 
     /// Makes the keeper look at the table.
     pub(super) fn nudge(&self) {
-        self.lock().nudged = true;
+        self.lock().nudge();
         self.wake.notify_all();
+    }
+
+    /// Waits for that long, or until `stop` is set and the keeper nudged.
+    pub(super) fn rest(&self, time: Duration, stop: &AtomicBool) {
+        let goes_on = |_: &mut Table| !stop.load(Ordering::SeqCst);
+        let rested = self.wake.wait_timeout_while(self.lock(), time, goes_on);
+        drop(rested.unwrap_or_else(PoisonError::into_inner));
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Table> {
@@ -410,5 +420,68 @@ impl Drop for Reservation {
             drop(table);
             self.segments.wake.notify_all();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use chunkproto::Durability;
+    use tempfile::TempDir;
+
+    use super::super::super::directory::Layout;
+    use super::*;
+    use crate::store::Probe;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+    /// Far longer than a thread needs to be woken.
+    const SOON: Duration = Duration::from_secs(60);
+
+    fn segments() -> (TempDir, Arc<Segments>) {
+        let dir = TempDir::new().unwrap();
+        let root = dir.path().to_owned();
+        let options = SegmentOptions {
+            gate: Gate::new(root.clone(), 95, Durability::PowerSafe, Probe::default()),
+            layout: Layout::new(root),
+            dir: dir.path().join("segments"),
+            node: NodeId::generate(),
+            segment_bytes: 1 << 20,
+            open_files_max: 16,
+            quiet_after: Duration::ZERO,
+        };
+        let segments = Segments::new(options, BTreeMap::new(), 0);
+        (dir, segments)
+    }
+
+    /// Asserts that a wait of an hour ends soon.
+    fn assert_ends_soon(wait: impl FnOnce() + Send + 'static) {
+        let (over, is_over) = mpsc::channel();
+        thread::spawn(move || {
+            wait();
+            over.send(()).unwrap();
+        });
+        is_over.recv_timeout(SOON).unwrap();
+    }
+
+    #[test]
+    fn a_nudge_just_before_the_keeper_waits_is_not_missed() {
+        let (_dir, segments) = segments();
+        segments.nudge();
+        assert_ends_soon(move || assert!(segments.wait_for_nudge(HOUR)));
+    }
+
+    #[test]
+    fn a_rest_ends_when_the_keeper_is_stopped() {
+        let (_dir, segments) = segments();
+        let (stop, stopping) = (Arc::new(AtomicBool::new(false)), segments.clone());
+        let stopped = Arc::clone(&stop);
+        let stops = thread::spawn(move || {
+            stop.store(true, Ordering::SeqCst);
+            stopping.nudge();
+        });
+        assert_ends_soon(move || segments.rest(HOUR, &stopped));
+        stops.join().unwrap();
     }
 }

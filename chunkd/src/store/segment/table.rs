@@ -27,6 +27,8 @@ pub(super) struct Table {
     slots_end: u32,
     /// Set when the keeper should look at the table.
     pub nudged: bool,
+    /// Set when it should do so at once.
+    pub woken: bool,
 }
 
 impl Table {
@@ -51,7 +53,13 @@ impl Table {
                 .collect(),
             // What an earlier run left undone is done first.
             nudged: true,
+            woken: false,
         }
+    }
+
+    /// Has the keeper look at the table at once. Whoever calls this wakes it.
+    pub fn nudge(&mut self) {
+        (self.nudged, self.woken) = (true, true);
     }
 
     /// Has a free segment, whose file is open and says so, begin the life `row` and take new bytes.
@@ -64,7 +72,7 @@ impl Table {
         self.changed.insert(slot);
         self.active = Some((slot, class));
         self.begun = Instant::now();
-        self.nudged = true;
+        self.nudge();
     }
 
     /// Lets a retired segment be used again.
@@ -187,7 +195,7 @@ impl Table {
         if done {
             entry.row.state = SlotState::Sealed;
             self.changed.insert(slot);
-            self.nudged = true;
+            self.nudge();
         }
         done
     }
