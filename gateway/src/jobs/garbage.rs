@@ -10,9 +10,7 @@ use async_trait::async_trait;
 use chunkproto::{ChunkError, ChunkId, JobName, NodeId};
 use futures::future::join_all;
 use futures::{TryStreamExt as _, stream};
-use metastore::{
-    ChunkRef, GcEntry, GcItem, MetaError, MetaResult, Metastore, NodePhase, Timestamp,
-};
+use metastore::{ChunkRef, GcEntry, GcItem, MetaResult, Metastore, NodePhase, Timestamp};
 use tracing::debug;
 use uuid::Uuid;
 
@@ -228,13 +226,9 @@ impl GarbageCollector {
         if done.is_empty() {
             return Ok(());
         }
-        match self.metastore.gc_narrow(round.fence(), entry, &done).await {
-            Ok(()) => {}
-            Err(MetaError::Fenced(_)) => {
-                round.end();
-                return Ok(());
-            }
-            Err(error) => return Err(error),
+        let narrowed = self.metastore.gc_narrow(round.fence(), entry, &done).await;
+        if round.unless_fenced(narrowed)?.is_none() {
+            return Ok(());
         }
         let is_done = |chunk: &&ChunkRef| chunk.replicas.iter().all(|node| done.contains(node));
         for chunk in chunks.iter().filter(is_done) {

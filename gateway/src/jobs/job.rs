@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use chunkproto::{ChunkError, Fence, JobName, NodeId};
 use metastore::{MetaError, MetaResult, Timestamp};
 use tokio::sync::watch;
-use tracing::error;
+use tracing::{debug, error};
 
 use super::progress::JobProgress;
 use super::throttle::Throttle;
@@ -153,6 +153,23 @@ impl Round {
             Err(error @ MetaError::Corrupt { .. }) => {
                 error!(%unit, %error, "a row is damaged; the job goes on without it");
                 self.unreadable.fetch_add(1, Ordering::Relaxed);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Unwraps the outcome of a change under the round's fence. Where another gateway holds the lease by now
+    /// nothing was changed (`None`), and the round ends: that is no failure.
+    ///
+    /// # Errors
+    /// What else kept the metadata from being written.
+    pub fn unless_fenced<T>(&self, outcome: MetaResult<T>) -> MetaResult<Option<T>> {
+        match outcome {
+            Ok(changed) => Ok(Some(changed)),
+            Err(MetaError::Fenced(fence)) => {
+                debug!(%fence, "another gateway runs the job now");
+                self.end();
                 Ok(None)
             }
             Err(error) => Err(error),

@@ -243,9 +243,12 @@ impl LifecycleJob {
     /// Has a change made that concerns so many bytes. What somebody else changed meanwhile is judged
     /// anew in the next round; a lease that was taken over ends this one.
     async fn apply(&self, round: &Round, change: LifecycleChange, bytes: u64) -> MetaResult<()> {
-        match self.metastore.apply_lifecycle(round.fence(), change).await {
-            Ok(()) => {
-                round.progress().done(bytes);
+        let applied = self.metastore.apply_lifecycle(round.fence(), change).await;
+        match round.unless_fenced(applied) {
+            Ok(applied) => {
+                if applied.is_some() {
+                    round.progress().done(bytes);
+                }
                 Ok(())
             }
             Err(
@@ -254,10 +257,6 @@ impl LifecycleJob {
                 | MetaError::NoSuchUpload(_)
                 | MetaError::NoSuchBucket,
             ) => Ok(()),
-            Err(MetaError::Fenced(_)) => {
-                round.end();
-                Ok(())
-            }
             Err(error) => Err(error),
         }
     }

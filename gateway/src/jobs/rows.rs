@@ -63,16 +63,14 @@ impl ReplicaMover {
             replicas: replicas.to_vec(),
             now: round.now(),
         };
-        match self.metastore.change_replicas(round.fence(), change).await {
-            Ok(()) => Ok(RowUpdate::Done),
+        let changed = self.metastore.change_replicas(round.fence(), change).await;
+        match round.unless_fenced(changed) {
+            Ok(Some(())) => Ok(RowUpdate::Done),
+            Ok(None) => Ok(RowUpdate::NotNow),
             Err(MetaError::NoSuchChunk(_)) => {
                 let made = without(replicas, &chunk.replicas);
                 self.give_up(chunk, made, round).await?;
                 Ok(RowUpdate::Gone)
-            }
-            Err(MetaError::Fenced(_)) => {
-                round.end();
-                Ok(RowUpdate::NotNow)
             }
             Err(error) => Err(error),
         }

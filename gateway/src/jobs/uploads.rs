@@ -74,18 +74,17 @@ impl UploadExpiry {
             action: LifecycleAction::Abort(upload, Some(before)),
             now: round.now(),
         };
-        match self.metastore.apply_lifecycle(round.fence(), change).await {
-            Ok(()) => {
-                info!(%upload, key = %listed.key, "a multipart upload expired");
-                round.progress().done(0);
+        let applied = self.metastore.apply_lifecycle(round.fence(), change).await;
+        match round.unless_fenced(applied) {
+            Ok(applied) => {
+                if applied.is_some() {
+                    info!(%upload, key = %listed.key, "a multipart upload expired");
+                    round.progress().done(0);
+                }
                 Ok(())
             }
             // It ended, or somebody goes on with it.
             Err(MetaError::NoSuchUpload(_) | MetaError::NoSuchBucket | MetaError::Conflict) => {
-                Ok(())
-            }
-            Err(MetaError::Fenced(_)) => {
-                round.end();
                 Ok(())
             }
             Err(error) => Err(error),

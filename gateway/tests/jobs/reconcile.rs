@@ -296,8 +296,39 @@ async fn an_overtaken_comparison_changes_nothing() {
     let stale = world.round(world.lease(&name).await);
     world.lease(&name).await;
     let outcome = gateway::jobs::Job::round(&reconcile, &stale).await;
-    assert!(outcome.is_err());
+    assert!(outcome.is_ok(), "{outcome:?}");
+    assert!(!stale.goes_on(), "its round is over");
     assert_eq!(world.orphans(node).await, (0, 0));
+}
+
+#[tokio::test]
+async fn an_overtaken_sweep_deletes_no_orphan() {
+    let world = World::new(1).await;
+    world.put_chunk("cat", 1).await;
+    let node = world.nodes.all()[0];
+    world.plant(node);
+    world.wait(DAY);
+    let settings = ReconcileSettings {
+        replicas: 1,
+        every: WEEK,
+        orphans: OrphanLimits {
+            age: Duration::ZERO,
+            quarantine: DAY,
+            limit_percent: 1,
+        },
+    };
+    let reconcile = ReconcileJob::new(world.replica_mover(), settings, Arc::default());
+    world.run(&reconcile).await.unwrap();
+    assert_eq!(world.orphans(node).await, (1, 1));
+
+    world.wait(2 * DAY);
+    let name = gateway::jobs::Job::name(&reconcile);
+    let stale = world.round(world.lease(&name).await);
+    world.lease(&name).await;
+    let outcome = gateway::jobs::Job::round(&reconcile, &stale).await;
+    assert!(outcome.is_ok(), "{outcome:?}");
+    assert!(!stale.goes_on(), "its round is over");
+    assert_eq!(world.orphans(node).await, (1, 1));
 }
 
 #[tokio::test]

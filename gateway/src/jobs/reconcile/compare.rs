@@ -217,7 +217,7 @@ impl Comparison<'_> {
     }
 
     /// Notes chunks that no row places here, unless they are so young that a row may yet come.
-    async fn note_orphans(&self, mut unplaced: Vec<ChunkInfo>) -> MetaResult<()> {
+    async fn note_orphans(&self, mut unplaced: Vec<ChunkInfo>) -> Result<(), CompareError> {
         let now = self.round.now();
         let born_before = now.before(self.orphan_age);
         unplaced.retain(|chunk| chunk.id.born_at_ms() < born_before.0);
@@ -232,10 +232,11 @@ impl Comparison<'_> {
             };
             let orphans: Vec<_> = page.iter().filter(is_orphan).copied().collect();
             if !orphans.is_empty() {
-                let metastore = &self.mover.metastore;
-                metastore
-                    .note_orphans(self.round.fence(), self.node, &orphans, now)
-                    .await?;
+                let (metastore, fence) = (&self.mover.metastore, self.round.fence());
+                let noted = metastore.note_orphans(fence, self.node, &orphans, now);
+                if self.round.unless_fenced(noted.await)?.is_none() {
+                    return Err(CompareError::Over);
+                }
             }
         }
         Ok(())

@@ -70,7 +70,7 @@ impl OrphanSweep<'_> {
     /// What keeps the metadata from being read or written.
     pub async fn deal(&self) -> MetaResult<OrphanVerdict> {
         let orphans = self.count().await?;
-        if orphans == 0 {
+        if orphans == 0 || !self.round.goes_on() {
             return Ok(OrphanVerdict::Well);
         }
         if orphans > self.most(orphans) || !self.is_anything_placed().await? {
@@ -110,10 +110,11 @@ impl OrphanSweep<'_> {
             after = Some(last.chunk.id);
             for (orphan, placed) in self.with_places(page).await? {
                 if placed.is_some_and(|placed| placed.replicas.contains(&self.node)) {
-                    let spared = OrphanFate::Spared;
-                    metastore
-                        .end_orphan(self.round.fence(), self.node, orphan.chunk.id, spared)
-                        .await?;
+                    let (fence, chunk) = (self.round.fence(), orphan.chunk.id);
+                    let ended = metastore.end_orphan(fence, self.node, chunk, OrphanFate::Spared);
+                    if self.round.unless_fenced(ended.await)?.is_none() {
+                        return Ok(count);
+                    }
                 } else {
                     count += 1;
                 }
@@ -199,20 +200,23 @@ impl OrphanSweep<'_> {
         let (metastore, fence) = (&self.mover.metastore, self.round.fence());
         let (node, chunk, now) = (self.node, orphan.chunk.id, self.round.now());
         if orphan.quarantined_at.is_none() {
-            return match metastore.quarantine_orphan(fence, node, chunk, now).await {
-                Ok(()) => {
+            let quarantined = metastore.quarantine_orphan(fence, node, chunk, now).await;
+            return match self.round.unless_fenced(quarantined) {
+                Ok(Some(())) => {
                     info!(%node, %chunk, "a chunk that no row names is in quarantine");
                     Ok(())
                 }
                 // A row has come to place it there, or an older copy waits to be deleted.
-                Err(MetaError::Conflict) => Ok(()),
+                Ok(None) | Err(MetaError::Conflict) => Ok(()),
                 Err(error) => Err(error),
             };
         }
-        warn!(%node, %chunk, "a chunk that no row names is deleted");
         let garbage = OrphanFate::Garbage(now);
-        metastore.end_orphan(fence, node, chunk, garbage).await?;
-        self.round.progress().done(orphan.chunk.length_bytes);
+        let ended = metastore.end_orphan(fence, node, chunk, garbage).await;
+        if self.round.unless_fenced(ended)?.is_some() {
+            warn!(%node, %chunk, "a chunk that no row names is deleted");
+            self.round.progress().done(orphan.chunk.length_bytes);
+        }
         Ok(())
     }
 }

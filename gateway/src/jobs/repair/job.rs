@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use chunkproto::{ChunkId, JobName, NodeId};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use metastore::{MetaError, MetaResult, RepairEntry, RepairNeed};
+use metastore::{MetaResult, RepairEntry, RepairNeed};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -196,18 +196,15 @@ impl RepairJob {
         round: &Round,
     ) -> MetaResult<RepairOutcome> {
         let metastore = &self.mover.metastore;
-        match metastore.finish_repair(round.fence(), &entry, left).await {
-            Ok(()) => Ok(RepairOutcome {
+        let finished = metastore.finish_repair(round.fence(), &entry, left).await;
+        Ok(match round.unless_fenced(finished)? {
+            Some(()) => RepairOutcome {
                 chunk: entry.chunk,
                 left: left.map(|left| left.have),
                 is_changed: true,
-            }),
-            Err(MetaError::Fenced(_)) => {
-                round.end();
-                Ok(RepairOutcome::in_vain(entry))
-            }
-            Err(error) => Err(error),
-        }
+            },
+            None => RepairOutcome::in_vain(entry),
+        })
     }
 
     fn note_stuck(&self) {
