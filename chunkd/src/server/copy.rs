@@ -28,6 +28,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long an idle connection is kept; less than the source keeps it.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Longest error body that is read.
+const ERROR_BODY_MAX_BYTES: usize = 16 << 10;
+
 /// Fetches chunks from other nodes.
 pub(super) struct CopyClient {
     http: reqwest::Client,
@@ -108,7 +111,7 @@ impl CopyClient {
         let response = request.send().await.map_err(&broken)?;
         if response.status() != StatusCode::OK {
             let status = response.status();
-            let body = response.json::<ErrorBody>().await.ok();
+            let body = error_body(response).await;
             return Err(error_from_wire(id, status, body).of_source());
         }
         let (put, crc64) = described(id, response.headers()).map_err(ChunkError::of_source)?;
@@ -118,6 +121,18 @@ impl CopyClient {
             .boxed();
         Ok(Fetched { put, crc64, body })
     }
+}
+
+/// Why the source refuses, if it says so in few words.
+async fn error_body(response: reqwest::Response) -> Option<ErrorBody> {
+    let (mut body, mut pieces) = (Vec::new(), response.bytes_stream());
+    while let Some(Ok(piece)) = pieces.next().await {
+        body.extend_from_slice(&piece);
+        if body.len() > ERROR_BODY_MAX_BYTES {
+            return None;
+        }
+    }
+    serde_json::from_slice(&body).ok()
 }
 
 /// What the source says of the chunk.

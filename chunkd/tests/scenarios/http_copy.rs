@@ -1,12 +1,15 @@
 //! Listing and copying over real sockets.
 
+use std::time::Duration;
+
 use chunkproto::wire::{CRC64_HEADER, CopyRequest, LENGTH_HEADER, ListPage, OWNER_HEADER};
 use chunkproto::{ChunkError, ChunkId, ChunkReceipt, Crc64, NodeId};
 use reqwest::Client;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
-use crate::kit::{MIB, Server, data, get, info_of, names_in, owner, put, receipt_of};
+use crate::kit::{KIB, MIB, Server, data, get, info_of, names_in, owner, put, receipt_of};
 
 use crate::http::{WithSecret as _, chunk_error, get_with, rot_last_byte};
 
@@ -152,4 +155,29 @@ async fn a_source_that_refuses_is_told_from_a_target_that_does() {
         matches!(another, ChunkError::SourceUnavailable(_)),
         "{another}"
     );
+}
+
+#[tokio::test]
+async fn no_more_is_read_of_a_sources_refusal_than_a_sentence_needs() {
+    let to = Server::start().await;
+    let id = ChunkId::generate();
+    let talker = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let source = format!("http://{}", talker.local_addr().unwrap());
+    let talks = tokio::spawn(async move {
+        let (mut socket, _) = talker.accept().await.unwrap();
+        let head = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 1000000000\r\n\r\n";
+        socket.write_all(head.as_bytes()).await.unwrap();
+        socket.write_all(&[b' '; 64 * KIB]).await.unwrap();
+        // The rest does not come.
+        std::future::pending::<()>().await;
+    });
+    let request = Client::new().post(format!("{}/copy", to.chunk_url(id)));
+    let request = request.with_secret().json(&CopyRequest {
+        source,
+        source_node: None,
+    });
+    let answered = timeout(Duration::from_secs(20), request.send()).await;
+    let error = chunk_error(id, answered.expect("an answer").unwrap()).await;
+    assert!(matches!(error, ChunkError::SourceUnavailable(_)), "{error}");
+    talks.abort();
 }

@@ -1,10 +1,11 @@
 //! How safe the data is, by copies that were looked at: what waits for repair, and what cannot be
 //! read while chunk servers are silent.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chunkproto::NodeId;
-use metastore::{ChunkOwner, MetaResult, Metastore};
+use metastore::{BucketId, BucketName, ChunkOwner, MetaResult, Metastore, Placement};
 use serde::{Deserialize, Serialize};
 
 use crate::jobs::{Endangered, Survey, SurveyBoard};
@@ -13,8 +14,8 @@ use crate::jobs::{Endangered, Survey, SurveyBoard};
 const COUNTED_MAX: usize = 100_000;
 /// Objects without a reachable copy that are named.
 const NAMED_MAX: usize = 10;
-/// Buckets looked through for the names of those.
-const BUCKETS_MAX: usize = 1000;
+/// Buckets read at a time, for the names of those.
+const BUCKETS_PAGE: usize = 1000;
 
 /// How safe the data is. Chunks in the repair queue, by the good copies that were found when they
 /// were last looked at.
@@ -105,12 +106,24 @@ impl DataAdmin {
     /// How safe the data is, with the names of objects that are in danger.
     pub async fn look(&self) -> MetaResult<DataReport> {
         let mut report = self.count().await?;
-        if report.chunks_by_copies[0] > 0 {
-            report.unreachable = self.unreachable().await?;
-        }
-        if let (Some(awaited), Some(survey)) = (&mut report.awaited, self.survey.latest()) {
+        let unreachable = match report.chunks_by_copies[0] {
+            0 => Vec::new(),
+            _ => self.unreachable().await?,
+        };
+        let survey = self.survey.latest().unwrap_or_default();
+        let owners = unreachable.iter().map(|placed| &placed.owner);
+        let owners = owners.chain(survey.worst.iter().map(|chunk| &chunk.owner));
+        let buckets = self.buckets_of(owners).await?;
+        report.unreachable = unreachable
+            .into_iter()
+            .map(|placed| Unreachable {
+                object: name_of(&placed.owner, &buckets),
+                nodes: placed.chunk.replicas,
+            })
+            .collect();
+        if let Some(awaited) = &mut report.awaited {
             for chunk in &survey.worst {
-                let (object, copies) = (self.name(chunk).await?, chunk.copies);
+                let (object, copies) = (name(chunk, &buckets), chunk.copies);
                 let named = &mut awaited.endangered;
                 // The worst come first, so an object is named with the fewest.
                 if named.iter().all(|other| other.object != object) {
@@ -121,39 +134,63 @@ impl DataAdmin {
         Ok(report)
     }
 
-    async fn unreachable(&self) -> MetaResult<Vec<Unreachable>> {
+    /// Some of the chunks without a good copy.
+    async fn unreachable(&self) -> MetaResult<Vec<Placement>> {
         let entries = self.metastore.repairs_by_danger(None, NAMED_MAX).await?;
         let none_left = entries.iter().filter(|entry| entry.have == 0);
         let chunks: Vec<_> = none_left.map(|entry| entry.chunk).collect();
         let placements = self.metastore.placements(&chunks).await?;
-        let mut named = Vec::new();
-        for placed in placements.into_iter().flatten() {
-            named.push(Unreachable {
-                object: self.name_of(&placed.owner).await?,
-                nodes: placed.chunk.replicas,
-            });
-        }
-        Ok(named)
+        Ok(placements.into_iter().flatten().collect())
     }
 
-    async fn name(&self, chunk: &Endangered) -> MetaResult<String> {
-        match (&chunk.owner, &chunk.hint) {
-            // What a part belongs to stands in no row that could be found by its chunk.
-            (ChunkOwner::Part { .. }, Some((bucket, key))) => Ok(format!("{bucket}/{key}")),
-            (owner, _) => self.name_of(owner).await,
-        }
-    }
-
-    async fn name_of(&self, owner: &ChunkOwner) -> MetaResult<String> {
-        Ok(match owner {
-            ChunkOwner::Object { bucket, key, .. } => {
-                let page = self.metastore.list_buckets("", None, BUCKETS_MAX).await?;
-                let found = page.buckets.iter().find(|known| known.id == *bucket);
-                let name = found.map_or("?", |bucket| bucket.name.as_str());
-                format!("{name}/{}", key.as_str())
+    /// The names of the buckets that these objects are in. Goes through all buckets until every one is
+    /// found, since they are listed by name alone.
+    async fn buckets_of(
+        &self,
+        owners: impl Iterator<Item = &ChunkOwner>,
+    ) -> MetaResult<HashMap<BucketId, BucketName>> {
+        let mut wanted: HashSet<_> = owners.filter_map(bucket_of).collect();
+        let (mut found, mut after) = (HashMap::new(), None::<BucketName>);
+        while !wanted.is_empty() {
+            let from = after.as_ref().map(BucketName::as_str);
+            let page = self.metastore.list_buckets("", from, BUCKETS_PAGE).await?;
+            for bucket in page.buckets {
+                if wanted.remove(&bucket.id) {
+                    found.insert(bucket.id, bucket.name.clone());
+                }
+                after = Some(bucket.name);
             }
-            ChunkOwner::Part { upload, .. } => format!("that of the multipart upload {upload}"),
-        })
+            if !page.truncated {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn bucket_of(owner: &ChunkOwner) -> Option<BucketId> {
+    match owner {
+        ChunkOwner::Object { bucket, .. } => Some(*bucket),
+        ChunkOwner::Part { .. } => None,
+    }
+}
+
+fn name(chunk: &Endangered, buckets: &HashMap<BucketId, BucketName>) -> String {
+    match (&chunk.owner, &chunk.hint) {
+        // What a part belongs to stands in no row that could be found by its chunk.
+        (ChunkOwner::Part { .. }, Some((bucket, key))) => format!("{bucket}/{key}"),
+        (owner, _) => name_of(owner, buckets),
+    }
+}
+
+fn name_of(owner: &ChunkOwner, buckets: &HashMap<BucketId, BucketName>) -> String {
+    match owner {
+        ChunkOwner::Object { bucket, key, .. } => {
+            // One that is gone was deleted with its objects a moment ago.
+            let name = buckets.get(bucket).map_or("?", BucketName::as_str);
+            format!("{name}/{}", key.as_str())
+        }
+        ChunkOwner::Part { upload, .. } => format!("that of the multipart upload {upload}"),
     }
 }
 
@@ -164,5 +201,86 @@ fn counted(survey: &Survey) -> AwaitedReport {
         is_complete: survey.is_complete,
         chunks_by_copies: survey.chunks.to_vec(),
         endangered: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chunkproto::{ChunkId, Crc64};
+    use metastore::{
+        Bucket, ChunkLayout, ChunkRef, CommitObject, MemoryMetastore, ObjectData, ObjectKey,
+        ObjectVersion, RepairNeed, Scheme, Sequence, SystemHeaders, Timestamp, Upkeep as _,
+        VersionId, VersionOrder, WriteCondition,
+    };
+
+    use super::*;
+
+    async fn create_bucket(metastore: &MemoryMetastore, name: &str) -> BucketId {
+        let bucket = Bucket {
+            id: BucketId::generate(),
+            name: BucketName::parse(name).unwrap(),
+            created_at: Timestamp(1),
+            owner: "alice".into(),
+            region: String::new(),
+            settings: metastore::BucketSettings::default(),
+        };
+        let id = bucket.id;
+        metastore.create_bucket(bucket).await.unwrap();
+        id
+    }
+
+    /// An object of one chunk, of which no good copy is known.
+    async fn lose(metastore: &MemoryMetastore, bucket: BucketId, key: &str) {
+        let chunk = ChunkRef {
+            id: ChunkId::generate(),
+            length_bytes: 1,
+            crc64: Crc64(0),
+            replicas: vec![NodeId::generate()],
+        };
+        let object = ObjectVersion {
+            version: VersionId::Null,
+            sequence: Sequence::generate(),
+            modified_at: Timestamp(1),
+            size_bytes: 1,
+            etag: String::new(),
+            checksum: None,
+            headers: SystemHeaders::default(),
+            user_metadata: Vec::new(),
+            owner: "alice".into(),
+            data: ObjectData::Chunks(ChunkLayout {
+                scheme: Scheme::Replicated,
+                chunks: vec![chunk.clone()],
+            }),
+            order: VersionOrder::FIRST,
+            attributes: metastore::ObjectAttributes::default(),
+        };
+        let commit = CommitObject {
+            bucket,
+            key: ObjectKey::parse(key).unwrap(),
+            object,
+            inline_body: None,
+            condition: WriteCondition::Always,
+            replicas_wanted: 1,
+        };
+        metastore.commit_object(commit).await.unwrap();
+        let need = RepairNeed::new(&chunk, 1, 0, Timestamp(1));
+        metastore.queue_repairs(vec![need]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn lost_objects_are_named_however_many_buckets_there_are() {
+        let metastore = Arc::new(MemoryMetastore::new());
+        for number in 0..BUCKETS_PAGE {
+            create_bucket(&metastore, &format!("bucket-{number:04}")).await;
+        }
+        let last = create_bucket(&metastore, "zebras").await;
+        for key in ["one", "two"] {
+            lose(&metastore, last, key).await;
+        }
+        let admin = DataAdmin::new(metastore, SurveyBoard::default(), 1);
+        let report = admin.look().await.unwrap();
+        let mut named: Vec<_> = report.unreachable.iter().map(|lost| &lost.object).collect();
+        named.sort();
+        assert_eq!(named, ["zebras/one", "zebras/two"]);
     }
 }

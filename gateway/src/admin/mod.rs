@@ -8,6 +8,7 @@ mod bucket_orders;
 pub mod command;
 mod data;
 mod findings;
+mod job_orders;
 mod master_key_orders;
 mod metadata_orders;
 mod metrics;

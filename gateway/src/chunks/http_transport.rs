@@ -57,6 +57,8 @@ impl HttpTransport {
     ) -> Result<Self, reqwest::Error> {
         let client = Client::builder()
             .http1_only()
+            // No chunk server sends anybody elsewhere, and the secret is for none but those called.
+            .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true)
             .no_proxy()
             .connect_timeout(CONNECT_MAX)

@@ -49,6 +49,7 @@ pub async fn rebuild_metadata(config: RebuildConfig) -> Result<(), RecoveryError
     report.chunks.add(found.chunks);
     report.replicas.add(found.replicas);
     report.unreadable.add(found.unreadable);
+    report.differing.add(found.differing);
     for node in &found.incomplete_nodes {
         report.note(format!(
             "chunk server {node}: it cannot see all of its disks"

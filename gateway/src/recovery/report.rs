@@ -29,6 +29,7 @@ pub struct Report {
     pub chunks: Count,
     pub replicas: Count,
     pub unreadable: Count,
+    pub differing: Count,
     pub buckets: Count,
     pub objects: Count,
     pub object_bytes: Count,
@@ -68,6 +69,10 @@ impl fmt::Display for Report {
         line(
             &self.unreadable,
             "chunks that do not say what they belong to",
+        )?;
+        line(
+            &self.differing,
+            "replicas left out because one found before has other bytes",
         )?;
         line(&self.buckets, "buckets rebuilt")?;
         line(&self.objects, "objects and versions rebuilt")?;

@@ -142,8 +142,12 @@ impl FoundRun {
             if *last <= store.newest() {
                 continue;
             }
+            if ended {
+                restored.unused_pieces += 1;
+                continue;
+            }
             let whole = match read_body(transport, layout, Vec::new()).await {
-                Ok(bytes) if !ended && store.apply(&bytes)? => Some(bytes.len() as u64),
+                Ok(bytes) if store.apply(&bytes)? => Some(bytes.len() as u64),
                 Ok(_) => None,
                 Err(error) => {
                     warn!(first, last, %error, "a piece of the log cannot be read");
@@ -221,5 +225,109 @@ impl FoundCheckpoint {
             }
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use chunkproto::{ChunkId, ClusterSecret, Heartbeat, NodeId, Registration};
+    use metastore::{ChunkRef, RocksMetastore, Scheme};
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::chunks::HttpTransport;
+    use crate::cluster::{Membership, NodeTimeouts};
+
+    /// A piece of log on a node.
+    fn piece_on(node: NodeId) -> (Uuid, ChunkLayout) {
+        let chunk = ChunkRef {
+            id: ChunkId::generate(),
+            length_bytes: 1,
+            crc64: Crc64(0),
+            replicas: vec![node],
+        };
+        let layout = ChunkLayout {
+            scheme: Scheme::Replicated,
+            chunks: vec![chunk],
+        };
+        (Uuid::now_v7(), layout)
+    }
+
+    fn registration(node_id: NodeId, address: String) -> Registration {
+        let incarnation = Uuid::now_v7();
+        Registration {
+            node_id,
+            incarnation,
+            address,
+            zone: String::new(),
+            state: Heartbeat {
+                incarnation,
+                capacity_bytes: 0,
+                used_bytes: 0,
+                free_bytes: 0,
+                chunk_count: 0,
+                in_flight: 0,
+                disk_errors: 0,
+                quarantined: 0,
+                writable: true,
+                fenced_disks: Vec::new(),
+                scrub: None,
+            },
+        }
+    }
+
+    /// A store as a checkpoint of an empty database makes it.
+    async fn restored_store(dir: &Path) -> RestoredStore {
+        let database = RocksMetastore::open(&dir.join("database")).unwrap();
+        let checkpoint = database.backup().checkpoint().await.unwrap();
+        let files = RestoredFiles::begin(&dir.join("restored")).unwrap();
+        for file in &checkpoint.files {
+            let (from, to) = (
+                checkpoint.dir.join(&file.name),
+                files.path_of(&file.name).unwrap(),
+            );
+            std::fs::copy(from, to).unwrap();
+        }
+        files.open().unwrap()
+    }
+
+    #[tokio::test]
+    async fn no_piece_of_log_is_asked_for_behind_one_that_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = restored_store(dir.path()).await;
+        // It takes connections, and never answers.
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", silent.local_addr().unwrap());
+        let (gone, node) = (NodeId::generate(), NodeId::generate());
+        let membership = Arc::new(Membership::new(NodeTimeouts::default()));
+        membership.remember(registration(node, address)).unwrap();
+        let secret = ClusterSecret::parse("0123456789abcdef").unwrap();
+        let transport = HttpTransport::new(membership, &secret).unwrap();
+        let transport: Arc<dyn ChunkTransport> = Arc::new(transport);
+
+        let next = store.newest() + 1;
+        let log = [(next, gone), (next + 1, node), (next + 2, node)];
+        let log = log.map(|(number, node)| ((number, number), piece_on(node)));
+        let run = FoundRun {
+            checkpoints: BTreeMap::new(),
+            log: BTreeMap::from(log),
+        };
+        let mut restored = Restored {
+            checkpoint: Uuid::nil(),
+            made_at: Timestamp(0),
+            files: 0,
+            size_bytes: 0,
+            log_pieces: 0,
+            log_bytes: 0,
+            until: Timestamp(0),
+            unused_pieces: 0,
+        };
+        let replay = run.replay(&transport, &mut store, &mut restored);
+        let replayed = timeout(Duration::from_secs(30), replay).await;
+        replayed.expect("nobody was waited for").unwrap();
+        assert_eq!((restored.log_pieces, restored.unused_pieces), (0, 3));
     }
 }

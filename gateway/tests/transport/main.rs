@@ -15,6 +15,7 @@ use gateway::chunks::{ChunkTransport, HttpTransport};
 use gateway::cluster::{Membership, NodeTimeouts};
 use gateway::standalone::EmbeddedTransport;
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -120,6 +121,31 @@ async fn a_server_at_another_nodes_address_takes_nothing_for_it() {
     assert!(transport.head(server, elsewhere.id).await.is_err());
 }
 
+#[tokio::test]
+async fn nobody_is_followed_elsewhere() {
+    let fixture = http().await;
+    let [strange, elsewhere] = [
+        TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        TcpListener::bind("127.0.0.1:0").await.unwrap(),
+    ];
+    let node = NodeId::generate();
+    fixture.know_at(node, format!("http://{}", strange.local_addr().unwrap()));
+    let there = elsewhere.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut socket, _) = strange.accept().await.unwrap();
+        let answer = format!(
+            "HTTP/1.1 307 Temporary Redirect\r\nlocation: http://{there}/\r\ncontent-length: 0\r\n\r\n"
+        );
+        socket.write_all(answer.as_bytes()).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let asked = fixture.transport.get(node, ChunkId::generate(), None);
+    tokio::select! {
+        answer = asked => assert!(answer.is_err()),
+        _ = elsewhere.accept() => panic!("it was followed"),
+    }
+}
+
 fn put_of(length: usize) -> ChunkPut {
     ChunkPut {
         id: ChunkId::generate(),
@@ -162,12 +188,17 @@ impl Fixture {
 
     /// Makes the gateway believe that `node` is where `there` is.
     fn know(&self, node: NodeId, there: NodeId) {
+        self.know_at(node, self.membership.address(there).unwrap());
+    }
+
+    /// Makes the gateway believe that `node` is at this address.
+    fn know_at(&self, node: NodeId, address: String) {
         let nodes = self.membership.status();
         let mut known = nodes.into_iter().map(|known| known.registration);
-        let there = known.find(|known| known.node_id == there).unwrap();
         let known = Registration {
             node_id: node,
-            ..there
+            address,
+            ..known.next().unwrap()
         };
         self.membership.remember(known).unwrap();
     }

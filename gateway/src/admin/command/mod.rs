@@ -14,9 +14,9 @@ use tokio::time::sleep;
 pub use self::link::AdminError;
 use self::link::Link;
 use super::findings::bytes;
+use super::job_orders::{JobOrder, RateOrder};
 use super::metadata_orders::{SaveOrder, SavedDatabase};
 use super::node_orders::NodeHolds;
-use super::orders::{JobOrder, RateOrder};
 use super::status::{NodeReport, Status};
 use crate::config::{
     AdminCommand, DrainCommand, JobCommand, NodeCommand, Rate, RateCommand, SaveMetadataCommand,
