@@ -44,10 +44,8 @@ async fn reads_that_hang_on_one_disk_leave_threads_to_others() {
             tokio::spawn(async move { get(&store, hangs, None).await })
         })
         .collect();
-    // Each has begun.
-    while (store.state().in_flight as usize) < REQUESTS {
-        tokio::task::yield_now().await;
-    }
+    let have_begun = || store.state().in_flight as usize == REQUESTS;
+    eventually("reads that have begun", have_begun).await;
 
     let read = timeout(LONG, get(&other, id, None)).await;
 

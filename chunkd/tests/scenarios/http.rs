@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::kit::{
-    KIB, MIB, Server, data, get, names_in, owner, put, receipt_of, record_path, secret,
+    KIB, MIB, Server, data, eventually, get, names_in, owner, put, receipt_of, record_path, secret,
 };
 
 pub trait WithSecret {
@@ -301,9 +301,8 @@ async fn a_shutdown_lets_requests_under_way_end() {
         .body(body);
     let request = tokio::spawn(request.send());
     let store = server.store.clone();
-    while store.state().total.in_flight == 0 {
-        tokio::task::yield_now().await;
-    }
+    let is_under_way = || store.state().total.in_flight > 0;
+    eventually("a request under way", is_under_way).await;
     let stopping = tokio::spawn(server.stop());
     sender.write_all(&data[MIB..]).await.unwrap();
     drop(sender);

@@ -21,6 +21,7 @@ use metastore::{
     Timestamp, Upkeep as _, VersionId, WriteCondition,
 };
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::nodes::{Fault, Nodes, body_of, owner, payload};
@@ -30,6 +31,18 @@ pub const CHUNK_BYTES: usize = 1000;
 
 /// Later than everything that a scenario does.
 pub const LATER: Timestamp = Timestamp(u64::MAX);
+
+/// Waits for what other tasks do in their own time.
+pub async fn eventually<T>(what: &str, mut seen: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(seen) = seen() {
+            return seen;
+        }
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        sleep(Duration::from_millis(1)).await;
+    }
+}
 
 /// The lease of `job`, taken from whoever has it.
 pub async fn lease_of(metastore: &MemoryMetastore, job: &JobName) -> Fence {
@@ -210,6 +223,17 @@ impl World {
     pub fn take_down(&self, node: NodeId) {
         self.nodes.set_fault(node, Fault::Gone);
         self.nodes.membership.suspect(node);
+    }
+
+    /// Lets time pass, where the clock stands still otherwise. All nodes but those `away` are heard.
+    pub async fn pass_without(&self, away: &[NodeId], time: Duration) {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            sleep(Duration::from_secs(1)).await;
+            let heard = self.nodes.all().into_iter();
+            let heard = heard.filter(|node| !away.contains(node));
+            heard.for_each(|node| self.nodes.register(node));
+        }
     }
 
     /// Makes it reachable and known again.

@@ -11,7 +11,7 @@ use metastore::{JobControl, Upkeep as _};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-use crate::kit::World;
+use crate::kit::{World, eventually};
 
 /// A job that reports the token of each round, and fails when told to.
 struct Reporter {
@@ -68,12 +68,8 @@ pub(crate) fn runner(world: &World, board: &JobBoard, stop: watch::Receiver<()>)
 
 /// The job's report once it is in `state`.
 pub(crate) async fn report(board: &JobBoard, state: JobState) -> JobReport {
-    loop {
-        if let Some(report) = board.reports().into_iter().find(|job| job.state == state) {
-            return report;
-        }
-        tokio::task::yield_now().await;
-    }
+    let in_state = || board.reports().into_iter().find(|job| job.state == state);
+    eventually("a job's state", in_state).await
 }
 
 #[tokio::test]

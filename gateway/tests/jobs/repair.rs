@@ -469,23 +469,23 @@ async fn an_overtaken_repair_changes_nothing() {
     assert_eq!(world.queued().await, [(1, chunk.id)]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "its waits take no real time")]
 async fn chunks_that_waited_for_a_node_are_copied_as_soon_as_it_is_given_up() {
-    let down_after = Duration::from_millis(300);
+    let down_after = Duration::from_secs(600);
     let world = World::giving_up_after(4, down_after).await;
     let chunk = world.put_chunk("cat", 3).await;
-    for away in &chunk.replicas[1..] {
-        world.take_down(*away);
-    }
+    let away = &chunk.replicas[1..];
+    away.iter().for_each(|node| world.take_down(*node));
     world.queue(&chunk, 1, 3).await;
     let repair = world.repair(3);
     let _ = world.run(&repair).await;
     assert_eq!(world.nodes.copied(), [], "they may return");
 
-    let away = chunk.replicas[1];
-    while world.nodes.membership.state(away) != NodeState::Down {
-        tokio::task::yield_now().await;
-    }
+    world.pass_without(away, down_after).await;
+    let membership = &world.nodes.membership;
+    let is_down = |node: &NodeId| membership.state(*node) == NodeState::Down;
+    assert!(away.iter().all(is_down));
     let _ = world.run(&repair).await;
     assert_eq!(world.nodes.copied(), [chunk.id]);
 }

@@ -79,7 +79,8 @@ async fn a_chunk_that_comes_to_be_more_endangered_in_mid_round_is_mended_before_
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "its waits take no real time")]
 async fn what_a_second_node_held_that_dies_in_mid_round_does_not_wait_for_the_first_ones_chunks() {
     let world = Arc::new(World::new(7).await);
     let [a, b, c, d, ..] = world.nodes.all()[..] else {
