@@ -1,6 +1,6 @@
 //! Sextant's chunk server: a durable store of immutable chunks, the node that has one on each of its
-//! disks, its HTTP API, and the loop that announces it to gateways. A gateway's standalone process
-//! embeds the store without the rest.
+//! disks, its HTTP API, and the loop that announces it to gateways. A standalone gateway embeds nodes,
+//! without the last two.
 
 pub mod config;
 mod fences;

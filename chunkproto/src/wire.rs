@@ -13,16 +13,19 @@ pub const INVENTORY_PATH: &str = "/v1/inventory";
 pub const REGISTER_PATH: &str = "/internal/v1/register";
 /// Path on a gateway's admin listener for heartbeats (POST); `/{node id}` names the sender.
 pub const HEARTBEAT_PATH: &str = "/internal/v1/heartbeat";
-/// Header of a chunk PUT: the encoded [`OwnerHint`](crate::OwnerHint).
+/// Header of a chunk PUT, and of a GET or HEAD response: the encoded [`OwnerHint`](crate::OwnerHint).
 pub const OWNER_HEADER: &str = "x-sextant-owner";
 /// Header of a DELETE or copy on behalf of a background job: its [`Fence`](crate::Fence).
 pub const FENCE_HEADER: &str = "x-sextant-fence";
-/// Header of every call to a chunk server: the [`NodeId`] that the caller means. A server with another
-/// identity, at an address that was once that node's, answers 421. Without it, any server will do.
+/// Header of a call to a chunk server: the [`NodeId`] that the caller means. A server with another
+/// identity, at an address that was once that node's, answers 421. Without it, as from earlier versions,
+/// any server will do.
 pub const NODE_HEADER: &str = "x-sextant-node";
-/// Header of a chunk GET or HEAD response: the whole chunk's [`Crc64`](crate::Crc64).
+/// Header of a chunk GET or HEAD response: the whole chunk's [`Crc64`](crate::Crc64). In a PUT, the one
+/// that the body must have.
 pub const CRC64_HEADER: &str = "x-sextant-crc64";
-/// Header of a chunk GET or HEAD response: the whole chunk's length.
+/// Header of a chunk GET or HEAD response: the whole chunk's length. In a PUT, that of a body that comes
+/// without `Content-Length`.
 pub const LENGTH_HEADER: &str = "x-sextant-length";
 /// Most chunks in one page of a listing.
 pub const LIST_LIMIT_MAX: usize = 10_000;

@@ -1,4 +1,4 @@
-//! The store as its users see it: the HTTP server here, and the gateway that embeds it.
+//! The store of one disk, as the disk's node sees it.
 
 use std::sync::Arc;
 

@@ -180,7 +180,8 @@ impl Disk {
         &self.segment_writers
     }
 
-    /// Concurrency limit for all other work. Do not wait for it while holding a permit (deadlock).
+    /// Concurrency limit for all other work. Work that has its turn must not wait for another one: once
+    /// all turns were taken by such work, none would end.
     pub fn work_limit(&self) -> &WorkLimit {
         &self.work_limit
     }

@@ -1,6 +1,6 @@
 //! Writing a record piece by piece: head, data as it comes, checksums, footer. To a temporary file of
-//! its own, or to room in a segment that was reserved for it. The record becomes a chunk in `put`
-//! alone; until then, dropping the writer gives everything back.
+//! its own, or to room in a segment that was reserved for it. The record becomes a chunk in
+//! `publish` alone; until then, dropping the writer gives everything back.
 
 use std::fs::{self, File};
 use std::io::{self, IoSlice, Write as _};

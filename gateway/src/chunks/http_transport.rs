@@ -1,5 +1,5 @@
 //! The chunk transport to remote chunk servers: HTTP/1.1 with the cluster secret. The home of
-//! `reqwest` in the gateway.
+//! `reqwest` in what serves; `gateway admin` has its own in `admin/command/link.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -14,7 +14,7 @@ use tracing::info;
 
 use super::job::{Job, JobError, Round};
 
-/// Buckets and uploads read at a time.
+/// Uploads read at a time.
 const PAGE: usize = 1000;
 /// Buckets read at a time: their rows come whole, with all their documents.
 const BUCKETS_PAGE: usize = 50;

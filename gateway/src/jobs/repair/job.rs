@@ -87,7 +87,7 @@ impl RepairJob {
     }
 
     /// Works on the queue, from its front and again from there, until nothing is left that was not
-    /// worked on, and the walks over what down nodes held are `QueueingProgress`.
+    /// worked on, and the walks over what down nodes held are at their end, as `queueing` tells.
     async fn mend_queue(&self, queueing: &QueueingProgress, round: &Round) -> MetaResult<()> {
         let metastore = self.mover.metastore.as_ref();
         let (mut cursor, mut under_way) = (RepairCursor::default(), FuturesUnordered::new());
