@@ -13,6 +13,8 @@ use compat_tests::{Cluster, Payload};
 
 use crate::kit::{MIB, assert_stored, client_with_bucket, put};
 
+/// Lengths of an upload's parts.
+const PART_BYTES: [u64; 2] = [6 * MIB, 100];
 const PAYLOADS: [Payload; 4] = [
     Payload::new(1, 1),
     Payload::new(2, MIB),
@@ -52,11 +54,23 @@ async fn listed(client: &Client) -> BTreeSet<(String, i64, String)> {
 
 /// Stores two parts under `key`; completes the upload if told to.
 async fn upload(client: &Client, key: &str, complete: bool) {
+    let (id, parts) = upload_parts(client, key, [1, 2]).await;
+    if complete {
+        complete_upload(client, key, &id, parts).await;
+    }
+}
+
+/// Begins an upload and stores two parts with these numbers.
+async fn upload_parts(
+    client: &Client,
+    key: &str,
+    numbers: [i32; 2],
+) -> (String, Vec<CompletedPart>) {
     let begun = client.create_multipart_upload().bucket("big").key(key);
     let begun = begun.metadata("colour", "blue").send().await;
     let id = begun.expect("an upload").upload_id.expect("an id");
     let mut parts = Vec::new();
-    for (number, length) in [(1, 6 * MIB), (2, 100)] {
+    for (number, length) in numbers.into_iter().zip(PART_BYTES) {
         let body = Payload::new(100 + length, length).bytes();
         let part = client.upload_part().bucket("big").key(key).upload_id(&id);
         let part = part.part_number(number).body(ByteStream::from(body));
@@ -68,14 +82,30 @@ async fn upload(client: &Client, key: &str, complete: bool) {
                 .build(),
         );
     }
-    if complete {
-        let all = CompletedMultipartUpload::builder()
-            .set_parts(Some(parts))
-            .build();
-        let done = client.complete_multipart_upload().bucket("big").key(key);
-        let done = done.upload_id(&id).multipart_upload(all).send().await;
-        done.expect("the upload is completed");
-    }
+    (id, parts)
+}
+
+async fn complete_upload(client: &Client, key: &str, id: &str, parts: Vec<CompletedPart>) {
+    let all = CompletedMultipartUpload::builder()
+        .set_parts(Some(parts))
+        .build();
+    let done = client.complete_multipart_upload().bucket("big").key(key);
+    let done = done.upload_id(id).multipart_upload(all).send().await;
+    done.expect("the upload is completed");
+}
+
+async fn set_versioning(client: &Client, status: BucketVersioningStatus) {
+    let configuration = VersioningConfiguration::builder().status(status).build();
+    let set = client.put_bucket_versioning().bucket("big");
+    let set = set.versioning_configuration(configuration).send().await;
+    set.expect("the bucket's versioning is set");
+}
+
+async fn version_sizes(client: &Client) -> Vec<Option<i64>> {
+    let versions = client.list_object_versions().bucket("big").send().await;
+    let versions = versions.expect("versions are listed").versions;
+    let sizes = versions.unwrap_or_default().into_iter();
+    sizes.map(|version| version.size).collect()
 }
 
 /// The gateway is gone with all that it knew.
@@ -186,31 +216,70 @@ async fn what_is_not_whole_is_reported_and_not_invented() {
 }
 
 #[tokio::test]
-async fn versions_return_in_their_order() {
+async fn versions_return_in_their_order_also_those_in_parts() {
+    for last in [
+        BucketVersioningStatus::Enabled,
+        BucketVersioningStatus::Suspended,
+    ] {
+        let mut cluster = Cluster::start(2, 2).await;
+        let client = client_with_bucket(cluster.endpoint()).await;
+        set_versioning(&client, BucketVersioningStatus::Enabled).await;
+        put(&client, "k", Payload::new(1, 1001)).await;
+        upload(&client, "k", true).await;
+        put(&client, "k", Payload::new(3, 1003)).await;
+        set_versioning(&client, last.clone()).await;
+        put(&client, "other", Payload::new(4, 1004)).await;
+        lose_metadata(&mut cluster).await;
+        let rebuilt = cluster
+            .recover("rebuild-metadata", 2, &["--replicas", "2"])
+            .await;
+        let _ = rebuilt.expect_success("rebuild-metadata");
+        let client = start_again(&mut cluster, 2).await;
+        assert_stored(&client, "k", Payload::new(3, 1003)).await;
+        let in_parts = i64::try_from(PART_BYTES.iter().sum::<u64>()).ok();
+        let sizes = version_sizes(&client).await;
+        assert_eq!(sizes, [Some(1003), in_parts, Some(1001), Some(1004)]);
+        let versioning = client.get_bucket_versioning().bucket("big").send().await;
+        assert_eq!(versioning.expect("versioning is shown").status, Some(last));
+    }
+}
+
+#[tokio::test]
+async fn uploads_that_stay_under_way_begin_anew_so_that_there_is_time_to_complete_them() {
     let mut cluster = Cluster::start(2, 2).await;
     let client = client_with_bucket(cluster.endpoint()).await;
-    let enabled = VersioningConfiguration::builder();
-    let enabled = enabled.status(BucketVersioningStatus::Enabled).build();
-    let versioned = client.put_bucket_versioning().bucket("big");
-    let versioned = versioned.versioning_configuration(enabled).send().await;
-    versioned.expect("the bucket keeps versions");
-    for seed in 1..=3 {
-        put(&client, "k", Payload::new(seed, 1000 + seed)).await;
-    }
+    upload(&client, "k", false).await;
+    put(&client, "k", Payload::new(1, 1001)).await;
+    let (id, parts) = upload_parts(&client, "with a gap", [1, 3]).await;
+    complete_upload(&client, "with a gap", &id, parts.clone()).await;
     lose_metadata(&mut cluster).await;
+    let lost_at = std::time::SystemTime::now();
     let rebuilt = cluster
         .recover("rebuild-metadata", 2, &["--replicas", "2"])
         .await;
     let _ = rebuilt.expect_success("rebuild-metadata");
+    let report = fs::read_to_string(cluster.metadata().join("rebuild-report.txt"));
+    let report = report.expect("there is a report");
+    let told = format!("big/with a gap: upload {id} with parts 1, 3 is left under way");
+    assert!(report.contains(&told), "{report}");
+
     let client = start_again(&mut cluster, 2).await;
-    assert_stored(&client, "k", Payload::new(3, 1003)).await;
-    let versions = client.list_object_versions().bucket("big").send().await;
-    let versions = versions
-        .expect("versions are listed")
-        .versions
+    let uploads = client.list_multipart_uploads().bucket("big").send().await;
+    let uploads = uploads
+        .expect("uploads are listed")
+        .uploads
         .unwrap_or_default();
-    let sizes: Vec<_> = versions.iter().map(|version| version.size).collect();
-    assert_eq!(sizes, [Some(1003), Some(1002), Some(1001)]);
+    assert_eq!(uploads.len(), 2, "{uploads:?}");
+    for upload in uploads {
+        let begun = upload.initiated.expect("a moment").secs();
+        let lost = lost_at.duration_since(std::time::UNIX_EPOCH);
+        let lost = lost.expect("a clock after 1970").as_secs();
+        assert!(u64::try_from(begun).is_ok_and(|begun| begun >= lost));
+    }
+    complete_upload(&client, "with a gap", &id, parts).await;
+    let got = client.head_object().bucket("big").key("with a gap").send();
+    let size = got.await.expect("the object is there").content_length;
+    assert_eq!(size, i64::try_from(PART_BYTES.iter().sum::<u64>()).ok());
 }
 
 /// Appends a piece to `key`, behind `offset` bytes.

@@ -61,6 +61,7 @@ pub async fn rebuild_metadata(config: RebuildConfig) -> Result<(), RecoveryError
         replicas: config.replicas(),
         owner: config.owner,
         assemble_uploads: !config.leave_uploads,
+        now: Timestamp::now(),
         report,
     };
     rebuild.run(found.bodies).await?;

@@ -14,7 +14,8 @@ use md5::{Digest as _, Md5};
 use metastore::{
     Bucket, BucketId, BucketName, BucketSettings, ChecksumAlgorithm, ChecksumKind, ChunkLayout,
     CommitObject, MetaResult, Metastore, ObjectAttributes, ObjectChecksum, ObjectData, ObjectKey,
-    ObjectVersion, Sequence, SystemHeaders, VersionId, VersionOrder, Versioning, WriteCondition,
+    ObjectVersion, Sequence, SystemHeaders, Timestamp, VersionId, VersionOrder, Versioning,
+    WriteCondition,
 };
 use uuid::Uuid;
 
@@ -39,6 +40,8 @@ pub struct Rebuild {
     pub owner: String,
     /// Whether uploads whose parts have no gap become objects.
     pub assemble_uploads: bool,
+    /// When uploads that stay under way begin anew.
+    pub now: Timestamp,
     pub report: Report,
 }
 
@@ -85,7 +88,23 @@ impl Rebuild {
         let keys = self.by_key(bodies, &buckets);
         stream::iter(keys.into_iter().map(Ok))
             .try_for_each_concurrent(KEYS_PARALLEL, async |key| self.rebuild_key(key).await)
-            .await
+            .await?;
+        for bucket in buckets.into_values() {
+            self.settle(&bucket).await?;
+        }
+        Ok(())
+    }
+
+    /// Suspends versioning where it was suspended. Not before all versions are written: while it is,
+    /// each would take the place of the one before.
+    async fn settle(&self, bucket: &Bucket) -> MetaResult<()> {
+        if bucket.settings.versioning != Versioning::Suspended {
+            return Ok(());
+        }
+        let mut settled = bucket.clone();
+        settled.settings.revision = Sequence::generate();
+        let seen = bucket.settings.revision;
+        self.metastore.amend_bucket(settled, seen).await
     }
 
     async fn make_buckets(&self, bodies: &FoundBodies) -> MetaResult<BTreeMap<Uuid, Arc<Bucket>>> {
@@ -120,7 +139,11 @@ impl Rebuild {
                     ..BucketSettings::default()
                 },
             };
-            self.metastore.create_bucket(bucket.clone()).await?;
+            let mut written = bucket.clone();
+            if found.versioning == Versioning::Suspended {
+                written.settings.versioning = Versioning::Enabled;
+            }
+            self.metastore.create_bucket(written).await?;
             self.report.buckets.add(1);
             made.insert(*id, Arc::new(bucket));
         }
@@ -161,7 +184,7 @@ impl Rebuild {
         } = found;
         let mut candidates = self.candidates(&bucket, &key, bodies).await?;
         candidates.sort_by_key(Candidate::sequence);
-        let keeps_all = bucket.settings.versioning != Versioning::Off;
+        let keeps_all = keeps_versions(&bucket);
         if candidates.len() > 1 && !keeps_all {
             self.report.note(format!(
                 "{}/{key}: {} revisions are whole; the newest is taken, whether or not it was ever acknowledged",
@@ -209,7 +232,8 @@ impl Rebuild {
                 (None, None) => self.note_incomplete(bucket, key, &name, &body),
             }
         }
-        let alone = candidates.is_empty() && uploads.len() == 1;
+        // Where one revision takes the place of all others, one that nobody completed must not.
+        let has_place = keeps_versions(bucket) || (candidates.is_empty() && uploads.len() == 1);
         let mut uploads: Vec<_> = uploads.into_values().collect();
         // Of appends that raced for one body, that which others came behind has won.
         uploads.sort_by_key(|upload| Reverse(upload.parts()));
@@ -224,8 +248,8 @@ impl Rebuild {
                     bucket.name, upload.id
                 ));
             }
-            let is_likely = self.assemble_uploads && alone && upload.is_gapless();
-            if is_likely || upload.is_appended() {
+            let is_assembled = self.assemble_uploads && has_place && upload.is_gapless();
+            if is_assembled || upload.is_appended() {
                 candidates.push(Candidate::Upload(upload));
             } else {
                 self.leave(bucket, key, upload).await?;
@@ -306,6 +330,11 @@ impl Rebuild {
             }
         }
     }
+}
+
+/// Whether all revisions of a key stand in the bucket side by side.
+fn keeps_versions(bucket: &Bucket) -> bool {
+    bucket.settings.versioning != Versioning::Off
 }
 
 /// Takes the body that an upload's parts were appended to: the newest that is older than they are.

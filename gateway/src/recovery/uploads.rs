@@ -99,6 +99,22 @@ impl FoundUpload {
         self.appended && numbers_fit && self.torn().is_empty()
     }
 
+    /// Which parts there are, for the operator: `parts 1-3, 5`.
+    fn part_numbers(&self) -> String {
+        let mut runs: Vec<(u16, u16)> = Vec::new();
+        for &number in self.whole.keys() {
+            match runs.last_mut() {
+                Some((_, last)) if last.checked_add(1) == Some(number) => *last = number,
+                _ => runs.push((number, number)),
+            }
+        }
+        let shown = runs.into_iter().map(|(first, last)| match first == last {
+            true => first.to_string(),
+            false => format!("{first}-{last}"),
+        });
+        format!("parts {}", shown.collect::<Vec<_>>().join(", "))
+    }
+
     /// How many parts there are.
     pub fn parts(&self) -> usize {
         self.whole.len()
@@ -183,10 +199,11 @@ impl Rebuild {
         }
         self.report.uploads.add(1);
         self.report.note(format!(
-            "{}/{key}: upload {} with {} parts is left under way",
+            "{}/{key}: upload {} with {} is left under way; if it was completed before, complete it again: \
+             it expires after --multipart-expiry from now",
             bucket.name,
             UploadId(upload.id),
-            upload.whole.len()
+            upload.part_numbers()
         ));
         self.write_upload(bucket, key, upload).await?;
         Ok(())
@@ -202,7 +219,9 @@ impl Rebuild {
         let described = Described::by(&upload.details, self);
         let row = Upload {
             id,
-            initiated_at: born_at(upload.id),
+            // IMPORTANT: not when it was begun. Then it would expire with the gateway's first look, and
+            // it may be an object that was acknowledged.
+            initiated_at: self.now,
             owner: described.owner.clone(),
             headers: described.headers.clone(),
             user_metadata: described.user_metadata.clone(),
