@@ -6,12 +6,15 @@ use bytesize::ByteSize;
 use metastore::{Metastore, NodeRow, RestoredFiles, RocksMetastore, Timestamp};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
 
 use super::error::RecoveryError;
 use super::find::{ChunkKind, find};
+use super::found::born_at;
+use super::latest_run::latest_run;
 use super::rebuild::Rebuild;
 use super::report::Report;
-use super::restore::{Restored, runs};
+use super::restore::{FoundRun, Restored, runs};
 use super::roll_call::{self, ChunkServers};
 use super::target::Target;
 use crate::config::{RebuildConfig, RecoveryConfig, RestoreConfig};
@@ -93,19 +96,20 @@ pub async fn restore_metadata(config: RestoreConfig) -> Result<(), RecoveryError
     let found = find(&servers.transport, &servers.ids(), ChunkKind::Metadata).await?;
     let mut runs = runs(found.bodies);
     runs.retain(|_, run| run.is_restorable());
-    println!("The chunk servers hold backups of these runs of gateways, the latest last:");
+    println!(
+        "The chunk servers hold backups of these runs of gateways, in the order in which they began:"
+    );
     for (id, run) in &runs {
-        let (until, pieces) = (shown(run.until()), run.log_pieces());
-        println!("  {id}  until {until}, {pieces} pieces of log");
+        println!("  {id}  {}", line_of(*id, run));
     }
     if config.list {
         return Ok(());
     }
     let chosen = match config.run {
-        Some(id) => runs.remove_entry(&id),
-        None => runs.pop_last(),
+        Some(id) => Some(id),
+        None => latest_run(&runs)?,
     };
-    let Some((id, run)) = chosen else {
+    let Some((id, run)) = chosen.and_then(|id| runs.remove_entry(&id)) else {
         return Err(RecoveryError::Nothing(
             "the chunk servers hold no such backup; start those that are missing, or use rebuild-metadata"
                 .into(),
@@ -123,6 +127,19 @@ pub async fn restore_metadata(config: RestoreConfig) -> Result<(), RecoveryError
     target.finish()?;
     println!("\nRestored the run {id}:\n{}", summary(&restored));
     Ok(())
+}
+
+/// What tells a run from others.
+fn line_of(id: Uuid, run: &FoundRun) -> String {
+    let (from, until) = (shown(born_at(id)), shown(run.until()));
+    let write = run
+        .last_write()
+        .map_or("none".into(), |last| last.to_string());
+    let database = run.database().map_or("unknown".into(), |id| id.to_string());
+    let pieces = run.log_pieces();
+    format!(
+        "until {until}, begun {from}, {pieces} pieces of log, last write {write}, database {database}"
+    )
 }
 
 fn summary(restored: &Restored) -> String {

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use chunkproto::{ChunkError, NodeId};
+use uuid::Uuid;
 
 use crate::data_dir::DirectoryError;
 use crate::process::StartError;
@@ -43,6 +44,19 @@ pub enum RecoveryError {
         node: NodeId,
         /// What it said.
         source: ChunkError,
+    },
+    /// Which of several backups is the latest is not certain.
+    #[error(
+        "the backup of the run {furthest} reaches furthest by its clock, but the run {other} {why}: some clock was wrong. \
+         Nothing was restored; look at both in the list, and name one with --run"
+    )]
+    Unclear {
+        /// The run of which something has the latest moment.
+        furthest: Uuid,
+        /// The run that may be later.
+        other: Uuid,
+        /// What speaks for it.
+        why: &'static str,
     },
     /// There is nothing to bring back.
     #[error("{0}")]

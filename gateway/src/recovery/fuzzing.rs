@@ -5,6 +5,7 @@ use chunkproto::{ChunkId, ChunkInfo, Crc64, NodeId, OwnerHint};
 use uuid::Uuid;
 
 use super::found::{FoundBodies, FoundChunk, add};
+use super::latest_run::latest_run;
 use super::rebuild::buckets_of;
 use super::restore::runs;
 use super::uploads::FoundUpload;
@@ -48,7 +49,9 @@ pub fn bodies(bytes: &[u8]) {
         upload.add(number, name.sequence, body.clone(), layout);
     }
     let _ = (upload.is_gapless(), upload.torn(), upload.sequence());
-    for run in runs(bodies).values() {
+    let runs = runs(bodies);
+    let _ = latest_run(&runs);
+    for run in runs.values() {
         let _ = (run.is_restorable(), run.until(), run.log_pieces());
     }
 }

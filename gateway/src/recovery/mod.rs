@@ -7,6 +7,7 @@ mod find;
 mod found;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod latest_run;
 mod read_back;
 mod rebuild;
 mod report;

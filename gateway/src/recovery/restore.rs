@@ -21,6 +21,8 @@ use crate::chunks::ChunkTransport;
 /// What one run of a gateway left in the cluster.
 #[derive(Default)]
 pub struct FoundRun {
+    /// Of which database; earlier versions did not say.
+    database: Option<Uuid>,
     /// The manifests and files of its checkpoints, by checkpoint; what is not whole is left out.
     checkpoints: BTreeMap<Uuid, FoundCheckpoint>,
     /// Pieces of log by the numbers of their first and last writes.
@@ -48,7 +50,7 @@ pub struct Restored {
     pub unused_pieces: usize,
 }
 
-/// The backups among `bodies`, by run; later runs are greater.
+/// The backups among `bodies`, by run.
 pub fn runs(bodies: FoundBodies) -> BTreeMap<Uuid, FoundRun> {
     let mut runs: BTreeMap<Uuid, FoundRun> = BTreeMap::new();
     for (name, body) in bodies {
@@ -57,6 +59,7 @@ pub fn runs(bodies: FoundBodies) -> BTreeMap<Uuid, FoundRun> {
             continue;
         };
         let run = runs.entry(name.bucket_id).or_default();
+        run.database = name.part.map(|(database, _)| database).or(run.database);
         match saved {
             Saved::Manifest => {
                 run.checkpoints.entry(name.sequence).or_default().manifest = Some(layout);
@@ -83,6 +86,16 @@ impl FoundRun {
     /// Pieces of log.
     pub fn log_pieces(&self) -> usize {
         self.log.len()
+    }
+
+    /// Which database it backed up, if that is known.
+    pub fn database(&self) -> Option<Uuid> {
+        self.database
+    }
+
+    /// The greatest number of a write in its log. In one database later writes have greater numbers.
+    pub fn last_write(&self) -> Option<u64> {
+        self.log.keys().map(|(_, last)| *last).max()
     }
 
     /// The moment of the last thing that was shipped.

@@ -151,8 +151,10 @@ fn earlier_runs(
     runs.retain(|_, run| run.has_manifest || !is_everything);
     let is_own = |run: &EarlierRun| run.database == Some(retained.database) && run.has_manifest;
     let own = runs.iter().filter(|(_, run)| is_own(run));
-    let own: Vec<_> = own.map(|(id, _)| *id).collect();
-    for id in own.iter().rev().skip(EARLIER_RUNS_MAX) {
+    // By what they reach: the moment in an id is that of the clock at the start, which may have been wrong.
+    let mut own: Vec<_> = own.map(|(id, run)| (run.newest_ms, *id)).collect();
+    own.sort_unstable();
+    for (_, id) in own.iter().rev().skip(EARLIER_RUNS_MAX) {
         runs.remove(id);
     }
     let moments = runs.into_iter().map(|(id, run)| (id, run.newest_ms));
@@ -272,6 +274,17 @@ mod tests {
         let earlier = earlier_runs(&found, &retained(id(NOW.0)), true);
         let earlier: Vec<_> = earlier.into_keys().collect();
         assert_eq!(earlier, [id(3), id(4), id(5)]);
+    }
+
+    #[test]
+    fn a_run_whose_clock_was_ahead_when_it_began_does_not_outlive_later_ones() {
+        let began_ahead = id(NOW.0);
+        let mut later = manifest(id(1), Some(OWN));
+        later.hint.sequence = id(NOW.0 + 1000);
+        let mut found = vec![later, manifest(began_ahead, Some(OWN))];
+        found.extend((NOW.0 + 1..=NOW.0 + 2).map(|at| manifest(id(at), Some(OWN))));
+        let earlier = earlier_runs(&found, &retained(id(NOW.0 + 5)), true);
+        assert!(earlier.contains_key(&id(1)) && !earlier.contains_key(&began_ahead));
     }
 
     #[test]
