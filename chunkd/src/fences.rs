@@ -162,9 +162,7 @@ impl Seen {
         }
         let tokens = self.jobs.entry(fence.job.clone()).or_default();
         if fence.token < tokens.newest {
-            let newest = tokens.newest;
-            let detail = format!("{fence} came after {}={newest}", fence.job);
-            return Err(ChunkError::Fenced(detail));
+            return Err(ChunkError::Fenced(fence.refusal(tokens.newest)));
         }
         // IMPORTANT: before the wait, so that no further operation of an older token begins.
         tokens.newest = fence.token;

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+/// What stands between the two fences of a refusal.
+const CAME_AFTER: &str = " came after ";
 /// Longest name of a job.
 const NAME_MAX_BYTES: usize = 32;
 
@@ -42,6 +44,25 @@ impl JobName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Fence {
+    /// What a store says that has seen the token `newest` of the job before.
+    #[must_use]
+    pub fn refusal(&self, newest: u64) -> String {
+        let newest = Self {
+            job: self.job.clone(),
+            token: newest,
+        };
+        format!("{self}{CAME_AFTER}{newest}")
+    }
+
+    /// The newest fence in what [`refusal`](Self::refusal) wrote.
+    #[must_use]
+    pub fn newest_in(refusal: &str) -> Option<Self> {
+        let (_, newest) = refusal.rsplit_once(CAME_AFTER)?;
+        newest.parse().ok()
     }
 }
 
@@ -112,6 +133,15 @@ mod tests {
         assert_eq!(fence.to_string().parse::<Fence>().unwrap(), fence);
         let json = serde_json::to_string(&fence).unwrap();
         assert_eq!(serde_json::from_str::<Fence>(&json).unwrap(), fence);
+    }
+
+    #[test]
+    fn a_refusal_tells_the_newest_fence() {
+        let late: Fence = "gc=7".parse().unwrap();
+        let newest = Fence::newest_in(&late.refusal(9)).unwrap();
+        assert_eq!((newest.job, newest.token), (late.job, 9));
+        assert_eq!(Fence::newest_in("gc=7 came late"), None);
+        assert_eq!(Fence::newest_in(""), None);
     }
 
     #[test]

@@ -29,10 +29,13 @@ impl LeaseRow {
             let (by, until) = (row.holder, row.until);
             return (None, LeaseAnswer::Held { by, until });
         }
+        // Not before the moment either: nodes remember tokens of rows that were lost since.
+        let moment = request.now.0.min(TOKEN_MOMENT_MAX);
+        let above = request.token_above.min(TOKEN_MOMENT_MAX);
+        let last = row.map_or(0, |row| row.token).max(above);
         let granted = Self {
             holder: request.holder,
-            // Not before the moment either: nodes remember tokens of rows that were lost since.
-            token: (row.map_or(0, |row| row.token) + 1).max(request.now.0.min(TOKEN_MOMENT_MAX)),
+            token: (last + 1).max(moment),
             until: request.until,
         };
         let fence = granted.fence(&request.job);

@@ -25,6 +25,9 @@ pub struct LeaseRequest {
     pub now: Timestamp,
     /// When the lease ends unless it is renewed.
     pub until: Timestamp,
+    /// The token of the grant is to be greater than this: what nodes know of grants whose rows are lost.
+    /// What no clock of ours can have made (later than the year 10889) is not followed.
+    pub token_above: u64,
 }
 
 /// The answer to a [`LeaseRequest`].

@@ -275,8 +275,7 @@ impl GarbageCollector {
         {
             Ok(()) | Err(ChunkError::NotFound(_)) => true,
             Err(ChunkError::Fenced(detail)) => {
-                debug!(detail, "another gateway collects garbage now");
-                round.end();
+                round.end_fenced(node, detail);
                 false
             }
             Err(error) => {

@@ -60,6 +60,18 @@ pub enum JobError {
         /// What it said.
         error: ChunkError,
     },
+    /// A node takes no orders under the round's lease. The next round has a newer token, if the lease is
+    /// not another's.
+    #[error(
+        "the chunk server {node} has seen a newer lease of this job ({detail}): another gateway runs it, or the \
+         metadata is older than that lease. A newer one is asked for"
+    )]
+    Fenced {
+        /// The node.
+        node: NodeId,
+        /// What it said.
+        detail: String,
+    },
     /// Something looks so wrong that the job refuses to go on; an operator must look.
     #[error("{0}")]
     Alarm(String),
@@ -76,6 +88,24 @@ pub struct Round {
     unknown_outcome: AtomicBool,
     unreadable: AtomicU64,
     waits_for: Mutex<Option<String>>,
+    refused_by: Mutex<Option<FenceRefusal>>,
+}
+
+/// A node has seen a newer token of the job's lease than the round's.
+#[derive(Debug, Clone)]
+pub struct FenceRefusal {
+    /// The node.
+    pub node: NodeId,
+    /// What it said.
+    pub detail: String,
+}
+
+impl FenceRefusal {
+    /// The newest token that the node has seen; 0 where it does not say.
+    #[must_use]
+    pub fn newest(&self) -> u64 {
+        Fence::newest_in(&self.detail).map_or(0, |newest| newest.token)
+    }
 }
 
 impl Round {
@@ -98,6 +128,7 @@ impl Round {
             unknown_outcome: AtomicBool::new(false),
             unreadable: AtomicU64::new(0),
             waits_for: Mutex::default(),
+            refused_by: Mutex::default(),
         }
     }
 
@@ -123,6 +154,22 @@ impl Round {
     /// Ends the round after the units under way.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the round after a node refused its fence, as [`end`](Self::end) does; the next round asks for a
+    /// newer token than the node has seen.
+    pub fn end_fenced(&self, node: NodeId, detail: String) {
+        let refused_by = self.refused_by.lock();
+        let refusal = FenceRefusal { node, detail };
+        *refused_by.unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+        self.end();
+    }
+
+    /// The node that refused the round's fence last, if one did.
+    #[must_use]
+    pub fn refused_by(&self) -> Option<FenceRefusal> {
+        let refused_by = self.refused_by.lock();
+        refused_by.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until `bytes` may be moved at the job's rate; false if the round ends first.

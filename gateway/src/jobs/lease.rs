@@ -24,6 +24,8 @@ pub struct Lease {
     holder: Uuid,
     clock: Clock,
     held: Option<HeldLease>,
+    /// The newest token that a node has seen, where that is one that the metadata does not know.
+    token_above: u64,
 }
 
 #[derive(Clone)]
@@ -49,6 +51,7 @@ impl Lease {
             holder,
             clock,
             held: None,
+            token_above: 0,
         }
     }
 
@@ -66,6 +69,7 @@ impl Lease {
             holder: self.holder,
             now: self.clock.now(),
             until: self.until(),
+            token_above: self.token_above,
         };
         match self.metastore.acquire_lease(request).await? {
             LeaseAnswer::Granted(fence) => {
@@ -112,6 +116,12 @@ impl Lease {
     /// Makes the next [`hold`](Self::hold) ask for a new token.
     pub fn forget(&mut self) {
         self.held = None;
+    }
+
+    /// As [`forget`](Self::forget); the new token is to be greater than `token`, which a node has seen.
+    pub fn forget_up_to(&mut self, token: u64) {
+        self.token_above = self.token_above.max(token);
+        self.forget();
     }
 
     /// Gives the lease up, so that another process need not wait for its end.

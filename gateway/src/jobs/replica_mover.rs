@@ -216,8 +216,7 @@ impl ReplicaMover {
                 Err(CopyFailure::Source)
             }
             Err(ChunkError::Fenced(detail)) => {
-                debug!(detail, "another gateway runs the job now");
-                round.end();
+                round.end_fenced(target, detail);
                 Err(CopyFailure::Over)
             }
             Err(error) => {
@@ -243,8 +242,10 @@ impl ReplicaMover {
             return true;
         };
         debug!(chunk = %chunk.id, %node, %error, "a bad copy stays behind");
-        if matches!(error, ChunkError::Unreachable(_)) {
-            round.note_unknown_outcome();
+        match error {
+            ChunkError::Unreachable(_) => round.note_unknown_outcome(),
+            ChunkError::Fenced(detail) => round.end_fenced(node, detail),
+            _ => {}
         }
         false
     }

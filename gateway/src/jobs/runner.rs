@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use tracing::{error, warn};
 use uuid::Uuid;
 
-use super::job::{Job, JobError, Round};
+use super::job::{FenceRefusal, Job, JobError, Round};
 use super::lease::{Lease, LeaseState};
 use super::progress::{JobBoard, JobProgress, JobState};
 use super::throttle::Throttle;
@@ -103,7 +103,7 @@ impl<J: Job> Run<'_, J> {
                 }
                 self.progress.fail_round(now, &reason, JobState::Alarmed);
             }
-            Err(failure @ (JobError::Metadata(_) | JobError::Write(_) | JobError::Node { .. })) => {
+            Err(failure) => {
                 warn!(job = %self.job.name(), error = %failure, "a job's round failed");
                 self.progress
                     .fail_round(now, &failure.to_string(), JobState::Resting);
@@ -143,7 +143,14 @@ impl<J: Job> Run<'_, J> {
         if round.has_unknown_outcome() {
             self.lease.forget();
         }
+        let refused_by = round.refused_by();
+        if let Some(refusal) = &refused_by {
+            self.lease.forget_up_to(refusal.newest());
+        }
         outcome?;
+        if let Some(FenceRefusal { node, detail }) = refused_by {
+            return Err(JobError::Fenced { node, detail });
+        }
         round.verdict()?;
         let did_something = self.progress.done_units() > done_before;
         self.progress

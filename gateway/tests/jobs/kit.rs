@@ -51,6 +51,7 @@ pub async fn lease_of(metastore: &MemoryMetastore, job: &JobName) -> Fence {
         holder: Uuid::new_v4(),
         now: LATER,
         until: LATER,
+        token_above: 0,
     };
     match metastore.acquire_lease(request).await.unwrap() {
         LeaseAnswer::Granted(fence) => fence,

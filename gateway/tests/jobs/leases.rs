@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chunkproto::JobName;
-use gateway::jobs::{Job, JobBoard, JobError, JobReport, JobRunner, JobState, Round};
+use chunkproto::{ChunkId, Fence, JobName};
+use gateway::chunks::ChunkTransport as _;
+use gateway::jobs::{
+    GarbageCollector, Job, JobBoard, JobError, JobReport, JobRunner, JobState, Round,
+};
 use metastore::{JobControl, Upkeep as _};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
@@ -52,6 +55,24 @@ impl Job for Reporter {
             true => Err(JobError::Alarm("too much is wrong".into())),
             false => Ok(()),
         }
+    }
+}
+
+/// A collector that does not rest between its rounds.
+struct Restless(GarbageCollector);
+
+#[async_trait]
+impl Job for Restless {
+    fn name(&self) -> JobName {
+        self.0.name()
+    }
+
+    fn period(&self) -> Duration {
+        Duration::from_millis(1)
+    }
+
+    async fn round(&self, round: &Round) -> Result<(), JobError> {
+        self.0.round(round).await
     }
 }
 
@@ -156,4 +177,38 @@ async fn an_alarm_is_shown_until_a_round_ends_well() {
         rested.last_error.is_some(),
         "the last failure stays visible"
     );
+}
+
+#[tokio::test]
+async fn a_job_whose_token_is_too_old_for_a_node_says_so_and_takes_a_newer_one() {
+    let world = World::new(2).await;
+    let chunk = world.put_chunk("cat", 2).await;
+    world.delete("cat").await;
+    world.wait(Duration::from_secs(1));
+    // A token of a clock that was a day ahead, whose row is lost.
+    let day_ms = 86_400_000;
+    let newest = Fence {
+        job: "gc".parse().unwrap(),
+        token: world.now().0 + day_ms,
+    };
+    for node in world.nodes.all() {
+        let other = ChunkId::generate();
+        let deleted = world.nodes.delete(node, other, Some(&newest));
+        deleted.await.unwrap();
+    }
+    let collector = Restless(world.collector(Duration::ZERO));
+    tokio::spawn(runner(&world, &world.board, world.stopped()).run(collector));
+    let deleted = async {
+        while world.copies(chunk.id) > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let deleted = tokio::time::timeout(Duration::from_secs(60), deleted).await;
+    deleted.expect("the nodes take orders again");
+    let [report] = &world.board.reports()[..] else {
+        panic!("one job")
+    };
+    assert!(report.token > Some(newest.token), "{report:?}");
+    let told = report.last_error.as_deref().unwrap_or_default();
+    assert!(told.contains("has seen a newer lease"), "{report:?}");
 }

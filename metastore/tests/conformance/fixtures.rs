@@ -240,6 +240,7 @@ pub async fn collect(store: &Store, entry: &GcEntry) {
         holder: Uuid::new_v4(),
         now: LATER,
         until: LATER,
+        token_above: 0,
     };
     let LeaseAnswer::Granted(fence) = store.acquire_lease(request).await.unwrap() else {
         panic!("nobody else collects");

@@ -10,6 +10,7 @@ crate::on_every_store! {
     a_lease_has_one_holder_until_it_ends,
     every_grant_has_a_greater_token,
     a_token_is_not_before_its_moment,
+    a_token_is_greater_than_what_nodes_have_seen,
     a_lease_that_is_renewed_does_not_end,
     who_was_overtaken_can_neither_renew_nor_release,
     a_released_lease_is_free_and_its_fence_is_dead,
@@ -33,6 +34,7 @@ async fn ask(store: &Store, holder: Uuid, now: u64) -> LeaseAnswer {
         holder,
         now: Timestamp(now),
         until: Timestamp(now + 10),
+        token_above: 0,
     };
     store.acquire_lease(request).await.unwrap()
 }
@@ -66,6 +68,25 @@ async fn every_grant_has_a_greater_token(store: Store) {
 async fn a_token_is_not_before_its_moment(store: Store) {
     // A store that was rebuilt from nothing goes on behind the one that was lost.
     assert!(granted(&store, ALICE, 1000).await.token >= 1000);
+}
+
+async fn a_token_is_greater_than_what_nodes_have_seen(store: Store) {
+    let grant = async |token_above| {
+        let request = LeaseRequest {
+            job: job("gc"),
+            holder: ALICE,
+            now: Timestamp(100),
+            until: Timestamp(110),
+            token_above,
+        };
+        match store.acquire_lease(request).await.unwrap() {
+            LeaseAnswer::Granted(fence) => fence.token,
+            held => panic!("{held:?}"),
+        }
+    };
+    assert_eq!(grant(5000).await, 5001);
+    // What no clock can have made uses no tokens up.
+    assert!(grant(u64::MAX).await < u64::MAX / 2);
 }
 
 async fn a_lease_that_is_renewed_does_not_end(store: Store) {
@@ -109,6 +130,7 @@ async fn leases_of_different_jobs_are_strangers(store: Store) {
         holder: BOB,
         now: Timestamp(100),
         until: Timestamp(110),
+        token_above: 0,
     };
     let answer = store.acquire_lease(other).await.unwrap();
     assert!(matches!(answer, LeaseAnswer::Granted(_)));

@@ -34,6 +34,7 @@ async fn lease(store: &Store) -> Fence {
         holder: Uuid::new_v4(),
         now: LATER,
         until: LATER,
+        token_above: 0,
     };
     match store.acquire_lease(request).await.unwrap() {
         LeaseAnswer::Granted(fence) => fence,

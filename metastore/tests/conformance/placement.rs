@@ -40,6 +40,7 @@ pub async fn fence(store: &Store) -> Fence {
         holder: Uuid::new_v4(),
         now: LATER,
         until: LATER,
+        token_above: 0,
     };
     match store.acquire_lease(request).await.unwrap() {
         LeaseAnswer::Granted(fence) => fence,
