@@ -1,14 +1,16 @@
 //! The metadata's backup: it keeps up with writes, and what it would bring back is not deleted.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use chunkproto::NodeId;
 use gateway::jobs::{BackupJob, BackupParts, BackupSettings, BackupStatus, JobError};
-use metastore::{JobControl, RocksMetastore, Upkeep as _};
+use metastore::{JobControl, NodePhase, RocksMetastore, Upkeep as _};
 
 use crate::kit::World;
-use crate::nodes::Fault;
+use crate::nodes::{Fault, Nodes};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// Two puts, each a call and an answer.
@@ -160,6 +162,7 @@ async fn a_checkpoint_that_fails_leaves_nothing_behind_and_is_not_repeated_at_on
     for node in world.nodes.all() {
         assert_eq!(world.nodes.chunks_on(node), 0);
     }
+    assert_eq!(world.nodes.lists(), 0, "it is known what was shipped");
 
     world.run(&backed_up.job).await.unwrap();
     assert_eq!(puts().sum::<usize>(), tried);
@@ -176,4 +179,103 @@ async fn a_backup_that_stands_still_for_ever_does_not_keep_garbage_for_ever() {
     let collector = collector.sparing(backed_up.status.clone());
     world.run(&collector).await.unwrap();
     assert_eq!(world.copies(chunk.id), 0);
+}
+
+#[tokio::test]
+async fn the_log_is_shipped_while_old_backups_are_collected() {
+    let world = World::new(2).await;
+    let earlier = world.backed_up();
+    for _ in 0..300 {
+        write(&earlier.database).await;
+        world.run(&earlier.job).await.unwrap();
+    }
+    world.wait(8 * 24 * 60 * MINUTE);
+    let backed_up = world.backed_up();
+    let (nodes, database) = (world.nodes.clone(), Arc::clone(&backed_up.database));
+    let sum = |of: fn(&Nodes, NodeId) -> usize, nodes: &Nodes| -> usize {
+        nodes.all().into_iter().map(|node| of(nodes, node)).sum()
+    };
+    // Deletes and puts, as they were at each call.
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&seen);
+    world.nodes.on_the_wire(move || {
+        let counts = (sum(Nodes::deletes_on, &nodes), sum(Nodes::puts_on, &nodes));
+        noted.lock().unwrap().push(counts);
+        let database = Arc::clone(&database);
+        Box::pin(async move { write(&database).await })
+    });
+    write(&backed_up.database).await;
+    world.run(&backed_up.job).await.unwrap();
+    let deleted = sum(Nodes::deletes_on, &world.nodes);
+    assert!(deleted >= 600, "{deleted}: all of the earlier run went");
+    let seen = seen.lock().unwrap();
+    let meanwhile = seen
+        .iter()
+        .filter(|(deletes, _)| (1..deleted).contains(deletes));
+    let puts: BTreeSet<_> = meanwhile.map(|(_, puts)| *puts).collect();
+    assert!(puts.len() > 2, "nothing was shipped between the deletes");
+}
+
+#[tokio::test]
+async fn a_backup_leaves_a_node_that_is_to_leave() {
+    let world = World::new(3).await;
+    let backed_up = world.backed_up();
+    write(&backed_up.database).await;
+    world.run(&backed_up.job).await.unwrap();
+    let holds = |node: &NodeId| world.nodes.chunks_on(*node) > 0;
+    let leaving = world.nodes.all().into_iter().find(holds).unwrap();
+    world.wait(MINUTE);
+    world.run(&backed_up.job).await.unwrap();
+    let made_at = || backed_up.status.report(world.now()).unwrap().checkpoint_at;
+    assert!(
+        made_at() < Some(world.now()),
+        "nothing asks for another one"
+    );
+
+    let membership = &world.nodes.membership;
+    membership.set_phase(leaving, NodePhase::Draining);
+    world.run(&backed_up.job).await.unwrap();
+    assert_eq!(made_at(), Some(world.now()));
+    let after = world.nodes.puts_on(leaving);
+    world.run(&backed_up.job).await.unwrap();
+    assert_eq!(
+        world.nodes.puts_on(leaving),
+        after,
+        "it is asked for nothing"
+    );
+}
+
+#[tokio::test]
+async fn what_has_no_copy_left_is_not_called_restorable() {
+    let world = World::new(4).await;
+    let nodes = world.nodes.all();
+    let (first, others) = nodes.split_at(2);
+    others.iter().for_each(|node| world.take_down(*node));
+    let backed_up = world.backed_up();
+    write(&backed_up.database).await;
+    world.run(&backed_up.job).await.unwrap();
+    let restorable = || {
+        backed_up
+            .status
+            .report(world.now())
+            .unwrap()
+            .restorable_until
+    };
+    let shipped_at = Some(world.now());
+    assert_eq!(restorable(), shipped_at);
+
+    // Those that hold it are gone, and the others have no room for another checkpoint.
+    for node in others {
+        world.bring_back(*node);
+        world.nodes.set_fault(*node, Fault::Full);
+    }
+    world.take_down(first[0]);
+    world.wait(MINUTE);
+    world.run(&backed_up.job).await.unwrap_err();
+    assert_eq!(restorable(), Some(world.now()), "a copy of all is there");
+    let last = restorable();
+    world.take_down(first[1]);
+    world.wait(MINUTE);
+    let _ = world.run(&backed_up.job).await;
+    assert_eq!(restorable(), last);
 }

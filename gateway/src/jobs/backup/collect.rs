@@ -1,14 +1,15 @@
 //! Deleting what newer checkpoints have made superfluous. No row names a backup's chunks, so they are
-//! found as recovery finds them: on the nodes, by their hints.
+//! found as recovery finds them: on the nodes, by their hints. In small steps: the job ships log in
+//! between.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chunkproto::wire::LIST_LIMIT_MAX;
 use chunkproto::{ChunkError, ChunkId, ChunkResult, NodeId, OwnerHint};
+use futures::{StreamExt as _, stream};
 use metastore::Timestamp;
-use tracing::{info, warn};
+use tracing::warn;
 use uuid::Uuid;
 
 use crate::backup_format::Saved;
@@ -16,6 +17,10 @@ use crate::chunks::ChunkTransport;
 use crate::cluster::{Membership, NodeState};
 use crate::jobs::job::Round;
 
+/// Chunks in one page. What they say of themselves takes a call each.
+const PAGE_CHUNKS: usize = 1000;
+/// Calls to one node, or deletes, at the same time.
+const CALLS_PARALLEL: usize = 32;
 /// What earlier runs left is kept for so long: a gateway that was started on an empty directory by
 /// mistake must not throw away what it should have been restored from.
 const EARLIER_RUNS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -36,10 +41,16 @@ pub struct RetainedBackup {
     pub covered: u64,
 }
 
-/// A chunk of a backup on a node.
+/// A copy of a chunk of a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BackupCopy {
+    pub node: NodeId,
+    pub chunk: ChunkId,
+}
+
+/// A chunk of a backup on a node, and what it says of itself.
 struct BackupChunk {
-    node: NodeId,
-    chunk: ChunkId,
+    copy: BackupCopy,
     hint: OwnerHint,
 }
 
@@ -52,82 +63,135 @@ struct EarlierRun {
     database: Option<Uuid>,
 }
 
-/// Deletes what is not `retained` from the nodes that are heard from; the others are gone through when
-/// the next checkpoint is whole. Returns how many chunks went.
-pub async fn collect(
-    transport: &Arc<dyn ChunkTransport>,
-    membership: &Membership,
-    retained: &RetainedBackup,
-    round: &Round,
-) -> u64 {
-    let (mut found, mut is_everything) = (Vec::new(), true);
-    for (node, state) in membership.states() {
-        if state != NodeState::Live {
-            is_everything = false;
-        } else if let Err(error) = find(transport, node, &mut found, round).await {
+/// Going through the nodes that are heard from, page by page; the others are gone through when the next
+/// checkpoint is whole.
+pub struct Search<'s> {
+    transport: &'s Arc<dyn ChunkTransport>,
+    /// Nodes that are still to be gone through, the present one last.
+    nodes: Vec<NodeId>,
+    after: ChunkId,
+    found: Vec<BackupChunk>,
+    is_everything: bool,
+}
+
+impl<'s> Search<'s> {
+    /// Nothing was seen yet.
+    pub fn begin(transport: &'s Arc<dyn ChunkTransport>, membership: &Membership) -> Self {
+        let states = membership.states();
+        let is_everything = states.iter().all(|(_, state)| *state == NodeState::Live);
+        let live = states
+            .into_iter()
+            .filter(|(_, state)| *state == NodeState::Live);
+        Self {
+            transport,
+            nodes: live.map(|(node, _)| node).collect(),
+            after: ChunkId::LAST_OF_OBJECTS,
+            found: Vec::new(),
+            is_everything,
+        }
+    }
+
+    /// Looks at one more page; false if there was none.
+    pub async fn page(&mut self) -> bool {
+        let Some(&node) = self.nodes.last() else {
+            return false;
+        };
+        let ended = self.page_of(node).await.unwrap_or_else(|error| {
             warn!(%node, %error, "old backups on a chunk server are left for later");
-            is_everything = false;
+            self.is_everything = false;
+            true
+        });
+        if ended {
+            self.nodes.pop();
+            self.after = ChunkId::LAST_OF_OBJECTS;
         }
+        true
     }
-    let earlier = earlier_runs(&found, retained, is_everything);
-    found.retain(|found| !stays(&found.hint, retained, &earlier, round.now()));
-    let deleted = delete(transport, &found, round).await;
-    if deleted > 0 {
-        info!(deleted, "chunks of old backups were deleted");
-    }
-    deleted
-}
 
-async fn delete(transport: &Arc<dyn ChunkTransport>, found: &[BackupChunk], round: &Round) -> u64 {
-    let (mut deleted, mut away) = (0, None);
-    for &BackupChunk { node, chunk, .. } in found {
-        if !round.goes_on() {
-            break;
-        }
-        if away == Some(node) {
-            continue;
-        }
-        match transport.delete(node, chunk, Some(round.fence())).await {
-            Ok(()) | Err(ChunkError::NotFound(_)) => deleted += 1,
-            Err(ChunkError::Fenced(_)) => round.end(),
-            Err(error) => {
-                warn!(%node, %chunk, %error, "an old backup is left for later");
-                if matches!(error, ChunkError::Unreachable(_)) {
-                    round.note_unknown_outcome();
-                    away = Some(node);
-                }
-            }
-        }
-    }
-    deleted
-}
-
-async fn find(
-    transport: &Arc<dyn ChunkTransport>,
-    node: NodeId,
-    found: &mut Vec<BackupChunk>,
-    round: &Round,
-) -> ChunkResult<()> {
-    let mut after = ChunkId::LAST_OF_OBJECTS;
-    while round.goes_on() {
-        let page = transport.list(node, Some(after), LIST_LIMIT_MAX).await?;
-        for chunk in page.chunks {
-            after = chunk.id;
-            match transport.owner(node, chunk.id).await {
+    /// Whether the page was the node's last one.
+    async fn page_of(&mut self, node: NodeId) -> ChunkResult<bool> {
+        let listed = self.transport.list(node, Some(self.after), PAGE_CHUNKS);
+        let page = listed.await?;
+        self.after = page.chunks.last().map_or(self.after, |last| last.id);
+        let asked = stream::iter(page.chunks).map(|listed| {
+            let (transport, chunk) = (Arc::clone(self.transport), listed.id);
+            async move { (chunk, transport.owner(node, chunk).await) }
+        });
+        let mut asked = asked.buffer_unordered(CALLS_PARALLEL);
+        while let Some((chunk, answer)) = asked.next().await {
+            match answer {
                 Ok(Some(hint)) => {
-                    let chunk = chunk.id;
-                    found.push(BackupChunk { node, chunk, hint });
+                    let copy = BackupCopy { node, chunk };
+                    self.found.push(BackupChunk { copy, hint });
                 }
                 Err(error @ ChunkError::Unreachable(_)) => return Err(error),
                 // What cannot be read says nothing of its age; scrub and recovery see it too.
                 Ok(None) | Err(_) => {}
             }
         }
-        if !page.truncated {
-            break;
+        Ok(!page.truncated)
+    }
+
+    /// What is not `retained`, of what was seen. Only once the last page was.
+    pub fn superfluous(self, retained: &RetainedBackup, now: Timestamp) -> Vec<BackupCopy> {
+        assert!(self.nodes.is_empty(), "all pages were looked at");
+        let earlier = earlier_runs(&self.found, retained, self.is_everything);
+        let mut found = self.found;
+        found.retain(|found| !stays(&found.hint, retained, &earlier, now));
+        found.into_iter().map(|found| found.copy).collect()
+    }
+}
+
+/// Deleting copies, under the round's fence. A node that does not answer is asked once.
+pub struct Deletion<'d> {
+    transport: &'d Arc<dyn ChunkTransport>,
+    round: &'d Round,
+    away: Mutex<BTreeSet<NodeId>>,
+}
+
+impl<'d> Deletion<'d> {
+    /// No node was asked yet.
+    pub fn begin(transport: &'d Arc<dyn ChunkTransport>, round: &'d Round) -> Self {
+        let away = Mutex::default();
+        Self {
+            transport,
+            round,
+            away,
         }
     }
-    Ok(())
+
+    /// Deletes some copies; returns those that are left.
+    pub async fn delete(&self, copies: Vec<BackupCopy>) -> Vec<BackupCopy> {
+        let asked = stream::iter(copies).map(async |copy| {
+            let is_gone = self.delete_one(copy).await;
+            (!is_gone).then_some(copy)
+        });
+        let left = asked.buffer_unordered(CALLS_PARALLEL);
+        left.filter_map(async |left| left).collect().await
+    }
+
+    async fn delete_one(&self, BackupCopy { node, chunk }: BackupCopy) -> bool {
+        if !self.round.goes_on() || self.away().contains(&node) {
+            return false;
+        }
+        let fence = Some(self.round.fence());
+        match self.transport.delete(node, chunk, fence).await {
+            Ok(()) | Err(ChunkError::NotFound(_)) => return true,
+            Err(ChunkError::Fenced(detail)) => self.round.end_fenced(node, detail),
+            Err(error) => {
+                warn!(%node, %chunk, %error, "an old backup is left for later");
+                if matches!(error, ChunkError::Unreachable(_)) {
+                    self.round.note_unknown_outcome();
+                    self.away().insert(node);
+                }
+            }
+        }
+        false
+    }
+
+    fn away(&self) -> MutexGuard<'_, BTreeSet<NodeId>> {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The earlier runs that may be restored from, each with the moment of its newest body. A run whose
@@ -213,11 +277,11 @@ mod tests {
     fn found(run: Uuid, saved: Saved, database: Option<Uuid>) -> BackupChunk {
         let mut hint = hint(run, saved, run);
         hint.part = database.map(|database| (database, 0));
-        BackupChunk {
+        let copy = BackupCopy {
             node: NodeId::from_bytes([1; 16]),
             chunk: ChunkId::generate_for_metadata(),
-            hint,
-        }
+        };
+        BackupChunk { copy, hint }
     }
 
     fn manifest(run: Uuid, database: Option<Uuid>) -> BackupChunk {

@@ -1,24 +1,24 @@
 //! The job: ship the log every few seconds, and a new checkpoint when the log has grown long, when
 //! some of it was lost, or when a node that holds some of it is gone.
 
-use std::collections::BTreeSet;
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chunkproto::{JobName, NodeId};
-use metastore::{Checkpoint, LogRead, RocksBackup, Timestamp};
+use metastore::{Checkpoint, ChunkRef, LogRead, NodePhase, RocksBackup, Timestamp};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::collect::{RetainedBackup, collect};
-use super::ship::Ship;
+use super::collect::{BackupCopy, Deletion, RetainedBackup, Search};
+use super::ship::{Ship, ShippedBody};
+use super::spread::Spread;
 use super::status::BackupStatus;
 use crate::backup_format::{Manifest, Saved, SavedFile};
-use crate::chunks::{BodyWriter, ChunkTransport};
+use crate::chunks::{AbandonedChunks, AbandonedQueue, BodyWriter, ChunkTransport};
 use crate::cluster::{Membership, NodeState};
 use crate::jobs::job::{Job, JobError, Round};
 
@@ -30,6 +30,11 @@ const LOG_BODIES_MAX: u64 = 10_000;
 const CHECKPOINT_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Checkpoints kept: the newest, and one in case that cannot be read.
 const CHECKPOINTS_KEPT: usize = 2;
+/// Copies of old backups that are deleted between two looks at the log.
+const DELETES_BATCH: usize = 256;
+/// Copies of checkpoints that failed, remembered until they are deleted; further ones are found by the
+/// look at all nodes when a checkpoint is whole.
+const UNFINISHED_MAX: usize = 100_000;
 /// Rest after a checkpoint that failed, twice as long after each further one …
 const RETRY_MIN: Duration = Duration::from_secs(2);
 /// … up to this.
@@ -78,7 +83,11 @@ struct State {
     /// Checkpoints that are whole, the newest last.
     checkpoints: Vec<Whole>,
     /// Log since the newest one.
-    log: LogLength,
+    log: ShippedLog,
+    /// What was shipped of checkpoints that are not whole.
+    unfinished: Vec<BackupCopy>,
+    /// What the writer says of bodies that came to nothing.
+    abandoned: Option<AbandonedQueue>,
     failures: Failures,
 }
 
@@ -102,10 +111,10 @@ impl Failures {
 }
 
 #[derive(Default)]
-struct LogLength {
+struct ShippedLog {
     bytes: u64,
     bodies: u64,
-    nodes: BTreeSet<NodeId>,
+    spread: Spread,
 }
 
 /// A checkpoint that is whole.
@@ -114,14 +123,34 @@ struct Whole {
     made_at: Instant,
     covers: u64,
     size_bytes: u64,
-    nodes: BTreeSet<NodeId>,
+    spread: Spread,
 }
 
-impl LogLength {
-    fn add(&mut self, bytes: u64, bodies: u64, nodes: BTreeSet<NodeId>) {
+impl ShippedLog {
+    fn add(&mut self, bytes: u64, body: &ShippedBody) {
         self.bytes += bytes;
-        self.bodies += bodies;
-        self.nodes.extend(nodes);
+        self.bodies += 1;
+        self.spread.add(&body.chunks);
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.bodies += other.bodies;
+        self.spread.merge(other.spread);
+    }
+}
+
+impl State {
+    fn note_unfinished(&mut self, chunks: &[ChunkRef]) {
+        let copies = chunks.iter().flat_map(|chunk| {
+            let nodes = chunk.replicas.iter();
+            nodes.map(|&node| BackupCopy {
+                node,
+                chunk: chunk.id,
+            })
+        });
+        let room = UNFINISHED_MAX.saturating_sub(self.unfinished.len());
+        self.unfinished.extend(copies.take(room));
     }
 }
 
@@ -134,8 +163,13 @@ impl BackupJob {
         membership: Arc<Membership>,
         settings: BackupSettings,
     ) -> Self {
+        let (sender, abandoned) = AbandonedChunks::new();
+        let state = State {
+            abandoned: Some(abandoned),
+            ..State::default()
+        };
         let ship = Ship {
-            writer: parts.writer,
+            writer: parts.writer.with_abandoned(sender),
             run: Uuid::now_v7(),
             database: parts.source.identity(),
         };
@@ -147,7 +181,7 @@ impl BackupJob {
             membership,
             settings,
             status: parts.status,
-            state: Mutex::default(),
+            state: Mutex::new(state),
         }
     }
 }
@@ -191,18 +225,23 @@ impl BackupJob {
         let Some(newest) = state.checkpoints.last().filter(|_| !state.has_gap) else {
             return Some("there is none that the log goes on from");
         };
-        let is_gone = |node: &NodeId| self.membership.state(*node) == NodeState::Down;
+        // One that is to leave is emptied without regard to what no row names.
+        let leaves = |node| self.is_gone(node) || self.membership.phase(node) != NodePhase::Active;
         if state.log.bytes > self.settings.log_bytes.max(newest.size_bytes)
             || state.log.bodies > LOG_BODIES_MAX
         {
             Some("the log behind the last one is long")
         } else if newest.made_at.elapsed() > CHECKPOINT_AGE_MAX {
             Some("the last one is old")
-        } else if newest.nodes.iter().chain(&state.log.nodes).any(is_gone) {
-            Some("a chunk server with copies of the last one is gone")
+        } else if newest.spread.has_copies_on(leaves) || state.log.spread.has_copies_on(leaves) {
+            Some("a chunk server with copies of the last one is gone, or is to leave")
         } else {
             None
         }
+    }
+
+    fn is_gone(&self, node: NodeId) -> bool {
+        self.membership.state(node) == NodeState::Down
     }
 
     /// Ships what was written before this was called. What is written meanwhile is for the next time:
@@ -237,7 +276,7 @@ impl BackupJob {
             let length_bytes = bytes.len() as u64;
             let shipped = self.ship.write(&saved, Uuid::now_v7(), bytes).await?;
             state.log_at = Some(last);
-            state.log.add(length_bytes, 1, shipped.nodes);
+            state.log.add(length_bytes, &shipped);
             round.progress().done(length_bytes);
             let log_bytes = state.log.bytes;
             self.status.change(|report| report.log_bytes = log_bytes);
@@ -246,8 +285,12 @@ impl BackupJob {
     }
 
     fn shipped_until(&self, moment: Timestamp, state: &State) {
-        // Log behind a gap restores nothing.
-        if !state.has_gap {
+        let is_lost = |spread: &Spread| spread.has_chunks_only_on(|node| self.is_gone(node));
+        let newest = state.checkpoints.last();
+        let has_lost =
+            newest.is_some_and(|newest| is_lost(&newest.spread)) || is_lost(&state.log.spread);
+        // Log behind a gap restores nothing, nor does a checkpoint without one of its parts.
+        if !state.has_gap && !has_lost {
             self.status
                 .change(|report| report.restorable_until = Some(moment));
         }
@@ -259,20 +302,26 @@ impl BackupJob {
         state: &mut MutexGuard<'_, State>,
         round: &Round,
     ) -> Result<(), JobError> {
+        // What was shipped of one that failed would take the room that this one needs.
+        self.forget_unfinished(state, round).await;
         // What is shipped from now on is behind the new checkpoint.
         let before = mem::take(&mut state.log);
         let outcome = self.try_checkpoint(state, round).await;
         self.source.remove_checkpoint().await?;
         match outcome {
-            Ok(_) => state.failures = Failures::default(),
-            Err(_) => state.failures.note(),
+            Ok(true) => {
+                state.failures = Failures::default();
+                self.forget_old(state, round).await
+            }
+            other => {
+                state.log.merge(before);
+                if other.is_err() {
+                    state.failures.note();
+                }
+                self.forget_unfinished(state, round).await;
+                other.map(drop)
+            }
         }
-        if !matches!(outcome, Ok(true)) {
-            state.log.add(before.bytes, before.bodies, before.nodes);
-        }
-        // What was shipped of one that failed would take the room that the next one needs.
-        self.forget_old(state, round).await;
-        outcome.map(drop)
     }
 
     /// Whether the checkpoint is whole; the round may have ended before.
@@ -285,7 +334,8 @@ impl BackupJob {
         let checkpoint = self.source.checkpoint().await?;
         let covers = checkpoint.covers;
         state.log_at.get_or_insert(covers);
-        let Some((files, mut nodes)) = self.ship_files(state, &checkpoint, id, round).await? else {
+        let Some((files, mut spread)) = self.ship_files(state, &checkpoint, id, round).await?
+        else {
             return Ok(false);
         };
         let manifest = Manifest {
@@ -296,15 +346,17 @@ impl BackupJob {
         let (size_bytes, bytes) = (manifest.size_bytes(), manifest.encode());
         // IMPORTANT: last. With it the checkpoint counts as whole.
         let shipped = self.ship.write(&Saved::Manifest, id, bytes).await?;
-        nodes.extend(shipped.nodes);
+        spread.add(&shipped.chunks);
         let log_bytes = state.log.bytes;
         state.checkpoints.push(Whole {
             id,
             made_at: made,
             covers,
             size_bytes,
-            nodes,
+            spread,
         });
+        // IMPORTANT: with the manifest, whatever comes next: these copies are all of the backup now.
+        state.unfinished.clear();
         state.has_gap = false;
         self.status.change(|report| {
             report.checkpoint_at = Some(made_at);
@@ -315,15 +367,15 @@ impl BackupJob {
         Ok(true)
     }
 
-    /// The files as they were shipped, and the nodes that hold them; `None` if the round ended first.
+    /// The files as they were shipped, and where they are; `None` if the round ended first.
     async fn ship_files(
         &self,
         state: &mut MutexGuard<'_, State>,
         checkpoint: &Checkpoint,
         id: Uuid,
         round: &Round,
-    ) -> Result<Option<(Vec<SavedFile>, BTreeSet<NodeId>)>, JobError> {
-        let (mut files, mut nodes) = (Vec::new(), BTreeSet::new());
+    ) -> Result<Option<(Vec<SavedFile>, Spread)>, JobError> {
+        let (mut files, mut spread) = (Vec::new(), Spread::default());
         for file in &checkpoint.files {
             if !round.may_move(file.size_bytes).await {
                 return Ok(None);
@@ -332,7 +384,8 @@ impl BackupJob {
             let saved = Saved::File(file.name.clone());
             let source = (path.as_path(), file.size_bytes);
             let shipped = self.ship.write_file(&saved, id, source).await?;
-            nodes.extend(shipped.nodes);
+            state.note_unfinished(&shipped.chunks);
+            spread.add(&shipped.chunks);
             files.push(SavedFile {
                 name: file.name.clone(),
                 size_bytes: file.size_bytes,
@@ -341,10 +394,15 @@ impl BackupJob {
             round.progress().done(file.size_bytes);
             self.ship_log(state, round).await?;
         }
-        Ok(Some((files, nodes)))
+        Ok(Some((files, spread)))
     }
 
-    async fn forget_old(&self, state: &mut MutexGuard<'_, State>, round: &Round) {
+    /// Deletes what newer checkpoints replace, on all nodes; the log is shipped in between.
+    async fn forget_old(
+        &self,
+        state: &mut MutexGuard<'_, State>,
+        round: &Round,
+    ) -> Result<(), JobError> {
         let superfluous = state.checkpoints.len().saturating_sub(CHECKPOINTS_KEPT);
         state.checkpoints.drain(..superfluous);
         let retained = RetainedBackup {
@@ -353,6 +411,36 @@ impl BackupJob {
             checkpoints: state.checkpoints.iter().map(|whole| whole.id).collect(),
             covered: state.checkpoints.first().map_or(0, |whole| whole.covers),
         };
-        collect(&self.transport, &self.membership, &retained, round).await;
+        let mut search = Search::begin(&self.transport, &self.membership);
+        while search.page().await {
+            if !round.goes_on() {
+                return Ok(());
+            }
+            self.ship_log(state, round).await?;
+        }
+        let old = search.superfluous(&retained, round.now());
+        let deletion = Deletion::begin(&self.transport, round);
+        let (of, mut left) = (old.len(), 0);
+        for copies in old.chunks(DELETES_BATCH) {
+            left += deletion.delete(copies.to_vec()).await.len();
+            self.ship_log(state, round).await?;
+        }
+        if of > 0 {
+            info!(
+                deleted = of - left,
+                left, "copies of old backups were deleted"
+            );
+        }
+        Ok(())
+    }
+
+    /// Deletes what was shipped of checkpoints that failed, as far as nodes answer.
+    async fn forget_unfinished(&self, state: &mut MutexGuard<'_, State>, round: &Round) {
+        while let Some(Ok(chunks)) = state.abandoned.as_mut().map(AbandonedQueue::try_recv) {
+            state.note_unfinished(&chunks);
+        }
+        let unfinished = mem::take(&mut state.unfinished);
+        let deletion = Deletion::begin(&self.transport, round);
+        state.unfinished = deletion.delete(unfinished).await;
     }
 }

@@ -4,6 +4,7 @@
 mod collect;
 mod job;
 mod ship;
+mod spread;
 mod status;
 
 pub use job::{BackupJob, BackupParts, BackupSettings};

@@ -1,11 +1,11 @@
 //! Writing what is saved as chunks, like any body, with the replicas of any body.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use bytes::Bytes;
-use chunkproto::{Crc64, NodeId};
+use chunkproto::Crc64;
 use futures::{StreamExt as _, stream};
+use metastore::ChunkRef;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 use uuid::Uuid;
@@ -30,8 +30,8 @@ pub struct Ship {
 #[derive(Debug)]
 pub struct ShippedBody {
     pub crc64: Crc64,
-    /// The nodes that hold some of it.
-    pub nodes: BTreeSet<NodeId>,
+    /// Its chunks, with the nodes that hold them.
+    pub chunks: Vec<ChunkRef>,
 }
 
 impl Ship {
@@ -85,11 +85,9 @@ impl Ship {
             details: Vec::new(),
         };
         let written = self.writer.write(owner, length_bytes, body).await?;
-        let chunks = &written.layout.chunks;
-        let nodes = chunks.iter().flat_map(|chunk| &chunk.replicas);
         Ok(ShippedBody {
             crc64: written.crc64,
-            nodes: nodes.copied().collect(),
+            chunks: written.layout.chunks,
         })
     }
 }
