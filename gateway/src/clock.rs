@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use metastore::Timestamp;
+use tokio::time::Instant;
 
 /// Tells the time. Cheap to clone.
 #[derive(Clone)]
@@ -14,6 +15,14 @@ impl Clock {
     #[must_use]
     pub fn system() -> Self {
         Self::of(Timestamp::now)
+    }
+
+    /// A clock that nobody sets: it shows how much time has passed, from an arbitrary moment on. Time that
+    /// the machine was suspended for may be missing.
+    #[must_use]
+    pub fn steady() -> Self {
+        let begin = Instant::now();
+        Self::of(move || Timestamp(0).after(begin.elapsed()))
     }
 
     /// A clock that shows what `now` returns.

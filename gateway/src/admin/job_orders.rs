@@ -94,6 +94,9 @@ impl JobAdmin {
             },
         };
         self.metastore.set_job_control(job, control).await?;
+        if order.paused == Some(false) {
+            self.jobs.of(job).resume();
+        }
         Ok(control)
     }
 }

@@ -169,7 +169,7 @@ pub enum JobCommand {
     List(LinkCommand),
     /// Pause a job until it is resumed
     Pause(OneJob),
-    /// Resume a paused job
+    /// Resume a paused job, or one that distrusts the clock
     Resume(OneJob),
     /// Set how many bytes per second a job may move; takes effect at once and outlives restarts
     Rate(RateCommand),

@@ -15,6 +15,7 @@ use metastore::{
 };
 use tracing::debug;
 
+use super::clock_watch::ClockWatch;
 use super::job::{Job, JobError, Round};
 use crate::lifecycle::{Calendar, Judge, Rule, Verdict};
 
@@ -38,6 +39,7 @@ pub struct LifecycleSettings {
 pub struct LifecycleJob {
     metastore: Arc<dyn Metastore>,
     settings: LifecycleSettings,
+    clock: Option<ClockWatch>,
 }
 
 /// The rules of the bucket that is walked.
@@ -45,6 +47,7 @@ struct Walk<'a> {
     bucket: &'a Bucket,
     rules: &'a [Rule],
     round: &'a Round,
+    now: Timestamp,
     /// Noncurrent versions that were met of the present key.
     newer: u32,
 }
@@ -62,7 +65,15 @@ impl LifecycleJob {
         Self {
             metastore,
             settings,
+            clock: None,
         }
+    }
+
+    /// As it is, but nothing expires while `clock` is not believed.
+    #[must_use]
+    pub fn watching(self, clock: ClockWatch) -> Self {
+        let clock = Some(clock);
+        Self { clock, ..self }
     }
 }
 
@@ -77,6 +88,13 @@ impl Job for LifecycleJob {
     }
 
     async fn round(&self, round: &Round) -> Result<(), JobError> {
+        if let Some(clock) = &self.clock
+            && !clock.is_believed(round).await?
+        {
+            return Ok(());
+        }
+        // The whole round judges by the moment that was believed.
+        let now = round.now();
         let mut after: Option<String> = None;
         while round.goes_on() {
             let page = self
@@ -86,7 +104,7 @@ impl Job for LifecycleJob {
             for bucket in &page.buckets {
                 let rules = (self.settings.rules_of)(bucket);
                 if !rules.is_empty() && round.goes_on() {
-                    let done = self.bucket(bucket, &rules, round).await;
+                    let done = self.bucket(bucket, &rules, (round, now)).await;
                     round.readable(&bucket.name, done)?;
                 }
             }
@@ -103,16 +121,22 @@ impl Job for LifecycleJob {
 }
 
 impl LifecycleJob {
-    async fn bucket(&self, bucket: &Bucket, rules: &[Rule], round: &Round) -> MetaResult<()> {
+    async fn bucket(
+        &self,
+        bucket: &Bucket,
+        rules: &[Rule],
+        (round, now): (&Round, Timestamp),
+    ) -> MetaResult<()> {
         let walk = Walk {
             bucket,
             rules,
             round,
+            now,
             newer: 0,
         };
         self.versions(walk).await?;
         if rules.iter().any(|rule| rule.abort_uploads_after.is_some()) {
-            self.uploads(bucket, rules, round).await?;
+            self.uploads(bucket, rules, (round, now)).await?;
         }
         Ok(())
     }
@@ -166,7 +190,7 @@ impl LifecycleJob {
         let judge = Judge {
             rules: walk.rules,
             calendar: self.settings.calendar,
-            now: walk.round.now(),
+            now: walk.now,
         };
         let key = listed.key.as_str();
         let is_last = next.is_none_or(|next| next.key != listed.key);
@@ -220,7 +244,7 @@ impl LifecycleJob {
                 let change = walk.change(&listed.key, LifecycleAction::Expire(object.sequence));
                 self.apply(walk.round, change, object.size_bytes).await
             }
-            Verdict::Expire if is_locked(object, walk.round.now()) => Ok(()),
+            Verdict::Expire if is_locked(object, walk.now) => Ok(()),
             Verdict::Expire => self.remove(walk, listed, JudgedStanding::Behind).await,
         }
     }
@@ -261,7 +285,12 @@ impl LifecycleJob {
         }
     }
 
-    async fn uploads(&self, bucket: &Bucket, rules: &[Rule], round: &Round) -> MetaResult<()> {
+    async fn uploads(
+        &self,
+        bucket: &Bucket,
+        rules: &[Rule],
+        (round, now): (&Round, Timestamp),
+    ) -> MetaResult<()> {
         let mut query = UploadQuery {
             bucket: bucket.id,
             prefix: common_prefix(rules),
@@ -276,7 +305,6 @@ impl LifecycleJob {
                     continue;
                 };
                 query.after = Some((listed.key.as_str().to_owned(), Some(listed.upload.id)));
-                let now = round.now();
                 let judge = Judge {
                     rules,
                     calendar: self.settings.calendar,

@@ -3,10 +3,12 @@
 //!
 //! `start` names all jobs. `job` says what a job is, `runner` runs one, `lease` holds its lease,
 //! `throttle` its rate, `progress` says how far it is; `replica_mover`, `copy_sources`, `rows` and
-//! `relocate` are what jobs that move chunks share. `survey` only looks.
+//! `relocate` are what jobs that move chunks share; `clock_watch` is for jobs that delete what is old.
+//! `survey` only looks.
 
 mod abandoned;
 mod backup;
+mod clock_watch;
 mod copy_sources;
 mod drain;
 mod garbage;
@@ -29,6 +31,7 @@ mod uploads;
 
 pub use abandoned::queue_abandoned;
 pub use backup::{BackupJob, BackupParts, BackupReport, BackupSettings, BackupStatus};
+pub use clock_watch::ClockWatch;
 pub use drain::{DrainJob, MoveSettings};
 pub use garbage::GarbageCollector;
 pub use job::{Job, JobError, Round};

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chunkproto::JobName;
 use metastore::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// Current state of a job.
@@ -95,6 +96,7 @@ impl JobBoard {
 #[derive(Debug, Default)]
 pub struct JobProgress {
     state: Mutex<State>,
+    resumed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -110,6 +112,8 @@ struct State {
     errors: u64,
     last_error: Option<(Timestamp, String)>,
     last_round_at: Option<Timestamp>,
+    /// Whether an operator let it go on since a round asked.
+    was_resumed: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -172,6 +176,23 @@ impl JobProgress {
         progress.errors += 1;
         progress.last_error = Some((now, error.to_owned()));
         (progress.state, progress.detail) = (state, error.to_owned());
+    }
+
+    /// An operator lets the job go on: it need not rest any longer, nor wait for what it doubts.
+    pub fn resume(&self) {
+        lock(&self.state).was_resumed = true;
+        self.resumed.notify_one();
+    }
+
+    /// Returns when an operator lets the job go on.
+    pub async fn resumed(&self) {
+        self.resumed.notified().await;
+    }
+
+    /// Whether an operator let the job go on since this was last asked.
+    #[must_use]
+    pub fn take_resumed(&self) -> bool {
+        std::mem::take(&mut lock(&self.state).was_resumed)
     }
 
     /// Units done since the process started.

@@ -72,6 +72,7 @@ impl JobRunner {
                 _ = stop.changed() => break,
                 () = sleep(job.period()) => {}
                 () = job.woken() => {}
+                () = run.progress.resumed() => {}
             }
         }
         run.lease.release().await;

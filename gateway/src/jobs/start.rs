@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::abandoned::queue_abandoned;
 use super::backup::{BackupJob, BackupParts, BackupSettings};
+use super::clock_watch::ClockWatch;
 use super::drain::{DrainJob, MoveSettings};
 use super::garbage::GarbageCollector;
 use super::lifecycle::{LifecycleJob, LifecycleSettings};
@@ -78,7 +79,8 @@ pub async fn run_jobs(parts: JobParts, config: &JobConfig, stop: watch::Receiver
     let repair = repair_job(&parts, config, mover.clone(), &wake);
     let reconcile = reconcile_job(&parts, config, mover.clone(), &wake);
     let garbage = garbage_collector(&parts, config);
-    let lifecycle = LifecycleJob::new(Arc::clone(&metastore), parts.lifecycle.clone());
+    let lifecycle = LifecycleJob::new(Arc::clone(&metastore), parts.lifecycle.clone())
+        .watching(ClockWatch::new(Arc::clone(&metastore), Clock::steady()));
     let queue = queue_abandoned(
         parts.abandoned,
         Arc::clone(&metastore),
@@ -193,7 +195,8 @@ fn expiry(
     runner: &JobRunner,
 ) -> impl Future<Output = ()> + use<> {
     let age = config.multipart_expiry;
-    let job = UploadExpiry::new(Arc::clone(metastore), age);
+    let clock = ClockWatch::new(Arc::clone(metastore), Clock::steady());
+    let job = UploadExpiry::new(Arc::clone(metastore), age).watching(clock);
     let runner = runner.clone();
     async move {
         if !age.is_zero() {

@@ -12,6 +12,7 @@ use metastore::{
 };
 use tracing::info;
 
+use super::clock_watch::ClockWatch;
 use super::job::{Job, JobError, Round};
 
 /// Uploads read at a time.
@@ -25,13 +26,25 @@ const PERIOD: Duration = Duration::from_secs(600);
 pub struct UploadExpiry {
     metastore: Arc<dyn Metastore>,
     age: Duration,
+    clock: Option<ClockWatch>,
 }
 
 impl UploadExpiry {
     /// A job that aborts what began longer than `age` ago, and got no part since.
     #[must_use]
     pub fn new(metastore: Arc<dyn Metastore>, age: Duration) -> Self {
-        Self { metastore, age }
+        Self {
+            metastore,
+            age,
+            clock: None,
+        }
+    }
+
+    /// As it is, but nothing expires while `clock` is not believed.
+    #[must_use]
+    pub fn watching(self, clock: ClockWatch) -> Self {
+        let clock = Some(clock);
+        Self { clock, ..self }
     }
 
     /// Goes through the uploads of a bucket. Aborting one that was completed meanwhile does nothing.
@@ -117,6 +130,11 @@ impl Job for UploadExpiry {
     }
 
     async fn round(&self, round: &Round) -> Result<(), JobError> {
+        if let Some(clock) = &self.clock
+            && !clock.is_believed(round).await?
+        {
+            return Ok(());
+        }
         let before = round.now().before(self.age);
         let mut after: Option<String> = None;
         while round.goes_on() {

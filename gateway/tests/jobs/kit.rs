@@ -67,6 +67,7 @@ pub struct World {
     pub board: JobBoard,
     pub reads: RunningReads,
     now_ms: Arc<AtomicU64>,
+    passed_ms: Arc<AtomicU64>,
     stop: watch::Sender<()>,
 }
 
@@ -110,6 +111,7 @@ impl World {
             board: JobBoard::default(),
             reads: RunningReads::default(),
             now_ms: Arc::new(AtomicU64::new(Timestamp::now().0)),
+            passed_ms: Arc::default(),
             stop: watch::channel(()).0,
         }
     }
@@ -118,7 +120,15 @@ impl World {
         Timestamp(self.now_ms.load(Ordering::Relaxed))
     }
 
+    /// Time passes.
     pub fn wait(&self, time: Duration) {
+        let ms = u64::try_from(time.as_millis()).unwrap();
+        self.passed_ms.fetch_add(ms, Ordering::Relaxed);
+        self.jump(time);
+    }
+
+    /// Puts the clock forward.
+    pub fn jump(&self, time: Duration) {
         let ms = u64::try_from(time.as_millis()).unwrap();
         self.now_ms.fetch_add(ms, Ordering::Relaxed);
     }
@@ -132,6 +142,12 @@ impl World {
     pub fn clock(&self) -> Clock {
         let now_ms = Arc::clone(&self.now_ms);
         Clock::of(move || Timestamp(now_ms.load(Ordering::Relaxed)))
+    }
+
+    /// Shows how much time has passed, whatever the clock does.
+    pub fn steady_clock(&self) -> Clock {
+        let passed_ms = Arc::clone(&self.passed_ms);
+        Clock::of(move || Timestamp(passed_ms.load(Ordering::Relaxed)))
     }
 
     /// Closes when the world does.

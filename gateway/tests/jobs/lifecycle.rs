@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gateway::jobs::{Job as _, LifecycleJob, LifecycleSettings};
+use gateway::jobs::{ClockWatch, Job as _, JobError, LifecycleJob, LifecycleSettings};
 use gateway::lifecycle::{Calendar, NoncurrentExpiration, Rule, Transition, When};
 use metastore::{
     Bucket, BucketName, ListEntry, LockMode, Metastore as _, ObjectKey, Retention, Sequence,
@@ -93,6 +93,21 @@ async fn objects_go_once_their_days_are_over_and_others_stay() {
     world.wait(2 * DAY);
     world.run(&job).await.unwrap();
     assert_eq!(versions(&world).await, shown(&["keep/a"]));
+}
+
+#[tokio::test]
+async fn objects_outlive_a_clock_that_jumps_ahead() {
+    let world = World::new(1).await;
+    world.put_chunk("logs/a", 1).await;
+    let job = job(&world, expire_logs).watching(ClockWatch::new(
+        world.metastore.clone(),
+        world.steady_clock(),
+    ));
+    world.run(&job).await.unwrap();
+    world.jump(Duration::from_secs(2 * 86_400));
+    let told = world.run(&job).await;
+    assert!(matches!(told, Err(JobError::Alarm(_))), "{told:?}");
+    assert_eq!(versions(&world).await, shown(&["logs/a"]));
 }
 
 #[tokio::test]

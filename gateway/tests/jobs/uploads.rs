@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chunkproto::ChunkId;
-use gateway::jobs::{Job as _, UploadExpiry};
+use gateway::jobs::{ClockWatch, Job as _, JobError, UploadExpiry};
 use metastore::{
     Metastore as _, ObjectAttributes, ObjectKey, Part, PartNumber, Sequence, SystemHeaders, Upload,
     UploadId,
@@ -12,6 +12,7 @@ use metastore::{
 use crate::kit::World;
 
 const DAY: Duration = Duration::from_secs(86_400);
+const HOUR: Duration = Duration::from_secs(3600);
 
 impl World {
     pub async fn begin_upload(&self, key: &str) -> UploadId {
@@ -52,6 +53,12 @@ impl World {
         let put = self.metastore.put_part(self.bucket, &key, upload, part, 2);
         put.await.unwrap();
         chunk
+    }
+
+    /// The expiry after a week, of a gateway that starts now.
+    fn started_expiry(&self) -> UploadExpiry {
+        let watch = ClockWatch::new(self.metastore.clone(), self.steady_clock());
+        UploadExpiry::new(self.metastore.clone(), 7 * DAY).watching(watch)
     }
 
     async fn has_upload(&self, key: &str, upload: UploadId) -> bool {
@@ -114,4 +121,70 @@ async fn an_overtaken_gateway_aborts_nothing() {
     expiry.round(&stale).await.unwrap();
     assert!(world.has_upload("old", upload).await);
     assert!(!stale.goes_on(), "its round is over");
+}
+
+#[tokio::test]
+async fn uploads_under_way_outlive_a_clock_that_jumps_ahead() {
+    let world = World::new(0).await;
+    let upload = world.begin_upload("under way").await;
+    let expiry = world.started_expiry();
+    world.run(&expiry).await.unwrap();
+
+    world.jump(30 * DAY);
+    let told = world.run(&expiry).await;
+    assert!(matches!(told, Err(JobError::Alarm(_))), "{told:?}");
+    assert!(world.has_upload("under way", upload).await);
+
+    world.turn_back(30 * DAY);
+    world.wait(HOUR);
+    world.run(&expiry).await.unwrap();
+    assert!(world.has_upload("under way", upload).await);
+    world.wait(8 * DAY);
+    world.run(&expiry).await.unwrap();
+    assert!(!world.has_upload("under way", upload).await);
+}
+
+#[tokio::test]
+async fn a_clock_that_stays_ahead_is_believed_after_a_day() {
+    let world = World::new(0).await;
+    let upload = world.begin_upload("old").await;
+    let expiry = world.started_expiry();
+    world.run(&expiry).await.unwrap();
+    world.jump(30 * DAY);
+    world.run(&expiry).await.unwrap_err();
+    world.wait(23 * HOUR);
+    world.run(&expiry).await.unwrap_err();
+    assert!(world.has_upload("old", upload).await);
+    world.wait(HOUR);
+    world.run(&expiry).await.unwrap();
+    assert!(!world.has_upload("old", upload).await);
+}
+
+#[tokio::test]
+async fn an_operator_who_resumes_the_job_vouches_for_the_clock() {
+    let world = World::new(0).await;
+    let upload = world.begin_upload("old").await;
+    let expiry = world.started_expiry();
+    world.run(&expiry).await.unwrap();
+    world.jump(30 * DAY);
+    world.run(&expiry).await.unwrap_err();
+    world.board.of(&expiry.name()).resume();
+    world.run(&expiry).await.unwrap();
+    assert!(!world.has_upload("old", upload).await);
+}
+
+#[tokio::test]
+async fn a_gateway_that_starts_with_its_clock_far_ahead_waits() {
+    let world = World::new(0).await;
+    let upload = world.begin_upload("under way").await;
+    world.run(&world.started_expiry()).await.unwrap();
+    world.jump(30 * DAY);
+    let expiry = world.started_expiry();
+    let round = world.round(world.lease(&expiry.name()).await);
+    expiry.round(&round).await.unwrap();
+    assert!(round.waits_for().is_some());
+    assert!(world.has_upload("under way", upload).await);
+    world.wait(24 * HOUR);
+    world.run(&expiry).await.unwrap();
+    assert!(!world.has_upload("under way", upload).await);
 }
