@@ -100,15 +100,18 @@ class Presigned(BucketCase):
         address = os.environ["AWS_ENDPOINT_URL"].replace("127.0.0.1", "localhost")
         os.environ["AWS_ENDPOINT_URL"] = address
         self.addCleanup(os.environ.update, AWS_ENDPOINT_URL=address.replace("localhost", "127.0.0.1"))
-        virtual = self.signer(s3={"addressing_style": "virtual"})
-        host = f"{self.bucket}.localhost"
-        url = virtual.generate_presigned_url("put_object", **self.arguments("a b"))
-        self.assertIn(f"http://{host}:", url)
-        # Not every resolver knows names below localhost: the name goes into the header alone.
-        direct = url.replace(host, "127.0.0.1")
-        port = address.rsplit(":", 1)[1]
-        self.fetch(direct, "PUT", b"virtual", {"Host": f"{host}:{port}"})
-        self.assertEqual(self.read("a b"), b"virtual")
+        host, port = f"{self.bucket}.localhost", address.rsplit(":", 1)[1]
+        for version in ["s3", "s3v4"]:
+            virtual = client(signature_version=version, s3={"addressing_style": "virtual"})
+            for key in ["a b", "in/a folder"]:
+                url = virtual.generate_presigned_url("put_object", **self.arguments(key))
+                self.assertIn(f"http://{host}:", url)
+                # Not every resolver knows names below localhost: the name goes into the header alone.
+                direct = url.replace(host, "127.0.0.1")
+                # urllib would name a type of its own, which version 2 signs.
+                headers = {"Host": f"{host}:{port}", "Content-Type": ""}
+                self.fetch(direct, "PUT", version.encode(), headers)
+                self.assertEqual(self.read(key), version.encode())
 
 
 if __name__ == "__main__":

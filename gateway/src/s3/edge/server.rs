@@ -186,7 +186,7 @@ impl S3Server {
             request = form::head::read_head(request).await?;
             request = form::tail::end_at_file(request, &self.undeclared).await?;
         }
-        let request = sigv2_bucket_path::end_with_slash(request);
+        let request = sigv2_bucket_path::end_with_slash(&self.hosts, request);
         self.service.call(request).await.map_err(|failure| {
             let id = envelope.request_id.as_str();
             error!(id, ?failure, "a request failed");

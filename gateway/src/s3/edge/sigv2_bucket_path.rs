@@ -5,11 +5,17 @@
 use http::uri::PathAndQuery;
 use http::{Request, Uri, header};
 
+use super::virtual_host::VirtualHosts;
+use crate::http::host_in;
+
 /// The request with a slash behind its path, if that names nothing but a bucket and Signature
-/// Version 2 stands over it; else as it was.
-pub fn end_with_slash<B>(mut request: Request<B>) -> Request<B> {
+/// Version 2 stands over it; else as it was. Under a virtual host the path names a key.
+pub fn end_with_slash<B>(hosts: &VirtualHosts, mut request: Request<B>) -> Request<B> {
     let path = request.uri().path();
-    let names_bucket = path.len() > 1 && path.rfind('/') == Some(0);
+    let in_path_style = host_in(request.headers())
+        .and_then(|host| hosts.bucket_in(host))
+        .is_none();
+    let names_bucket = in_path_style && path.len() > 1 && path.rfind('/') == Some(0);
     if names_bucket
         && is_signed_by_version_2(&request)
         && let Some(uri) = with_slash(request.uri())
@@ -43,6 +49,10 @@ fn with_slash(uri: &Uri) -> Option<Uri> {
 mod tests {
     use super::*;
 
+    fn hosts() -> VirtualHosts {
+        VirtualHosts::new(vec!["localhost".into()])
+    }
+
     #[test]
     fn only_a_bucket_s_path_under_version_2_gets_a_slash() {
         let (version_2, version_4) = ("AWS AK:c2ln", "AWS4-HMAC-SHA256 Credential=AK");
@@ -58,8 +68,18 @@ mod tests {
             ("", "/bucket", "/bucket"),
         ] {
             let request = Request::get(uri).header(header::AUTHORIZATION, authorization);
-            let ended = end_with_slash(request.body(()).unwrap());
+            let ended = end_with_slash(&hosts(), request.body(()).unwrap());
             assert_eq!(ended.uri().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn under_a_virtual_host_the_path_is_a_key_and_stays() {
+        for (host, expected) in [("bucket.localhost:9000", "/key"), ("localhost", "/key/")] {
+            let request = Request::get("/key").header(header::HOST, host);
+            let request = request.header(header::AUTHORIZATION, "AWS AK:c2ln");
+            let ended = end_with_slash(&hosts(), request.body(()).unwrap());
+            assert_eq!(ended.uri().to_string(), expected, "{host}");
         }
     }
 }
