@@ -1,6 +1,6 @@
 //! Objects and versions: what is decided is decided about the very thing that is changed.
 
-use compat_tests::SignedRequest;
+use compat_tests::{Endpoint, SignedRequest};
 use http::Method;
 
 use crate::kit::{World, delete, get, let_bob, open_bucket, put, request, world};
@@ -194,4 +194,49 @@ async fn governance_is_bypassed_only_for_the_version_that_a_policy_allows() {
     };
     bypass(&secret).await.assert_error(403, "AccessDenied");
     assert_eq!(bypass(&scratch).await.status, 204);
+}
+
+/// A copy of `k` onto itself that replaces nothing but its metadata.
+fn copy_onto_itself(user: &Endpoint) -> SignedRequest {
+    let request = request(user, Method::PUT, "/bucket/k");
+    let request = request.header("x-amz-copy-source", "/bucket/k");
+    request.header("x-amz-metadata-directive", "REPLACE")
+}
+
+#[tokio::test]
+async fn whoever_copies_an_object_onto_itself_owns_it() {
+    let world = world().await;
+    put(&world.alice, "/bucket/k", "x").await;
+    let_bob(&world, &["s3:GetObject", "s3:PutObject"]).await;
+    let answer = copy_onto_itself(&world.bob).send().await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let acl = get(&world.bob, "/bucket/k?acl").await;
+    assert_eq!(acl.status, 200, "{}", acl.text());
+    assert!(!acl.text().contains("alice"), "{}", acl.text());
+    get(&world.alice, "/bucket/k")
+        .await
+        .assert_error(403, "AccessDenied");
+    let refused = copy_onto_itself(&world.carol).send().await;
+    refused.assert_error(403, "AccessDenied");
+}
+
+/// Rounds of a race: one is enough where a change is lost each time, and none may lose one.
+const ROUNDS: usize = 50;
+
+#[tokio::test]
+async fn a_copy_onto_itself_never_undoes_tags_that_are_set_meanwhile() {
+    let world = world().await;
+    put(&world.alice, "/bucket/k", "x").await;
+    for round in 0..ROUNDS {
+        let tags = format!(
+            "<Tagging><TagSet><Tag><Key>round</Key><Value>{round}</Value></Tag></TagSet></Tagging>"
+        );
+        let (copied, _) = futures::join!(
+            copy_onto_itself(&world.alice).send(),
+            put(&world.alice, "/bucket/k?tagging", &tags),
+        );
+        assert_eq!(copied.status, 200, "{}", copied.text());
+        let kept = get(&world.alice, "/bucket/k?tagging").await;
+        assert_eq!(kept.tag("Value"), Some(&*round.to_string()));
+    }
 }

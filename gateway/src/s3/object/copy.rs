@@ -10,7 +10,7 @@ use s3s::dto::{
     ChecksumType, CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, Metadata,
     MetadataDirective,
 };
-use s3s::{S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
 
 use super::commit::written_version;
 use super::conditions::{self, ReadConditions};
@@ -23,6 +23,7 @@ use crate::s3::body::check::BodyCheck;
 use crate::s3::body::checksums::{kind_name, parse_algorithm, set_checksum};
 use crate::s3::body::store::IncomingBody;
 use crate::s3::encryption::keys::{Sealing, etag_of};
+use crate::s3::encryption::request::EncryptionRequest;
 use crate::s3::errors;
 use crate::s3::gateway::S3Gateway;
 use crate::sealing::DataKey;
@@ -45,6 +46,15 @@ struct NewRow {
     sealing: Option<Sealing>,
 }
 
+/// What a copy onto itself makes of the row that it finds.
+struct Rewrite {
+    replaces_metadata: bool,
+    replaces_tags: bool,
+    owner: String,
+    /// Their tags count where they replace those that are there.
+    attributes: ObjectAttributes,
+}
+
 impl S3Gateway {
     /// `PUT /bucket/key` with `x-amz-copy-source`.
     pub(crate) async fn copy_object(
@@ -61,13 +71,9 @@ impl S3Gateway {
             conditions::write_condition(input.if_match.as_ref(), input.if_none_match.as_ref());
         let replace = replaces_metadata(input.metadata_directive.as_ref())?;
         let onto_itself = is_onto_itself(input);
-        let changes_something =
-            changes_something(&request.headers) || !encryption_asked.is_silent();
-        if onto_itself && !replace && !changes_something {
-            return Err(s3_error!(
-                InvalidRequest,
-                "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes."
-            ));
+        let changes = replace || changes_something(&request.headers, &encryption_asked);
+        if onto_itself && !changes {
+            return Err(changes_nothing());
         }
         let bucket = self.bucket(&input.bucket).await?;
         let from = CopyFrom {
@@ -90,17 +96,22 @@ impl S3Gateway {
         let (owner, mut attributes) = self
             .new_attributes(&caller, &bucket, &request.headers, row)
             .await?;
-        if !replaces_tags(&request.headers)? {
-            let target = (&bucket, &key);
-            attributes.tags = self.carried_tags(&request, target, &source).await?;
-        }
+        let replaces_tags = replaces_tags(&request.headers)?;
         let copied_to = key.clone();
         let (object, version) = if row_alone && condition == WriteCondition::Always {
-            let object = self
-                .rewrite_row(&request, &bucket, &key, replace, attributes)
-                .await?;
+            let rewrite = Rewrite {
+                replaces_metadata: replace,
+                replaces_tags,
+                owner,
+                attributes,
+            };
+            let object = self.rewrite_row(&request, &bucket, &key, rewrite).await?;
             (object, VersionId::Null)
         } else {
+            if !replaces_tags {
+                let target = (&bucket, &key);
+                attributes.tags = self.carried_tags(&request, target, &source).await?;
+            }
             self.check_copy(input, &source)?;
             let description = describe(&request.headers, input.metadata.clone(), &source, replace)?;
             let new = NewRow {
@@ -166,15 +177,15 @@ impl S3Gateway {
         self.check_size(source.size_bytes)
     }
 
-    /// Copies an object onto itself: new headers, same bytes. Compare-and-set, so that a write that
-    /// gets in between is never undone.
+    /// Copies an object onto itself: new owner, headers and attributes, same bytes. What is kept is
+    /// kept of the very row that is compared and set, so that a write that gets in between is never
+    /// undone.
     async fn rewrite_row(
         &self,
         request: &S3Request<CopyObjectInput>,
         bucket: &Bucket,
         key: &ObjectKey,
-        replace: bool,
-        attributes: ObjectAttributes,
+        rewrite: Rewrite,
     ) -> S3Result<ObjectVersion> {
         let input = &request.input;
         let (caller, asked) = (Caller::of(request), RequestFacts::of(request));
@@ -185,20 +196,32 @@ impl S3Gateway {
             self.gate
                 .authorize_seen(&caller, bucket, GET_CURRENT, on, asked)?;
             let encryption = source.attributes.encryption.clone();
-            if !is_sealed_alike(encryption.as_ref(), attributes.encryption.as_ref()) {
+            if !is_sealed_alike(encryption.as_ref(), rewrite.attributes.encryption.as_ref()) {
                 break;
             }
             self.check_copy(input, &source)?;
-            let description = describe(&request.headers, input.metadata.clone(), &source, replace)?;
+            let tags = match rewrite.replaces_tags {
+                true => rewrite.attributes.tags.clone(),
+                false => self.carried_tags(request, (bucket, key), &source).await?,
+            };
+            let metadata = input.metadata.clone();
+            let description = describe(
+                &request.headers,
+                metadata,
+                &source,
+                rewrite.replaces_metadata,
+            )?;
             let seen = source.sequence;
             let object = ObjectVersion {
                 sequence: Sequence::generate(),
                 modified_at: Timestamp::now(),
                 headers: description.headers,
                 user_metadata: description.user_metadata,
+                owner: rewrite.owner.clone(),
                 attributes: ObjectAttributes {
+                    tags,
                     encryption,
-                    ..attributes.clone()
+                    ..rewrite.attributes.clone()
                 },
                 ..source
             };
@@ -327,14 +350,23 @@ fn is_onto_itself(input: &CopyObjectInput) -> bool {
 }
 
 /// Whether a copy onto itself changes anything besides metadata.
-fn changes_something(headers: &HeaderMap) -> bool {
-    [
+fn changes_something(headers: &HeaderMap, encryption: &EncryptionRequest) -> bool {
+    let named = [
         "x-amz-storage-class",
         "x-amz-website-redirect-location",
         "x-amz-checksum-algorithm",
     ]
     .iter()
-    .any(|name| headers.contains_key(*name))
+    .any(|name| headers.contains_key(*name));
+    named || !encryption.is_silent()
+}
+
+/// A copy onto itself that keeps everything as it is.
+fn changes_nothing() -> S3Error {
+    s3_error!(
+        InvalidRequest,
+        "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes."
+    )
 }
 
 /// Headers and metadata of the copy. Storage class and redirect never come from the source.
