@@ -88,6 +88,25 @@ async fn a_right_checksum_in_a_trailer_is_taken_and_a_wrong_one_is_not() {
 }
 
 #[tokio::test]
+async fn a_trailer_counts_also_where_metadata_is_given_twice() {
+    let server = server().await;
+    let put = |body| {
+        let trailer = format!("x-amz-checksum-crc32:{}\r\n", crc32(b"hello"));
+        let put = put_with_trailer(server.endpoint(), "/bucket/t", body, &trailer);
+        put.header("x-amz-meta-a", "1").header("x-amz-meta-a", "2")
+    };
+    put("hullo").send().await.assert_error(400, "BadDigest");
+    assert_nothing_changed(&server).await;
+    let answer = put("hello").send().await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let read = get(server.endpoint(), "/bucket/t").send().await;
+    assert_eq!(
+        (read.text(), read.header("x-amz-meta-a")),
+        ("hello", Some("1,2"))
+    );
+}
+
+#[tokio::test]
 async fn a_decoded_length_other_than_declared_is_refused() {
     let server = server().await;
     for declared in ["4", "6"] {

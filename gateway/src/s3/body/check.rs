@@ -50,7 +50,9 @@ pub struct CheckedBody {
     pub checksum: ObjectChecksum,
 }
 
-/// The lines behind a body in chunks, which are there once the body was read to its end.
+/// The lines behind a body in chunks, which are there once the body was read to its end. Stands in the
+/// extensions of a request that is dispatched again.
+#[derive(Clone)]
 pub enum Trailer {
     /// Of a signed body.
     Signed(TrailingHeaders),
@@ -61,9 +63,10 @@ pub enum Trailer {
 impl Trailer {
     /// The trailer of a request's body, if it has one.
     pub fn of<T>(request: &S3Request<T>) -> Option<Self> {
-        let unsigned = || request.extensions.get().cloned().map(Self::Unsigned);
         let signed = request.trailing_headers.clone().map(Self::Signed);
-        signed.or_else(unsigned)
+        let carried = || request.extensions.get().cloned();
+        let unsigned = || request.extensions.get().cloned().map(Self::Unsigned);
+        signed.or_else(carried).or_else(unsigned)
     }
 
     fn get(&self, name: &str) -> Option<String> {

@@ -23,6 +23,7 @@ use s3s::{Body, S3Request, S3Response, S3Result, s3_error};
 
 use crate::http::{has_query_key, query_pairs};
 use crate::s3::access::Verified;
+use crate::s3::body::check::Trailer;
 use crate::s3::form::answer::is_form;
 
 /// Query keys that belong to a signature.
@@ -90,6 +91,8 @@ impl S3Route for Redispatch {
     }
 
     async fn call(&self, request: S3Request<Body>) -> S3Result<S3Response<Body>> {
+        // Of a body that is taken apart already: s3s will find none behind it again.
+        let trailer = request.trailing_headers.map(Trailer::Signed);
         let mut headers = request.headers;
         if has_malformed_range(&request.method, &headers)
             && let Some(range) = headers.remove(RANGE)
@@ -108,6 +111,9 @@ impl S3Route for Redispatch {
         *again.method_mut() = request.method;
         *again.headers_mut() = headers;
         *again.extensions_mut() = request.extensions;
+        if let Some(trailer) = trailer {
+            again.extensions_mut().insert(trailer);
+        }
         let response = self
             .authenticated
             .call(again)
