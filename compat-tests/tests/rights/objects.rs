@@ -5,6 +5,9 @@ use http::Method;
 
 use crate::kit::{World, delete, get, let_bob, open_bucket, put, request, world};
 
+/// Rounds of a race in which nothing may go wrong in any order.
+const ROUNDS: usize = 50;
+
 async fn versioned(world: &World) -> String {
     let on = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
     put(&world.alice, "/bucket?versioning", on).await;
@@ -196,6 +199,22 @@ async fn governance_is_bypassed_only_for_the_version_that_a_policy_allows() {
     assert_eq!(bypass(&scratch).await.status, 204);
 }
 
+#[tokio::test]
+async fn a_list_is_made_for_the_owner_of_the_very_object_that_it_is_put_on() {
+    let world = world().await;
+    open_bucket(&world).await;
+    let_bob(&world, &["s3:PutObjectAcl"]).await;
+    for _ in 0..ROUNDS {
+        put(&world.alice, "/bucket/k", "alice's").await;
+        let list = request(&world.bob, Method::PUT, "/bucket/k?acl");
+        let list = list.header("x-amz-acl", "public-read");
+        let (listed, _) = futures::join!(list.send(), put(&world.bob, "/bucket/k", "bob's"));
+        assert_eq!(listed.status, 200, "{}", listed.text());
+        let acl = get(&world.bob, "/bucket/k?acl").await;
+        assert!(!acl.text().contains("alice"), "{}", acl.text());
+    }
+}
+
 /// A copy of `k` onto itself that replaces nothing but its metadata.
 fn copy_onto_itself(user: &Endpoint) -> SignedRequest {
     let request = request(user, Method::PUT, "/bucket/k");
@@ -219,9 +238,6 @@ async fn whoever_copies_an_object_onto_itself_owns_it() {
     let refused = copy_onto_itself(&world.carol).send().await;
     refused.assert_error(403, "AccessDenied");
 }
-
-/// Rounds of a race: one is enough where a change is lost each time, and none may lose one.
-const ROUNDS: usize = 50;
 
 #[tokio::test]
 async fn a_copy_onto_itself_never_undoes_tags_that_are_set_meanwhile() {

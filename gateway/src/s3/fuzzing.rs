@@ -59,7 +59,10 @@ pub fn bucket_document(bytes: &[u8]) {
         b'l' => rules(bytes),
         b't' => {
             if let Some(tagging) = document::<Tagging>(bytes) {
-                let tags = object::new_attributes::tags_of(&tagging, 50);
+                let tags = object::new_attributes::tags_of(
+                    &tagging,
+                    object::new_attributes::Tagged::Bucket,
+                );
                 tags.is_ok().then(|| comes_back(&tagging));
             }
             let _ = std::str::from_utf8(bytes).map(object::new_attributes::parse_tagging);
@@ -177,7 +180,7 @@ pub fn request_headers(text: &str) {
     if let Some(Ok(tags)) = tags
         && let Ok(tags) = object::new_attributes::parse_tags(tags)
     {
-        assert!(tags.len() <= object::new_attributes::object_tags_max());
+        assert!(tags.len() <= object::new_attributes::Tagged::Object.tags_max());
     }
     if let Some(named) = cors::CrossOrigin::of(&Method::PUT, &given) {
         let pattern = given

@@ -16,10 +16,8 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::settings::kept_document;
 use crate::s3::gateway::S3Gateway;
-use crate::s3::object::new_attributes::tags_of;
+use crate::s3::object::new_attributes::{Tagged, tags_of};
 
-/// Most tags on a bucket. Source: S3 user guide, "Using cost allocation S3 bucket tags".
-const BUCKET_TAGS_MAX: usize = 50;
 /// Most CORS rules. Source: S3 API reference, PutBucketCors.
 const CORS_RULES_MAX: usize = 100;
 const CORS_METHODS: [&str; 5] = ["GET", "PUT", "HEAD", "POST", "DELETE"];
@@ -201,7 +199,7 @@ pub fn kept_bucket_tags(tagging: &Tagging) -> S3Result<String> {
 }
 
 fn check_bucket_tags(tagging: &Tagging) -> S3Result<()> {
-    tags_of(tagging, BUCKET_TAGS_MAX).map(drop)
+    tags_of(tagging, Tagged::Bucket).map(drop)
 }
 
 pub(crate) fn check_cors(cors: &CORSConfiguration) -> S3Result<()> {

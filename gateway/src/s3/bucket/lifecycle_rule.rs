@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use crate::lifecycle::{
     Filter, NoncurrentExpiration, NoncurrentTransition, Rule, Transition, When,
 };
-use crate::s3::object::new_attributes::{check_tags, object_tags_max};
+use crate::s3::object::new_attributes::{Tagged, check_tags};
 
 /// Most noncurrent versions that a rule may spare.
 const NEWER_KEPT_MAX: i32 = 100;
@@ -163,7 +163,7 @@ fn parse_filter(filter: LifecycleRuleFilter) -> S3Result<Filter> {
     });
     let tags = all.tags.into_iter().flatten().map(pair);
     let tags = tags.collect::<S3Result<Vec<_>>>()?;
-    check_tags(&tags, object_tags_max())?;
+    check_tags(&tags, Tagged::Object)?;
     let longer_than_bytes = all.object_size_greater_than.map(size).transpose()?;
     let shorter_than_bytes = all.object_size_less_than.map(size).transpose()?;
     if let (Some(longer), Some(shorter)) = (longer_than_bytes, shorter_than_bytes)

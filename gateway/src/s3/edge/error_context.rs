@@ -9,6 +9,7 @@ use percent_encoding::percent_decode_str;
 
 use super::virtual_host::VirtualHosts;
 use crate::http::query_value;
+use crate::s3::access::BucketAddress;
 
 /// Members of an error, in the order in which they are shown.
 pub type Members = Vec<(&'static str, String)>;
@@ -100,7 +101,8 @@ impl Asker {
             | "NoSuchWebsiteConfiguration"
                 if !self.copies =>
             {
-                say("BucketName", bucket);
+                let name = bucket.map(|address| BucketAddress::of(&address).name.to_owned());
+                say("BucketName", name);
             }
             "NoSuchUpload" => say("UploadId", self.query("uploadId")),
             "PreconditionFailed" => say("Condition", self.condition.map(str::to_owned)),
@@ -190,6 +192,7 @@ mod tests {
         let virtual_host = get("/k").header("host", "b.localhost:80");
         assert_eq!(of("NoSuchBucket", virtual_host), "BucketName=b");
         assert_eq!(of("NoSuchBucket", get("/b?policy")), "BucketName=b");
+        assert_eq!(of("NoSuchBucket", get("/acme:b/k")), "BucketName=b");
         assert_eq!(
             of("NoSuchUpload", get("/b/k?uploadId=u%2F1")),
             "UploadId=u/1"

@@ -6,6 +6,7 @@ use time::PrimitiveDateTime;
 use time::macros::format_description;
 
 use crate::http::{has_query_key, query_value};
+use crate::s3::form::answer::is_form;
 
 /// How a request is signed. Stands in its extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +23,7 @@ const VERSION_2: &str = "AWS";
 const VERSION_4: &str = "AWS4-HMAC-SHA256";
 
 impl SignatureFacts {
-    /// How a request with these is signed. One that is not signed at all is taken for a form.
+    /// How a request with these is signed. A form is signed in a field, if it is.
     #[must_use]
     pub fn of(method: &Method, headers: &HeaderMap, query: Option<&str>) -> Self {
         let facts = |auth_type, version, signed_at: Option<&str>| Self {
@@ -30,7 +31,6 @@ impl SignatureFacts {
             version,
             signed_at_ms: signed_at.and_then(moment_ms),
         };
-        let is_form = *method == Method::POST && !has_query_key(query, "delete");
         let authorization = headers.get(http::header::AUTHORIZATION);
         if has_query_key(query, "Signature") {
             return facts("REST-QUERY-STRING", Some(VERSION_2), None);
@@ -49,7 +49,7 @@ impl SignatureFacts {
                     .and_then(|date| date.to_str().ok());
                 facts("REST-HEADER", Some(VERSION_4), date)
             }
-            None if is_form => facts("POST", None, None),
+            None if is_form(method, headers) => facts("POST", None, None),
             None => Self {
                 auth_type: None,
                 version: None,
@@ -98,7 +98,13 @@ mod tests {
             (query, Some(VERSION_4), Some(1000))
         );
         assert_eq!(facts("", ""), (None, None, None));
-        let form = SignatureFacts::of(&Method::POST, &HeaderMap::new(), None);
-        assert_eq!(form.auth_type, Some("POST"));
+        let posted = |headers: &HeaderMap| {
+            let facts = SignatureFacts::of(&Method::POST, headers, Some("uploads"));
+            facts.auth_type
+        };
+        assert_eq!(posted(&HeaderMap::new()), None, "an upload is no form");
+        let kind = http::HeaderValue::from_static("multipart/form-data; boundary=x");
+        let form = HeaderMap::from_iter([(http::header::CONTENT_TYPE, kind)]);
+        assert_eq!(posted(&form), Some("POST"));
     }
 }

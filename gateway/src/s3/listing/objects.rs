@@ -26,7 +26,7 @@ impl S3Gateway {
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
         let input = request.input;
         let encoding = NameEncoding::parse(input.encoding_type.as_ref())?;
-        let limit = page_limit(input.max_keys, ENTRIES_MAX)?;
+        let limit = page_limit("max-keys", input.max_keys, ENTRIES_MAX)?;
         let (prefix, delimiter) = (given(input.prefix), given(input.delimiter));
         let after = match given(input.continuation_token.clone()) {
             Some(token) => Some(cursor_of(&token)?),
@@ -77,7 +77,7 @@ impl S3Gateway {
     ) -> S3Result<S3Response<ListObjectsOutput>> {
         let input = request.input;
         let encoding = NameEncoding::parse(input.encoding_type.as_ref())?;
-        let limit = page_limit(input.max_keys, ENTRIES_MAX)?;
+        let limit = page_limit("max-keys", input.max_keys, ENTRIES_MAX)?;
         let (prefix, delimiter) = (given(input.prefix), given(input.delimiter));
         let after = given(input.marker.clone());
         let page = self

@@ -50,18 +50,18 @@ impl NameEncoding {
     }
 }
 
-/// The number of entries that a client may have, out of what it asked for.
+/// The number of entries that a client may have, out of what it asks for by this parameter.
 ///
 /// # Errors
 /// `InvalidArgument` for a negative number.
-pub fn page_limit(asked: Option<i32>, most: i32) -> S3Result<i32> {
-    match asked {
+pub fn page_limit(parameter: &str, requested: Option<i32>, most: i32) -> S3Result<i32> {
+    match requested {
         None => Ok(most),
-        Some(asked) if asked < 0 => Err(s3_error!(
+        Some(requested) if requested < 0 => Err(s3_error!(
             InvalidArgument,
-            "Argument max-keys must be an integer between 0 and 2147483647"
+            "Argument {parameter} must be an integer between 0 and 2147483647"
         )),
-        Some(asked) => Ok(asked.min(most)),
+        Some(requested) => Ok(requested.min(most)),
     }
 }
 
@@ -89,9 +89,11 @@ mod tests {
 
     #[test]
     fn page_limits_are_capped_and_never_negative() {
-        assert_eq!(page_limit(None, 1000).unwrap(), 1000);
-        assert_eq!(page_limit(Some(5000), 1000).unwrap(), 1000);
-        assert_eq!(page_limit(Some(0), 1000).unwrap(), 0);
-        assert!(page_limit(Some(-1), 1000).is_err());
+        let limit = |requested| page_limit("max-parts", requested, 1000);
+        assert_eq!(limit(None).unwrap(), 1000);
+        assert_eq!(limit(Some(5000)).unwrap(), 1000);
+        assert_eq!(limit(Some(0)).unwrap(), 0);
+        let refused = limit(Some(-1)).unwrap_err();
+        assert!(refused.message().unwrap().contains("max-parts"));
     }
 }

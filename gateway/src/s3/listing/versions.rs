@@ -25,7 +25,7 @@ impl S3Gateway {
     ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
         let input = request.input;
         let encoding = NameEncoding::parse(input.encoding_type.as_ref())?;
-        let limit = page_limit(input.max_keys, ENTRIES_MAX)?;
+        let limit = page_limit("max-keys", input.max_keys, ENTRIES_MAX)?;
         let (prefix, delimiter) = (given(input.prefix), given(input.delimiter));
         let key_marker = given(input.key_marker.clone());
         let version_marker = parse_version(given(input.version_id_marker.clone()).as_deref())?;

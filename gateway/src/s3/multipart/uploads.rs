@@ -125,7 +125,7 @@ impl S3Gateway {
             .upload(bucket.id, &key, id)
             .await
             .map_err(errors::from_metadata)?;
-        let limit = page_limit(input.max_parts, ENTRIES_MAX)?;
+        let limit = page_limit("max-parts", input.max_parts, ENTRIES_MAX)?;
         let marker = input.part_number_marker.unwrap_or(0);
         let after = match marker {
             0 => None,
@@ -174,7 +174,7 @@ impl S3Gateway {
     ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
         let input = request.input;
         let encoding = NameEncoding::parse(input.encoding_type.as_ref())?;
-        let limit = page_limit(input.max_uploads, ENTRIES_MAX)?;
+        let limit = page_limit("max-uploads", input.max_uploads, ENTRIES_MAX)?;
         let (prefix, delimiter) = (given(input.prefix), given(input.delimiter));
         let upload_marker = given(input.upload_id_marker.clone())
             .map(|id| {

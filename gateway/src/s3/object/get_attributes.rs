@@ -92,7 +92,7 @@ impl S3Gateway {
         let ObjectData::Parts(upload) = &object.data else {
             return Ok(None);
         };
-        let limit = page_limit(input.max_parts, PARTS_MAX)?;
+        let limit = page_limit("max-parts", input.max_parts, PARTS_MAX)?;
         let marker = input.part_number_marker.unwrap_or(0);
         let after = match marker {
             0 => None,

@@ -16,9 +16,8 @@ use crate::s3::access::{AclRequest, Caller, grants_public};
 use crate::s3::edge::xml_text::is_xml_text;
 use crate::s3::gateway::S3Gateway;
 
-/// Most tags on one object, and their longest keys and values, in characters. Source: S3 user
-/// guide, "Categorizing your storage using tags".
-const TAGS_MAX: usize = 10;
+/// Longest keys and values of tags, in characters. Source: S3 user guide, "Categorizing your storage
+/// using tags".
 const TAG_KEY_MAX_CHARS: usize = 128;
 const TAG_VALUE_MAX_CHARS: usize = 256;
 
@@ -26,6 +25,34 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// The list that says nothing but what a bucket of enforced ownership does anyway.
 const LIST_OF_ENFORCED_OWNERSHIP: &str = "bucket-owner-full-control";
+
+/// What has tags.
+#[derive(Debug, Clone, Copy)]
+pub enum Tagged {
+    /// An object.
+    Object,
+    /// A bucket.
+    Bucket,
+}
+
+impl Tagged {
+    /// Most tags on one. Source: S3 user guide, "Categorizing your storage using tags" and "Using cost
+    /// allocation S3 bucket tags".
+    pub const fn tags_max(self) -> usize {
+        match self {
+            Self::Object => 10,
+            Self::Bucket => 50,
+        }
+    }
+
+    fn too_many(self) -> S3Error {
+        let most = self.tags_max();
+        match self {
+            Self::Object => s3_error!(InvalidTag, "Object tags cannot be greater than {most}"),
+            Self::Bucket => s3_error!(InvalidTag, "Bucket tag count cannot be greater than {most}"),
+        }
+    }
+}
 
 impl S3Gateway {
     /// Owner and attributes of an object that the caller writes into `bucket`, encrypted as said.
@@ -156,7 +183,7 @@ pub fn parse_tags(text: &str) -> S3Result<Vec<(String, String)>> {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         tags.push((decode(key)?, decode(value)?));
     }
-    check_tags(&tags, TAGS_MAX)?;
+    check_tags(&tags, Tagged::Object)?;
     check_tag_text(&tags)?;
     Ok(tags)
 }
@@ -206,12 +233,9 @@ pub fn check_tag_text(tags: &[(String, String)]) -> S3Result<()> {
 ///
 /// # Errors
 /// `InvalidTag`, also for too many.
-pub fn check_tags(tags: &[(String, String)], most: usize) -> S3Result<()> {
-    if tags.len() > most {
-        return Err(s3_error!(
-            InvalidTag,
-            "Object tags cannot be greater than {most}"
-        ));
+pub fn check_tags(tags: &[(String, String)], on: Tagged) -> S3Result<()> {
+    if tags.len() > on.tags_max() {
+        return Err(on.too_many());
     }
     for (at, (key, value)) in tags.iter().enumerate() {
         let fits = (1..=TAG_KEY_MAX_CHARS).contains(&key.chars().count())
@@ -235,14 +259,14 @@ pub fn check_tags(tags: &[(String, String)], most: usize) -> S3Result<()> {
 ///
 /// # Errors
 /// `InvalidTag`, also for too many; `MalformedXML` for a tag without key or value.
-pub fn tags_of(tagging: &Tagging, most: usize) -> S3Result<Vec<(String, String)>> {
+pub fn tags_of(tagging: &Tagging, on: Tagged) -> S3Result<Vec<(String, String)>> {
     let mut tags = Vec::with_capacity(tagging.tag_set.len());
     for tag in &tagging.tag_set {
         let key = tag.key.clone().ok_or_else(|| s3_error!(MalformedXML))?;
         let value = tag.value.clone().ok_or_else(|| s3_error!(MalformedXML))?;
         tags.push((key, value));
     }
-    check_tags(&tags, most)?;
+    check_tags(&tags, on)?;
     check_tag_text(&tags)?;
     Ok(tags)
 }
@@ -259,12 +283,7 @@ pub fn parse_tagging(text: &str) -> S3Result<Vec<(String, String)>> {
     let mut reader = s3s::xml::Deserializer::new(text.as_bytes());
     let tagging = <Tagging as s3s::xml::Deserialize>::deserialize(&mut reader)
         .map_err(|_| s3_error!(MalformedXML))?;
-    tags_of(&tagging, object_tags_max())
-}
-
-/// Most tags on an object.
-pub const fn object_tags_max() -> usize {
-    TAGS_MAX
+    tags_of(&tagging, Tagged::Object)
 }
 
 pub(crate) fn requested_retention(headers: &HeaderMap) -> S3Result<Option<Retention>> {
@@ -379,6 +398,17 @@ mod tests {
             ("a=%FF", Some("InvalidArgument")),
         ] {
             assert_eq!(code(text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn too_many_tags_are_told_by_what_they_are_on() {
+        let tags: Vec<_> = (0..51).map(|n| (n.to_string(), String::new())).collect();
+        assert!(check_tags(&tags[..10], Tagged::Object).is_ok());
+        assert!(check_tags(&tags[..50], Tagged::Bucket).is_ok());
+        for (on, start) in [(Tagged::Object, "Object"), (Tagged::Bucket, "Bucket")] {
+            let refused = check_tags(&tags, on).unwrap_err();
+            assert!(refused.message().unwrap().starts_with(start));
         }
     }
 

@@ -2,7 +2,8 @@
 //! Each change is a compare-and-set on the version's row; the bytes stay.
 
 use metastore::{
-    Bucket, MetaError, ObjectAttributes, ObjectKey, ObjectVersion, Ownership, Sequence, Timestamp,
+    Acl, Bucket, MetaError, ObjectAttributes, ObjectKey, ObjectVersion, Ownership, Sequence,
+    Timestamp,
 };
 use s3s::dto::{
     DeleteObjectTaggingInput, DeleteObjectTaggingOutput, GetObjectAclInput, GetObjectAclOutput,
@@ -17,8 +18,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use super::headers;
 use super::lock::{BYPASS, refuse_weaker};
 use super::new_attributes::{
-    hold_status, lists_not_supported, lock_mode_name, object_tags_max, refuse_blocked, retention,
-    tags_of,
+    Tagged, hold_status, lists_not_supported, lock_mode_name, refuse_blocked, retention, tags_of,
 };
 use crate::s3::access::{AclRequest, Caller, RequestFacts, to_dto_grants};
 use crate::s3::errors;
@@ -92,27 +92,45 @@ impl S3Gateway {
     ) -> S3Result<S3Response<PutObjectAclOutput>> {
         let needed = NeededAction::of(&request, ["s3:PutObjectAcl", "s3:PutObjectVersionAcl"]);
         let version_ref = version_ref!(request.input);
-        let (bucket, object) = self.find_version(&version_ref).await?;
+        for _ in 0..ATTEMPTS_MAX {
+            // A list is made for an owner: each time for that of the row that it is written to.
+            let (bucket, object) = self.find_version(&version_ref).await?;
+            let acl = self.requested_acl(&request, &bucket, &object.owner).await?;
+            let set = |attributes: &mut ObjectAttributes| {
+                attributes.acl = Some(acl);
+                Ok(())
+            };
+            let row = (bucket, object);
+            let amended = self.try_amend(&version_ref, &needed, row, set).await?;
+            if amended.is_some() {
+                return Ok(S3Response::new(PutObjectAclOutput::default()));
+            }
+        }
+        Err(s3_error!(OperationAborted))
+    }
+
+    /// The list that the request describes, on an object of `owner`.
+    async fn requested_acl(
+        &self,
+        request: &S3Request<PutObjectAclInput>,
+        bucket: &Bucket,
+        owner: &str,
+    ) -> S3Result<Acl> {
         if bucket.settings.ownership == Some(Ownership::BucketOwnerEnforced) {
             return Err(lists_not_supported());
         }
-        let asked = AclRequest {
+        let list = AclRequest {
             directory: &self.directory,
-            owner: &object.owner,
+            owner,
             bucket_owner: &bucket.owner,
         };
         let acl = match request.input.access_control_policy.clone() {
-            Some(document) => Some(asked.in_document(document).await?),
-            None => asked.in_headers(&request.headers).await?,
+            Some(document) => Some(list.in_document(document).await?),
+            None => list.in_headers(&request.headers).await?,
         };
         let acl = acl.ok_or_else(|| s3_error!(MissingSecurityHeader))?;
-        refuse_blocked(&bucket, Some(&acl))?;
-        self.amend(&version_ref, &needed, |attributes| {
-            attributes.acl = Some(acl.clone());
-            Ok(())
-        })
-        .await?;
-        Ok(S3Response::new(PutObjectAclOutput::default()))
+        refuse_blocked(bucket, Some(&acl))?;
+        Ok(acl)
     }
 
     /// `GET /bucket/key?tagging`.
@@ -136,7 +154,7 @@ impl S3Gateway {
             &request,
             ["s3:PutObjectTagging", "s3:PutObjectVersionTagging"],
         );
-        let tags = tags_of(&request.input.tagging, object_tags_max())?;
+        let tags = tags_of(&request.input.tagging, Tagged::Object)?;
         let version_ref = version_ref!(request.input);
         let version_id = self.set_tags(&version_ref, &needed, &tags).await?;
         Ok(S3Response::new(PutObjectTaggingOutput { version_id }))
@@ -276,36 +294,50 @@ impl S3Gateway {
         Ok((bucket, object))
     }
 
-    /// Changes a version's attributes; `change` may be called again after another change. Since the
-    /// gate let the request pass, the object may have become somebody else's: the very row that is
-    /// changed is asked about again.
+    /// Changes a version's attributes; `change` may be called again after another change.
     async fn amend(
         &self,
         version_ref: &VersionRef<'_>,
         needed: &NeededAction<'_>,
         change: impl Fn(&mut ObjectAttributes) -> S3Result<()>,
     ) -> S3Result<(Bucket, ObjectVersion)> {
-        let key = ObjectKey::parse(version_ref.key).map_err(errors::from_name)?;
         for _ in 0..ATTEMPTS_MAX {
-            let (bucket, mut object) = self.find_version(version_ref).await?;
-            let action = needed.action[usize::from(version_ref.version.is_some())];
-            let on = (Some(&key), Some(&object));
-            self.gate
-                .authorize_seen(&needed.caller, &bucket, action, on, needed.asked)?;
-            let seen = object.sequence;
-            change(&mut object.attributes)?;
-            object.sequence = Sequence::generate();
-            let amended = self
-                .metastore
-                .amend_object(bucket.id, &key, object.clone(), seen)
-                .await;
-            match amended {
-                Ok(()) => return Ok((bucket, object)),
-                Err(MetaError::Conflict | MetaError::NoSuchVersion(..)) => {}
-                Err(error) => return Err(errors::from_metadata(error)),
+            let row = self.find_version(version_ref).await?;
+            let amended = self.try_amend(version_ref, needed, row, &change).await?;
+            if let Some(amended) = amended {
+                return Ok(amended);
             }
         }
         Err(s3_error!(OperationAborted))
+    }
+
+    /// Changes the attributes of a row that was read; none where another change got in between. Since
+    /// the gate let the request pass, the object may have become somebody else's: the very row that is
+    /// changed is asked about again.
+    async fn try_amend(
+        &self,
+        version_ref: &VersionRef<'_>,
+        needed: &NeededAction<'_>,
+        (bucket, mut object): (Bucket, ObjectVersion),
+        change: impl FnOnce(&mut ObjectAttributes) -> S3Result<()>,
+    ) -> S3Result<Option<(Bucket, ObjectVersion)>> {
+        let key = ObjectKey::parse(version_ref.key).map_err(errors::from_name)?;
+        let action = needed.action[usize::from(version_ref.version.is_some())];
+        let on = (Some(&key), Some(&object));
+        self.gate
+            .authorize_seen(&needed.caller, &bucket, action, on, needed.asked)?;
+        let seen = object.sequence;
+        change(&mut object.attributes)?;
+        object.sequence = Sequence::generate();
+        let amended = self
+            .metastore
+            .amend_object(bucket.id, &key, object.clone(), seen)
+            .await;
+        match amended {
+            Ok(()) => Ok(Some((bucket, object))),
+            Err(MetaError::Conflict | MetaError::NoSuchVersion(..)) => Ok(None),
+            Err(error) => Err(errors::from_metadata(error)),
+        }
     }
 }
 
