@@ -13,17 +13,20 @@ use s3s::dto::{
     ObjectLockConfiguration, PostObjectInput, Range, RequestPaymentConfiguration,
     ServerSideEncryptionConfiguration, Tagging, WebsiteConfiguration,
 };
+use s3s::path::{S3Path, parse_virtual_hosted_style_with_validation};
 use s3s::xml::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use super::access::BucketAddresses;
 pub use super::access::fuzzing as access;
 use super::body::check::BodyCheck;
 use super::bucket::{self, lifecycle};
 use super::edge::guard::refuse_unknown_subresource;
 use super::edge::signature_dates::refuse_bad_dates;
+use super::edge::target::RequestTarget;
 use super::edge::virtual_host::VirtualHosts;
 use super::edge::xml_text::xml_text;
-use super::edge::{cors, redispatch, server};
+use super::edge::{cors, redispatch};
 use super::form::head::FormFields;
 use super::object::range::{Selection, copy_source_range};
 use super::object::{self, conditions, headers};
@@ -236,12 +239,25 @@ pub fn address(text: &str) {
     if let Some(bucket) = named.and_then(|host| hosts.bucket_in(host)) {
         assert!(named.is_some_and(|host| host.starts_with(bucket)) && !bucket.is_empty());
     }
-    let names_object = server::names_object(&hosts, &uri, &headers);
-    assert!(
-        !names_object
-            || server::bucket_in(&hosts, &uri, &headers).is_some()
-            || uri.path().starts_with("//")
-    );
+    let target = RequestTarget::of(&hosts, &uri, &headers);
+    let names_object = target.names_object();
+    if let Ok(path) = percent_decode_str(uri.path()).decode_utf8() {
+        let vh_bucket = named.and_then(|host| hosts.bucket_in(host));
+        let parsed = parse_virtual_hosted_style_with_validation(vh_bucket, &path, &BucketAddresses);
+        let address = target.bucket_address().map(|address| address.to_string());
+        match parsed {
+            Ok(S3Path::Root) => assert_eq!((address, target.key), (None, None)),
+            Ok(S3Path::Bucket { bucket }) => {
+                assert_eq!((address.as_deref(), target.key), (Some(&*bucket), None));
+            }
+            Ok(S3Path::Object { bucket, key }) => {
+                assert_eq!(address.as_deref(), Some(&*bucket));
+                assert_eq!(target.key.as_deref(), Some(&*key));
+            }
+            // What s3s refuses is nothing else to it.
+            Err(_) => {}
+        }
+    }
     let Ok(method) = Method::from_bytes(method.as_bytes()) else {
         return;
     };

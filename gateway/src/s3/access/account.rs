@@ -3,6 +3,8 @@
 //! `:bucket`, as clients of Ceph's RGW do. Names are unique over all accounts, so that an account only
 //! confirms whose bucket is meant.
 
+use std::fmt;
+
 use s3s::validation::{AwsNameValidation, NameValidation};
 
 /// Longest name of an account.
@@ -22,7 +24,8 @@ pub fn arn_of(id: &str) -> String {
 /// A bucket as a request addresses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BucketAddress<'a> {
-    account: Option<&'a str>,
+    /// The account before it, which may be empty; none where no colon stands there.
+    pub account: Option<&'a str>,
     /// The bucket's name.
     pub name: &'a str,
 }
@@ -46,6 +49,15 @@ impl<'a> BucketAddress<'a> {
     pub fn is_of(&self, owner: &str) -> bool {
         self.account
             .is_none_or(|account| account == account_of(owner))
+    }
+}
+
+impl fmt::Display for BucketAddress<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(account) = self.account {
+            write!(f, "{account}:")?;
+        }
+        f.write_str(self.name)
     }
 }
 

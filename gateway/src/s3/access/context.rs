@@ -6,8 +6,9 @@ use http::{HeaderMap, Method, Uri};
 
 use super::account::{account_of, arn_of};
 use super::caller::Caller;
-use crate::http::{TlsVersion, has_query_key, query_pairs};
+use crate::http::{TlsVersion, query_pairs};
 use crate::s3::edge::signature_facts::SignatureFacts;
+use crate::s3::edge::sub_resource::creates_object;
 
 /// Keys in the family `s3:` that requests here have.
 const S3_KEYS: [&str; 16] = [
@@ -85,16 +86,6 @@ const ABSENT_S3_KEYS: [&str; 3] = [
     "accesspointnetworkorigin",
     "locationconstraint",
 ];
-/// Sub-resources of an object: a PUT with one of these creates none.
-const SUBRESOURCES: [&str; 6] = [
-    "acl",
-    "legal-hold",
-    "partNumber",
-    "renameObject",
-    "retention",
-    "tagging",
-];
-
 /// Whether conditions may name this key: it has values here, or never has any.
 pub fn is_known(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
@@ -188,7 +179,11 @@ impl RequestContext<'_> {
             "prefix" | "delimiter" | "max-keys" => self.query(&name),
             "versionid" => self.query("versionId"),
             "if-match" | "if-none-match" => self.header(&name),
-            "objectcreationoperation" => vec![self.creates_object().to_string()],
+            // Source: S3 user guide, "Enforce conditional writes on Amazon S3 buckets".
+            "objectcreationoperation" => {
+                let creates = creates_object(self.method, self.uri.query());
+                vec![creates.to_string()]
+            }
             "resourceaccount" => account(Some(self.bucket_owner)),
             "tlsversion" => {
                 let number = self.tls.map(TlsVersion::number);
@@ -228,18 +223,6 @@ impl RequestContext<'_> {
             "userid" | "username" => self.caller.id().map(str::to_owned).into_iter().collect(),
             _ => Vec::new(),
         }
-    }
-
-    /// Whether the request makes an object whole: a PUT or copy of one, a form, or the completion of an
-    /// upload. Source: S3 user guide, "Enforce conditional writes on Amazon S3 buckets".
-    fn creates_object(&self) -> bool {
-        let others: &[&str] = match *self.method {
-            Method::PUT => &SUBRESOURCES,
-            Method::POST => &["delete", "restore", "select", "uploads"],
-            _ => return false,
-        };
-        let query = self.uri.query();
-        !others.iter().any(|key| has_query_key(query, key))
     }
 
     /// The values of a header. Empty ones count as absent.

@@ -1,9 +1,10 @@
-//! Which bodies are read whole, and how long they may be. (bounded_body.rs holds them to it.)
+//! Which bodies are read whole, and how long they may be. (bounded.rs holds them to it.)
 
 use http::{HeaderMap, Method, Uri, header};
 
 use super::bounded::Fault;
 use crate::http::has_query_key;
+use crate::s3::edge::sub_resource::OBJECT_DOCUMENTS;
 use crate::s3::form::answer::is_form;
 
 /// Longest document: the parts of an upload, or keys to delete. 10,000 parts with checksums take
@@ -13,17 +14,6 @@ pub const DOCUMENT_MAX_BYTES: usize = 8 * 1024 * 1024;
 pub const LIFECYCLE_MAX_BYTES: usize = 1024 * 1024;
 /// Longest configuration of another kind. Source: S3 API reference, PutBucketCors.
 pub const CONFIGURATION_MAX_BYTES: usize = 64 * 1024;
-
-/// Sub-resources of an object that are written by a document.
-const OBJECT_DOCUMENTS: [&str; 7] = [
-    "acl",
-    "annotation",
-    "encryption",
-    "legal-hold",
-    "renameObject",
-    "retention",
-    "tagging",
-];
 
 /// How a body is bounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use metastore::{BucketDocument, BucketName};
 use s3s::dto::{CORSConfiguration, CORSRule};
 
 use super::envelope::Refused;
-use crate::s3::access::BucketAddress;
+use super::target::RequestTarget;
 use crate::s3::bucket::settings::document_of;
 use crate::s3::gateway::S3Gateway;
 
@@ -43,13 +43,13 @@ impl CrossOrigin {
 }
 
 impl S3Gateway {
-    /// The headers that a preflight for `bucket` is answered with.
+    /// The headers that a preflight for `target` is answered with.
     ///
     /// # Errors
     /// What a refused preflight answers.
     pub(crate) async fn preflight(
         &self,
-        bucket: Option<&str>,
+        target: &RequestTarget,
         headers: &HeaderMap,
     ) -> Result<HeaderMap, Refused> {
         let named = CrossOrigin::of(&http::Method::OPTIONS, headers)
@@ -58,7 +58,7 @@ impl S3Gateway {
                 let message = "Insufficient information. Origin and Access-Control-Request-Method are needed.";
                 Refused::new(StatusCode::BAD_REQUEST, "BadRequest", message)
             })?;
-        let allowed = self.cross_origin_headers(bucket, &named).await;
+        let allowed = self.cross_origin_headers(target, &named).await;
         allowed.ok_or_else(|| {
             let message = "CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, request method / Access-Control-Request-Method or Access-Control-Request-Headers are not whitelisted by the resource's CORS spec.";
             Refused::new(StatusCode::FORBIDDEN, "AccessForbidden", message)
@@ -68,10 +68,10 @@ impl S3Gateway {
     /// The headers for an answer to a cross-origin request, where a rule of the bucket allows it.
     pub(crate) async fn cross_origin_headers(
         &self,
-        bucket: Option<&str>,
+        target: &RequestTarget,
         named: &CrossOrigin,
     ) -> Option<HeaderMap> {
-        let address = BucketAddress::of(bucket?);
+        let address = target.bucket_address()?;
         let name = BucketName::parse(address.name).ok()?;
         let bucket = self.metastore.bucket(&name).await.ok()?;
         if !address.is_of(&bucket.owner) {

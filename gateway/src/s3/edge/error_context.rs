@@ -2,14 +2,12 @@
 //! request and the answer's headers alone, so that whoever fails need not carry it. Nothing secret
 //! is among them. Source: S3 API reference, "Error responses", and what AWS answers.
 
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HOST, IF_MATCH, IF_NONE_MATCH};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, IF_MATCH, IF_NONE_MATCH};
 use http::header::{IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, RANGE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
-use percent_encoding::percent_decode_str;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 
-use super::virtual_host::VirtualHosts;
+use super::target::RequestTarget;
 use crate::http::query_value;
-use crate::s3::access::BucketAddress;
 
 /// Members of an error, in the order in which they are shown.
 pub type Members = Vec<(&'static str, String)>;
@@ -42,10 +40,10 @@ const CONDITIONS: [(HeaderName, &str); 8] = [
 
 /// What a request's errors may have to name. Cheap: most requests succeed.
 #[derive(Debug)]
-pub struct Asker {
+pub struct ErrorContext {
     method: Method,
-    uri: Uri,
-    host: Option<HeaderValue>,
+    target: RequestTarget,
+    query: Option<String>,
     range: Option<HeaderValue>,
     length: Option<HeaderValue>,
     copies: bool,
@@ -54,9 +52,9 @@ pub struct Asker {
     object_max_bytes: u64,
 }
 
-impl Asker {
+impl ErrorContext {
     /// Keeps what the errors of this request may name.
-    pub fn of<T>(request: &Request<T>, object_max_bytes: u64) -> Self {
+    pub fn of<T>(request: &Request<T>, target: &RequestTarget, object_max_bytes: u64) -> Self {
         let headers = request.headers();
         let mut conditions = CONDITIONS
             .into_iter()
@@ -65,8 +63,8 @@ impl Asker {
         let condition = conditions.next();
         Self {
             method: request.method().clone(),
-            uri: request.uri().clone(),
-            host: headers.get(HOST).cloned(),
+            target: target.clone(),
+            query: request.uri().query().map(str::to_owned),
             range: headers.get(RANGE).cloned(),
             length: headers.get(CONTENT_LENGTH).cloned(),
             copies: headers.contains_key(COPY_SOURCE),
@@ -76,8 +74,8 @@ impl Asker {
     }
 
     /// The members of an error with this code, whose answer has these headers.
-    pub fn members(&self, code: &str, answer: &HeaderMap, hosts: &VirtualHosts) -> Members {
-        let (bucket, key) = self.names(hosts);
+    pub fn members(&self, code: &str, answer: &HeaderMap) -> Members {
+        let (bucket, key) = (self.target.bucket.clone(), self.target.key.clone());
         let mut members = Members::new();
         let mut say = |name, value: Option<String>| {
             members.extend(value.map(|value| (name, value)));
@@ -101,8 +99,7 @@ impl Asker {
             | "NoSuchWebsiteConfiguration"
                 if !self.copies =>
             {
-                let name = bucket.map(|address| BucketAddress::of(&address).name.to_owned());
-                say("BucketName", name);
+                say("BucketName", bucket);
             }
             "NoSuchUpload" => say("UploadId", self.query("uploadId")),
             "PreconditionFailed" => say("Condition", self.condition.map(str::to_owned)),
@@ -116,36 +113,21 @@ impl Asker {
             }
             "MethodNotAllowed" => {
                 say("Method", Some(self.method.to_string()));
-                say("ResourceType", Some(self.resource_type(key.is_some())));
+                say("ResourceType", Some(self.resource_type()));
             }
             _ => {}
         }
         members
     }
 
-    /// The bucket and the key that the address names, as far as they are text.
-    fn names(&self, hosts: &VirtualHosts) -> (Option<String>, Option<String>) {
-        let host = self.host.as_ref().and_then(|host| host.to_str().ok());
-        let host = host.or_else(|| self.uri.authority().map(http::uri::Authority::as_str));
-        let path = percent_decode_str(self.uri.path()).decode_utf8_lossy();
-        let path = path.strip_prefix('/').unwrap_or(&path);
-        let filled = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        match host.and_then(|host| hosts.bucket_in(host)) {
-            Some(bucket) => (Some(bucket.to_owned()), filled(path)),
-            None => match path.split_once('/') {
-                Some((bucket, key)) => (filled(bucket), filled(key)),
-                None => (filled(path), None),
-            },
-        }
-    }
-
     fn query(&self, name: &str) -> Option<String> {
-        query_value(self.uri.query(), name).map(std::borrow::Cow::into_owned)
+        query_value(self.query.as_deref(), name).map(std::borrow::Cow::into_owned)
     }
 
     /// What a method is refused for: the sub-resource, or the thing itself.
-    fn resource_type(&self, is_object: bool) -> String {
-        let sub_resource = crate::http::query_pairs(self.uri.query())
+    fn resource_type(&self) -> String {
+        let is_object = self.target.names_object();
+        let sub_resource = crate::http::query_pairs(self.query.as_deref())
             .find(|(_, value)| value.is_empty())
             .map(|(key, _)| key.to_ascii_uppercase());
         sub_resource
@@ -171,11 +153,13 @@ fn size_in(answer: &HeaderMap) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::s3::edge::virtual_host::VirtualHosts;
 
     fn members(code: &str, request: http::request::Builder, answer: &HeaderMap) -> String {
         let request = request.body(()).unwrap();
         let hosts = VirtualHosts::new(vec!["localhost".into()]);
-        let members = Asker::of(&request, 1000).members(code, answer, &hosts);
+        let target = RequestTarget::of(&hosts, request.uri(), request.headers());
+        let members = ErrorContext::of(&request, &target, 1000).members(code, answer);
         let members: Vec<_> = members
             .iter()
             .map(|(name, value)| format!("{name}={value}"))

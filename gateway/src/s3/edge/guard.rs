@@ -4,90 +4,8 @@
 
 use http::Method;
 
+use super::sub_resource::{self, ANYWHERE, IDENTIFIED, VERSIONED, is_amz_parameter};
 use crate::http::query_pairs;
-
-/// Query keys of presigned URLs of version 2, in which boto3 repeats the headers that it signs, and of
-/// the SDKs; allowed everywhere, as is whatever begins with `x-amz-`.
-const ANYWHERE: [&str; 6] = [
-    "x-id",
-    "AWSAccessKeyId",
-    "Signature",
-    "Expires",
-    "content-md5",
-    "content-type",
-];
-
-const PUT_BUCKET: &[&str] = &[
-    "abac",
-    "accelerate",
-    "acl",
-    "analytics",
-    "cors",
-    "encryption",
-    "id",
-    "intelligent-tiering",
-    "inventory",
-    "lifecycle",
-    "logging",
-    "metrics",
-    "notification",
-    "object-lock",
-    "ownershipControls",
-    "policy",
-    "publicAccessBlock",
-    "replication",
-    "requestPayment",
-    "tagging",
-    "versioning",
-    "website",
-];
-
-const DELETE_BUCKET: &[&str] = &[
-    "analytics",
-    "cors",
-    "encryption",
-    "id",
-    "intelligent-tiering",
-    "inventory",
-    "lifecycle",
-    "metrics",
-    "ownershipControls",
-    "policy",
-    "publicAccessBlock",
-    "replication",
-    "tagging",
-    "website",
-];
-
-const PUT_OBJECT: &[&str] = &[
-    "acl",
-    "legal-hold",
-    "partNumber",
-    "renameObject",
-    "retention",
-    "tagging",
-    "uploadId",
-    "versionId",
-];
-
-const DELETE_OBJECT: &[&str] = &["tagging", "uploadId", "versionId"];
-
-const POST_BUCKET: &[&str] = &["delete"];
-
-const POST_OBJECT: &[&str] = &[
-    "restore",
-    "select",
-    "select-type",
-    "uploadId",
-    "uploads",
-    "versionId",
-];
-
-/// Sub-resources of an object that a `versionId` may go with.
-const VERSIONED: [&str; 4] = ["acl", "legal-hold", "retention", "tagging"];
-
-/// Sub-resources of a bucket that have an `id`.
-const IDENTIFIED: [&str; 4] = ["analytics", "intelligent-tiering", "inventory", "metrics"];
 
 /// Why a request is refused before anything else is looked at.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -111,14 +29,8 @@ pub fn refuse_unknown_subresource(
     names_object: bool,
     query: Option<&str>,
 ) -> Result<(), Refusal> {
-    let known = match (method, names_object) {
-        (&Method::PUT, false) => PUT_BUCKET,
-        (&Method::PUT, true) => PUT_OBJECT,
-        (&Method::DELETE, false) => DELETE_BUCKET,
-        (&Method::DELETE, true) => DELETE_OBJECT,
-        (&Method::POST, false) => POST_BUCKET,
-        (&Method::POST, true) => POST_OBJECT,
-        _ => return Ok(()),
+    let Some(known) = sub_resource::known(method, names_object) else {
+        return Ok(());
     };
     let keys: Vec<_> = query_pairs(query).map(|(key, _)| key).collect();
     for key in &keys {
@@ -147,12 +59,6 @@ fn refuse_half_of_a_pair(has: impl Fn(&str) -> bool) -> Result<(), Refusal> {
         return Err(Refusal::Alone("versionId"));
     }
     Ok(())
-}
-
-/// Presigned URLs may carry any `x-amz-*` header as a query parameter; s3s checks that it is signed.
-pub(crate) fn is_amz_parameter(key: &str) -> bool {
-    key.get(..6)
-        .is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"))
 }
 
 #[cfg(test)]

@@ -3,9 +3,11 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `server` | the way of a request: guarded, admitted, dispatched, answered |
+//! | `target`, `virtual_host` | which bucket and key an address names |
+//! | `sub_resource` | the query keys that make another request of an address |
 //! | `guard` | sub-resources that are not built answer `NotImplemented` |
 //! | `authentication`, `signature_*` | what is wrong with a signature before it is computed |
-//! | `virtual_host`, `sigv2_bucket_path`, `object_url` | buckets in host names |
+//! | `sigv2_bucket_path`, `object_url` | addresses as signatures and answers have them |
 //! | `listing_limit` | how many listings run at once |
 //! | `redispatch` | requests that s3s would refuse, sent through it in another form |
 //! | `cors` | preflights, and headers for browsers |
@@ -25,6 +27,8 @@ pub(crate) mod signature_facts;
 pub(crate) mod signature_region;
 pub(crate) mod signature_v2;
 pub(crate) mod sigv2_bucket_path;
+pub(crate) mod sub_resource;
+pub(crate) mod target;
 pub(crate) mod virtual_host;
 pub(crate) mod xml_text;
 

@@ -4,6 +4,7 @@
 use http::{Extensions, HeaderMap};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::target::RequestTarget;
 use crate::http::{Peer, host_in};
 
 /// What stands in a URL as it is. A slash in a key does not: S3 writes `%2F` there.
@@ -13,13 +14,14 @@ const KEPT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'~');
 
-/// The URL of the bucket that is at `path` of the host that the request names: `/` under a virtual
-/// host.
-pub fn bucket_url(extensions: &Extensions, headers: &HeaderMap, path: &str) -> String {
+/// The URL of the bucket that a request with these names.
+pub fn bucket_url(extensions: &Extensions, headers: &HeaderMap) -> String {
     let is_secure = Peer::of(extensions).is_some_and(Peer::is_secure);
     let scheme = if is_secure { "https" } else { "http" };
     let host = host_in(headers).unwrap_or("localhost");
-    format!("{scheme}://{host}{}", path.trim_end_matches('/'))
+    let target = extensions.get::<RequestTarget>();
+    let path = target.map(RequestTarget::bucket_path).unwrap_or_default();
+    format!("{scheme}://{host}{path}")
 }
 
 /// The URL of an object in the bucket that has this URL.
@@ -42,12 +44,22 @@ mod tests {
             address: [127, 0, 0, 1].into(),
             tls: Some(TlsVersion::V1_3),
         });
-        let bucket = bucket_url(&extensions, &headers, "/b");
+        extensions.insert(RequestTarget {
+            bucket: Some("b".into()),
+            ..RequestTarget::default()
+        });
+        let bucket = bucket_url(&extensions, &headers);
         assert_eq!(
             object_url(&bucket, "a/b-c ü"),
             "https://h:1/b/a%2Fb-c%20%C3%BC"
         );
-        let bucket = bucket_url(&Extensions::new(), &headers, "/");
+        let mut extensions = Extensions::new();
+        extensions.insert(RequestTarget {
+            bucket: Some("b".into()),
+            bucket_from_host: true,
+            ..RequestTarget::default()
+        });
+        let bucket = bucket_url(&extensions, &headers);
         assert_eq!(object_url(&bucket, "k"), "http://h:1/k");
     }
 }

@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
-use percent_encoding::percent_decode_str;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, HttpResponse};
@@ -15,7 +14,7 @@ use tracing::{debug, error};
 use super::authentication::check_authentication;
 use super::cors::CrossOrigin;
 use super::envelope::{Envelope, Refused, RequestId};
-use super::error_context::{Asker, Members};
+use super::error_context::{ErrorContext, Members};
 use super::guard::{Refusal, refuse_unknown_subresource};
 use super::listing_limit::{ListingLimit, until_sent};
 use super::redispatch::Redispatch;
@@ -24,8 +23,9 @@ use super::signature_facts::SignatureFacts;
 use super::signature_region::check_region;
 use super::signature_v2::{is_signed_by_header, refuse_uncovered};
 use super::sigv2_bucket_path;
+use super::target::RequestTarget;
 use super::virtual_host::VirtualHosts;
-use crate::http::{DrainingBody, Withheld, host_in, note_host, query_pairs};
+use crate::http::{DrainingBody, Withheld, note_host, query_pairs};
 use crate::s3::access::BucketAddresses;
 use crate::s3::body::bounded::{BoundedBody, FaultNote};
 use crate::s3::body::limits::{Bounds, DOCUMENT_MAX_BYTES};
@@ -101,22 +101,19 @@ impl S3Server {
             "request"
         );
         let (is_head, version) = (request.method() == Method::HEAD, request.version());
-        let bucket = bucket_in(&self.hosts, request.uri(), request.headers());
+        let target = RequestTarget::of(&self.hosts, request.uri(), request.headers());
         let cross_origin = CrossOrigin::of(request.method(), request.headers());
-        let asker = Asker::of(&request, self.gateway.settings.object_max_bytes);
+        let context = ErrorContext::of(&request, &target, self.gateway.settings.object_max_bytes);
+        request.extensions_mut().insert(target.clone());
         // Wrapped first, so that a refusal drains what the client is sending.
-        let (request, watch) = self.watch_body(request);
-        let mut response = match self
-            .respond(request, bucket.as_deref(), &watch, &envelope)
-            .await
-        {
+        let (request, watch) = watch_body(request, &target);
+        let mut response = match self.respond(request, &target, &watch, &envelope).await {
             Ok(mut response) => {
                 envelope.put_headers(&mut response);
                 if is_head {
                     complete_head(&mut response);
                 } else {
-                    let members =
-                        |code: &str, answer: &HeaderMap| asker.members(code, answer, &self.hosts);
+                    let members = |code: &str, answer: &HeaderMap| context.members(code, answer);
                     complete_error(&envelope, members, &mut response);
                 }
                 response
@@ -124,7 +121,7 @@ impl S3Server {
             Err(refused) => envelope.error(&refused).map(Body::from),
         };
         if let Some(named) = cross_origin {
-            let allowed = self.gateway.cross_origin_headers(bucket.as_deref(), &named);
+            let allowed = self.gateway.cross_origin_headers(&target, &named);
             response
                 .headers_mut()
                 .extend(allowed.await.unwrap_or_default());
@@ -140,16 +137,16 @@ impl S3Server {
     async fn respond(
         &self,
         request: Request<Body>,
-        bucket: Option<&str>,
+        target: &RequestTarget,
         watch: &BodyWatch,
         envelope: &Envelope,
     ) -> Result<Response<Body>, Refused> {
-        self.admit(&request, watch.names_object)?;
+        self.admit(&request, target)?;
         if let Some(bounds) = watch.bounds {
             bounds.refuse_declared(request.headers())?;
         }
         if request.method() == Method::OPTIONS {
-            let preflight = self.gateway.preflight(bucket, request.headers());
+            let preflight = self.gateway.preflight(target, request.headers());
             let mut response = Response::new(Body::empty());
             response.headers_mut().extend(preflight.await?);
             return Ok(response);
@@ -158,9 +155,9 @@ impl S3Server {
         let query = request.uri().query();
         let permit = self
             .listing_limit
-            .permit(request.method(), watch.names_object, query)
+            .permit(request.method(), target.names_object(), query)
             .await?;
-        let served = self.serve(request, is_form, envelope).await;
+        let served = self.serve(request, target, is_form, envelope).await;
         if let Some(fault) = watch.fault.get() {
             return Err(fault.into());
         }
@@ -178,6 +175,7 @@ impl S3Server {
     async fn serve(
         &self,
         request: Request<Body>,
+        target: &RequestTarget,
         is_form: bool,
         envelope: &Envelope,
     ) -> Result<Response<Body>, Refused> {
@@ -186,7 +184,7 @@ impl S3Server {
             request = form::head::read_head(request).await?;
             request = form::tail::end_at_file(request, &self.undeclared).await?;
         }
-        let request = sigv2_bucket_path::end_with_slash(&self.hosts, request);
+        let request = sigv2_bucket_path::end_with_slash(target, request);
         self.service.call(request).await.map_err(|failure| {
             let id = envelope.request_id.as_str();
             error!(id, ?failure, "a request failed");
@@ -195,32 +193,11 @@ impl S3Server {
         })
     }
 
-    /// The request with its body watched, and what will be known of the body.
-    fn watch_body(&self, request: Request<Incoming>) -> (Request<Body>, BodyWatch) {
-        let (mut parts, body) = request.into_parts();
-        let (method, headers, query) = (&parts.method, &parts.headers, parts.uri.query());
-        let names_object = names_object(&self.hosts, &parts.uri, headers);
-        let expects_continue = headers.contains_key(header::EXPECT);
-        let signature = SignatureFacts::of(method, headers, query);
-
-        let body = DrainingBody::new(body, expects_continue);
-        let watch = BodyWatch {
-            bounds: Bounds::of(method, &parts.uri, headers, names_object),
-            fault: FaultNote::default(),
-            withheld: body.withheld(),
-            names_object,
-        };
-        let body = BoundedBody::new(body, watch.bounds, headers, watch.fault.clone());
-        let body = Body::http_body(body);
-        parts.extensions.insert(signature);
-        (Request::from_parts(parts, body), watch)
-    }
-
     /// Refuses what s3s would take for something else, or would read before it knows the caller.
-    fn admit(&self, request: &Request<Body>, names_object: bool) -> Result<(), Refused> {
+    fn admit(&self, request: &Request<Body>, target: &RequestTarget) -> Result<(), Refused> {
         let (method, headers) = (request.method(), request.headers());
         let query = request.uri().query();
-        refuse_unknown_subresource(method, names_object, query).map_err(|refusal| {
+        refuse_unknown_subresource(method, target.names_object(), query).map_err(|refusal| {
             let (status, code) = match refusal {
                 Refusal::Unknown(_) => (StatusCode::NOT_IMPLEMENTED, "NotImplemented"),
                 Refusal::Alone(_) => (StatusCode::BAD_REQUEST, "InvalidArgument"),
@@ -276,8 +253,25 @@ struct BodyWatch {
     bounds: Option<Bounds>,
     fault: FaultNote,
     withheld: Withheld,
-    /// Whether the request names an object.
-    names_object: bool,
+}
+
+/// The request with its body watched, and what will be known of the body.
+fn watch_body(request: Request<Incoming>, target: &RequestTarget) -> (Request<Body>, BodyWatch) {
+    let (mut parts, body) = request.into_parts();
+    let (method, headers, query) = (&parts.method, &parts.headers, parts.uri.query());
+    let expects_continue = headers.contains_key(header::EXPECT);
+    let signature = SignatureFacts::of(method, headers, query);
+
+    let body = DrainingBody::new(body, expects_continue);
+    let watch = BodyWatch {
+        bounds: Bounds::of(method, &parts.uri, headers, target.names_object()),
+        fault: FaultNote::default(),
+        withheld: body.withheld(),
+    };
+    let body = BoundedBody::new(body, watch.bounds, headers, watch.fault.clone());
+    let body = Body::http_body(body);
+    parts.extensions.insert(signature);
+    (Request::from_parts(parts, body), watch)
 }
 
 /// Headers of the answer that the URL asks for are taken from those alone who signed it.
@@ -301,27 +295,6 @@ fn refuse_unsigned_override(
         "InvalidRequest",
         message,
     ))
-}
-
-/// Whether the request's path names an object, in path style or under a virtual host. Decodes and
-/// splits the path as s3s does, so that both mean the same request.
-pub(crate) fn names_object(hosts: &VirtualHosts, uri: &Uri, headers: &HeaderMap) -> bool {
-    let path = percent_decode_str(uri.path()).decode_utf8_lossy();
-    let path = path.strip_prefix('/').unwrap_or(&path);
-    match host_in(headers).and_then(|host| hosts.bucket_in(host)) {
-        Some(_) => !path.is_empty(),
-        None => path.split_once('/').is_some_and(|(_, key)| !key.is_empty()),
-    }
-}
-
-/// The bucket that a request names, in its path or by a virtual host.
-pub(crate) fn bucket_in(hosts: &VirtualHosts, uri: &Uri, headers: &HeaderMap) -> Option<String> {
-    if let Some(bucket) = host_in(headers).and_then(|host| hosts.bucket_in(host)) {
-        return Some(bucket.to_owned());
-    }
-    let path = percent_decode_str(uri.path()).decode_utf8_lossy();
-    let first = path.strip_prefix('/')?.split('/').next()?;
-    (!first.is_empty()).then(|| first.to_owned())
 }
 
 /// Corrects s3s's answer to a HEAD. For a range it is what the GET would get; s3s leaves it at 200.
@@ -360,31 +333,5 @@ fn complete_error(
             headers.insert(header::CONTENT_TYPE, xml);
         }
         *response.body_mut() = Body::from(body);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_names_an_object_as_s3s_reads_it() {
-        let hosts = VirtualHosts::new(vec!["localhost".into()]);
-        for (host, path, expected) in [
-            ("127.0.0.1", "/", false),
-            ("127.0.0.1", "/bucket", false),
-            ("127.0.0.1", "/bucket/", false),
-            ("127.0.0.1", "/bucket/key", true),
-            ("127.0.0.1", "/bucket%2Fkey", true),
-            ("127.0.0.1", "/bucket//", true),
-            ("bucket.localhost", "/", false),
-            ("bucket.localhost", "//", true),
-            ("bucket.localhost", "/key", true),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, host.parse().unwrap());
-            let named = names_object(&hosts, &path.parse().unwrap(), &headers);
-            assert_eq!(named, expected, "{host}{path}");
-        }
     }
 }

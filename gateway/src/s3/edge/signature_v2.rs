@@ -7,78 +7,10 @@ use std::collections::HashSet;
 
 use http::{HeaderMap, Method};
 
-use super::guard::is_amz_parameter;
+use super::sub_resource::{
+    INERT_IN_VERSION_2, READS_UNSIGNED_BY_VERSION_2, SIGNED_BY_VERSION_2, is_amz_parameter,
+};
 use crate::http::{has_query_key, query_pairs};
-
-/// Query keys under the signature. Source: S3 developer guide, "Signing and authenticating REST
-/// requests", as s3s-sigv2 0.17 has it.
-const SIGNED: [&str; 35] = [
-    "accelerate",
-    "acl",
-    "analytics",
-    "cors",
-    "defaultObjectAcl",
-    "delete",
-    "inventory",
-    "lifecycle",
-    "location",
-    "logging",
-    "metrics",
-    "notification",
-    "object-lock",
-    "partNumber",
-    "policy",
-    "replication",
-    "requestPayment",
-    "response-cache-control",
-    "response-content-disposition",
-    "response-content-encoding",
-    "response-content-language",
-    "response-content-type",
-    "response-expires",
-    "restore",
-    "select",
-    "select-type",
-    "storageClass",
-    "tagging",
-    "torrent",
-    "uploadId",
-    "uploads",
-    "versionId",
-    "versioning",
-    "versions",
-    "website",
-];
-
-/// Query keys that carry the signature itself, or say nothing of what is done: clients repeat the
-/// headers that they sign.
-const INERT: [&str; 6] = [
-    "AWSAccessKeyId",
-    "Expires",
-    "Signature",
-    "content-md5",
-    "content-type",
-    "x-id",
-];
-
-/// Query keys that make another operation of a read and are not under the signature. Keys that only
-/// select from a listing pass, as on AWS.
-const UNSIGNED_READS: [&str; 14] = [
-    "abac",
-    "annotation",
-    "attributes",
-    "encryption",
-    "intelligent-tiering",
-    "legal-hold",
-    "metadataConfiguration",
-    "metadataTable",
-    "ownershipControls",
-    "policyStatus",
-    "publicAccessBlock",
-    "renameObject",
-    "retention",
-    "session",
-];
 
 /// Why a request with Signature Version 2 is refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -126,9 +58,13 @@ pub fn is_signed_by_header(headers: &HeaderMap) -> bool {
 
 fn is_covered(method: &Method, key: &str) -> bool {
     match *method {
-        Method::GET | Method::HEAD => !UNSIGNED_READS.contains(&key),
+        Method::GET | Method::HEAD => !READS_UNSIGNED_BY_VERSION_2.contains(&key),
         // Clients of that age repeat the headers that they sign in the query; nobody reads them there.
-        _ => SIGNED.contains(&key) || INERT.contains(&key) || is_amz_parameter(key),
+        _ => {
+            SIGNED_BY_VERSION_2.contains(&key)
+                || INERT_IN_VERSION_2.contains(&key)
+                || is_amz_parameter(key)
+        }
     }
 }
 

@@ -5,18 +5,16 @@
 use http::uri::PathAndQuery;
 use http::{Request, Uri, header};
 
-use super::virtual_host::VirtualHosts;
-use crate::http::host_in;
+use super::target::RequestTarget;
 
 /// The request with a slash behind its path, if that names nothing but a bucket and Signature
-/// Version 2 stands over it; else as it was. Under a virtual host the path names a key.
-pub fn end_with_slash<B>(hosts: &VirtualHosts, mut request: Request<B>) -> Request<B> {
-    let path = request.uri().path();
-    let in_path_style = host_in(request.headers())
-        .and_then(|host| hosts.bucket_in(host))
-        .is_none();
-    let names_bucket = in_path_style && path.len() > 1 && path.rfind('/') == Some(0);
-    if names_bucket
+/// Version 2 stands over it; else as it was.
+pub fn end_with_slash<B>(target: &RequestTarget, mut request: Request<B>) -> Request<B> {
+    let ends_in_bucket = target.bucket.is_some()
+        && !target.bucket_from_host
+        && !target.names_object()
+        && !request.uri().path().ends_with('/');
+    if ends_in_bucket
         && is_signed_by_version_2(&request)
         && let Some(uri) = with_slash(request.uri())
     {
@@ -48,9 +46,13 @@ fn with_slash(uri: &Uri) -> Option<Uri> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::s3::edge::virtual_host::VirtualHosts;
 
-    fn hosts() -> VirtualHosts {
-        VirtualHosts::new(vec!["localhost".into()])
+    fn ended(request: http::request::Builder) -> String {
+        let request = request.body(()).unwrap();
+        let hosts = VirtualHosts::new(vec!["localhost".into()]);
+        let target = RequestTarget::of(&hosts, request.uri(), request.headers());
+        end_with_slash(&target, request).uri().to_string()
     }
 
     #[test]
@@ -62,14 +64,14 @@ mod tests {
             (version_2, "http://h:1/bucket", "http://h:1/bucket/"),
             (version_2, "/bucket/", "/bucket/"),
             (version_2, "/bucket/key", "/bucket/key"),
+            (version_2, "/bucket%2Fkey", "/bucket%2Fkey"),
             (version_2, "/", "/"),
             (version_4, "/bucket", "/bucket"),
             ("", "/b?AWSAccessKeyId=AK", "/b/?AWSAccessKeyId=AK"),
             ("", "/bucket", "/bucket"),
         ] {
             let request = Request::get(uri).header(header::AUTHORIZATION, authorization);
-            let ended = end_with_slash(&hosts(), request.body(()).unwrap());
-            assert_eq!(ended.uri().to_string(), expected);
+            assert_eq!(ended(request), expected);
         }
     }
 
@@ -78,8 +80,7 @@ mod tests {
         for (host, expected) in [("bucket.localhost:9000", "/key"), ("localhost", "/key/")] {
             let request = Request::get("/key").header(header::HOST, host);
             let request = request.header(header::AUTHORIZATION, "AWS AK:c2ln");
-            let ended = end_with_slash(&hosts(), request.body(()).unwrap());
-            assert_eq!(ended.uri().to_string(), expected, "{host}");
+            assert_eq!(ended(request), expected, "{host}");
         }
     }
 }

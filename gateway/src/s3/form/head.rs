@@ -89,9 +89,7 @@ pub async fn read_head(request: Request<Body>) -> Result<Request<Body>, Refused>
             start.drain(range);
         }
         shorten(&mut parts.headers, cut_bytes);
-        let path = parts.uri.path();
-        let bucket_url =
-            (!head.redirects()).then(|| bucket_url(&parts.extensions, &parts.headers, path));
+        let bucket_url = (!head.redirects()).then(|| bucket_url(&parts.extensions, &parts.headers));
         parts.extensions.insert(FormFields {
             bucket_url,
             file_at: head.bytes - cut_bytes,

@@ -3,14 +3,12 @@
 
 use std::collections::HashMap;
 
-use http::Uri;
 use md5::{Digest as _, Md5};
 use metastore::{
     Bucket, ChecksumAlgorithm, ChecksumKind, CompleteUpload, Completed, MetaError,
     OBJECT_MAX_BYTES, ObjectChecksum, ObjectData, ObjectKey, ObjectVersion, PART_MIN_BYTES, Part,
     PartNumber, Sequence, Timestamp, Upload, UploadId, VersionId, VersionOrder,
 };
-use percent_encoding::percent_decode_str;
 use s3s::dto::{
     ChecksumType, CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedPart,
 };
@@ -39,8 +37,7 @@ impl S3Gateway {
         let asked = self.encryption_asked(&request)?;
         let declared = BodyCheck::declared_in(&request.headers)?;
         let declared = declared_value(&declared, &request.headers);
-        let path = bucket_path(&request.uri, &request.input.key);
-        let bucket_url = bucket_url(&request.extensions, &request.headers, &path);
+        let bucket_url = bucket_url(&request.extensions, &request.headers);
         let input = request.input;
         let location = object_url(&bucket_url, &input.key);
         let key = ObjectKey::parse(input.key.as_str()).map_err(errors::from_name)?;
@@ -322,12 +319,6 @@ fn check_declared(
     ))
 }
 
-/// What stands before the key in a request's path: nothing under a virtual host.
-fn bucket_path(uri: &Uri, key: &str) -> String {
-    let path = percent_decode_str(uri.path()).decode_utf8_lossy();
-    path.strip_suffix(key).unwrap_or_default().to_owned()
-}
-
 fn answer(
     object: &ObjectVersion,
     asked: &EncryptionRequest,
@@ -350,16 +341,4 @@ fn answer(
         output.checksum_type = Some(ChecksumType::from_static(kind_name(checksum.kind)));
     }
     S3Response::with_headers(output, asked.shown(object.attributes.encryption.as_ref()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bucket_is_in_the_path_or_in_the_host() {
-        for (path, expected) in [("/b/a%2Fb", "/b/"), ("/b/a/b", "/b/"), ("/a/b", "/")] {
-            assert_eq!(bucket_path(&Uri::from_static(path), "a/b"), expected);
-        }
-    }
 }
