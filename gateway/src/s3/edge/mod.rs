@@ -2,7 +2,9 @@
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `server` | the way of a request: guarded, admitted, dispatched, answered |
+//! | `server` | the way of a request: described, admitted, dispatched, finished |
+//! | `known_request` | what is known of it before its body is read |
+//! | `admission` | what is refused before s3s sees it |
 //! | `target`, `virtual_host` | which bucket and key an address names |
 //! | `sub_resource` | the query keys that make another request of an address |
 //! | `guard` | sub-resources that are not built answer `NotImplemented` |
@@ -13,11 +15,13 @@
 //! | `cors` | preflights, and headers for browsers |
 //! | `envelope`, `error_context`, `xml_text` | request ids, and what an error body says |
 
+pub(crate) mod admission;
 pub(crate) mod authentication;
 pub(crate) mod cors;
 pub(crate) mod envelope;
 pub(crate) mod error_context;
 pub(crate) mod guard;
+pub(crate) mod known_request;
 pub(crate) mod listing_limit;
 pub(crate) mod object_url;
 pub(crate) mod redispatch;

@@ -8,28 +8,20 @@ use hyper::body::Incoming;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, HttpResponse};
-use time::OffsetDateTime;
 use tracing::{debug, error};
 
-use super::authentication::check_authentication;
-use super::cors::CrossOrigin;
-use super::envelope::{Envelope, Refused, RequestId};
-use super::error_context::{ErrorContext, Members};
-use super::guard::{Refusal, refuse_unknown_subresource};
+use super::admission::Admission;
+use super::envelope::{Envelope, Refused};
+use super::error_context::Members;
+use super::known_request::KnownRequest;
 use super::listing_limit::{ListingLimit, until_sent};
 use super::redispatch::Redispatch;
-use super::signature_dates::refuse_bad_dates;
-use super::signature_facts::SignatureFacts;
-use super::signature_region::check_region;
-use super::signature_v2::{is_signed_by_header, refuse_uncovered};
-use super::sigv2_bucket_path;
-use super::target::RequestTarget;
+use super::sigv2_bucket_path::end_with_slash;
 use super::virtual_host::VirtualHosts;
-use crate::http::{DrainingBody, Withheld, note_host, query_pairs};
+use crate::http::note_host;
 use crate::s3::access::BucketAddresses;
-use crate::s3::body::bounded::{BoundedBody, FaultNote};
-use crate::s3::body::limits::{Bounds, DOCUMENT_MAX_BYTES};
-use crate::s3::body::undeclared_length::{UndeclaredLength, missing_length};
+use crate::s3::body::limits::DOCUMENT_MAX_BYTES;
+use crate::s3::body::undeclared_length::UndeclaredLength;
 use crate::s3::body::unsigned_upload;
 use crate::s3::form;
 use crate::s3::gateway::S3Gateway;
@@ -47,7 +39,7 @@ pub struct S3Server {
     service: S3Service,
     gateway: S3Gateway,
     hosts: VirtualHosts,
-    sigv2_headers: bool,
+    admission: Admission,
     undeclared: UndeclaredLength,
     listing_limit: ListingLimit,
 }
@@ -60,28 +52,27 @@ impl S3Server {
         let hosts = VirtualHosts::new(domains);
         let config = config(gateway.settings.object_max_bytes);
         let config = Arc::new(StaticConfigProvider::new(Arc::new(config)));
-
-        let (directory, gate) = (gateway.directory.clone(), gateway.gate.clone());
-        // Serves requests that were authenticated already, for Redispatch.
-        let mut inner = S3ServiceBuilder::new(gateway.clone());
-        inner.set_config(config.clone());
-        inner.set_host(hosts.clone());
-        inner.set_validation(BucketAddresses);
-        inner.set_auth(directory.clone());
-        inner.set_access(gate.clone());
-
-        let mut builder = S3ServiceBuilder::new(gateway.clone());
-        builder.set_config(config);
-        builder.set_host(hosts.clone());
-        builder.set_validation(BucketAddresses);
-        builder.set_auth(directory);
-        builder.set_access(gate);
-        builder.set_route(Redispatch::new(inner.build()));
+        let builder = || {
+            let mut builder = S3ServiceBuilder::new(gateway.clone());
+            builder.set_config(config.clone());
+            builder.set_host(hosts.clone());
+            builder.set_validation(BucketAddresses);
+            builder.set_auth(gateway.directory.clone());
+            builder.set_access(gateway.gate.clone());
+            builder
+        };
+        let mut service = builder();
+        // What is dispatched again was authenticated already.
+        service.set_route(Redispatch::new(builder().build()));
+        let admission = Admission {
+            region: gateway.settings.region.clone(),
+            sigv2_headers,
+        };
         Self {
-            service: builder.build(),
+            service: service.build(),
             gateway,
             hosts,
-            sigv2_headers,
+            admission,
             undeclared: UndeclaredLength::new(),
             listing_limit: ListingLimit::new(),
         }
@@ -90,79 +81,44 @@ impl S3Server {
     /// Answers one request.
     pub async fn handle(&self, mut request: Request<Incoming>) -> Response<Body> {
         note_host(&mut request);
-        let envelope = Envelope {
-            request_id: RequestId::generate(),
-            resource: request.uri().path().to_owned(),
-        };
+        let object_max_bytes = self.gateway.settings.object_max_bytes;
+        let (request, known) = KnownRequest::describe(request, &self.hosts, object_max_bytes);
         debug!(
-            id = envelope.request_id.as_str(),
+            id = known.envelope.request_id.as_str(),
             method = %request.method(),
             path = request.uri().path(),
             "request"
         );
-        let (is_head, version) = (request.method() == Method::HEAD, request.version());
-        let target = RequestTarget::of(&self.hosts, request.uri(), request.headers());
-        let cross_origin = CrossOrigin::of(request.method(), request.headers());
-        let context = ErrorContext::of(&request, &target, self.gateway.settings.object_max_bytes);
-        request.extensions_mut().insert(target.clone());
-        // Wrapped first, so that a refusal drains what the client is sending.
-        let (request, watch) = watch_body(request, &target);
-        let mut response = match self.respond(request, &target, &watch, &envelope).await {
-            Ok(mut response) => {
-                envelope.put_headers(&mut response);
-                if is_head {
-                    complete_head(&mut response);
-                } else {
-                    let members = |code: &str, answer: &HeaderMap| context.members(code, answer);
-                    complete_error(&envelope, members, &mut response);
-                }
-                response
-            }
-            Err(refused) => envelope.error(&refused).map(Body::from),
+        let outcome = match self.admission.admit(&request, &known) {
+            Ok(()) => self.dispatch(request, &known).await,
+            Err(refused) => Err(refused),
         };
-        if let Some(named) = cross_origin {
-            let allowed = self.gateway.cross_origin_headers(&target, &named);
-            response
-                .headers_mut()
-                .extend(allowed.await.unwrap_or_default());
-        }
-        if watch.withheld.holds() && version <= Version::HTTP_11 {
-            // hyper closes the connection without saying so, and the next request on it would fail.
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(header::CONNECTION, close);
-        }
-        response
+        self.finish(outcome, known).await
     }
 
-    async fn respond(
+    /// Answers a request that was admitted: a preflight here, all others by s3s.
+    async fn dispatch(
         &self,
         request: Request<Body>,
-        target: &RequestTarget,
-        watch: &BodyWatch,
-        envelope: &Envelope,
+        known: &KnownRequest,
     ) -> Result<Response<Body>, Refused> {
-        self.admit(&request, target)?;
-        if let Some(bounds) = watch.bounds {
-            bounds.refuse_declared(request.headers())?;
-        }
         if request.method() == Method::OPTIONS {
-            let preflight = self.gateway.preflight(target, request.headers());
+            let preflight = self.gateway.preflight(&known.target, request.headers());
             let mut response = Response::new(Body::empty());
             response.headers_mut().extend(preflight.await?);
             return Ok(response);
         }
-        let is_form = form::answer::is_form(request.method(), request.headers());
-        let query = request.uri().query();
+        let (names_object, query) = (known.target.names_object(), request.uri().query());
         let permit = self
             .listing_limit
-            .permit(request.method(), target.names_object(), query)
+            .permit(request.method(), names_object, query)
             .await?;
-        let served = self.serve(request, target, is_form, envelope).await;
-        if let Some(fault) = watch.fault.get() {
+        let served = self.serve(request, known).await;
+        if let Some(fault) = known.body.fault.get() {
             return Err(fault.into());
         }
         let mut response = served?;
-        if is_form {
+        if known.is_form {
             form::answer::correct(&mut response);
         }
         Ok(match permit {
@@ -175,57 +131,57 @@ impl S3Server {
     async fn serve(
         &self,
         request: Request<Body>,
-        target: &RequestTarget,
-        is_form: bool,
-        envelope: &Envelope,
+        known: &KnownRequest,
     ) -> Result<Response<Body>, Refused> {
         let mut request = unsigned_upload::take_apart(self.undeclared.declare(request).await?)?;
-        if is_form {
+        if known.is_form {
             request = form::head::read_head(request).await?;
             request = form::tail::end_at_file(request, &self.undeclared).await?;
         }
-        let request = sigv2_bucket_path::end_with_slash(target, request);
+        let request = end_with_slash(&known.target, request);
         self.service.call(request).await.map_err(|failure| {
-            let id = envelope.request_id.as_str();
+            let id = known.envelope.request_id.as_str();
             error!(id, ?failure, "a request failed");
             let message = "We encountered an internal error. Please try again.";
             Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
         })
     }
 
-    /// Refuses what s3s would take for something else, or would read before it knows the caller.
-    fn admit(&self, request: &Request<Body>, target: &RequestTarget) -> Result<(), Refused> {
-        let (method, headers) = (request.method(), request.headers());
-        let query = request.uri().query();
-        refuse_unknown_subresource(method, target.names_object(), query).map_err(|refusal| {
-            let (status, code) = match refusal {
-                Refusal::Unknown(_) => (StatusCode::NOT_IMPLEMENTED, "NotImplemented"),
-                Refusal::Alone(_) => (StatusCode::BAD_REQUEST, "InvalidArgument"),
-            };
-            Refused::new(status, code, refusal.to_string())
-        })?;
-        refuse_uncovered(method, headers, query).map_err(|refusal| {
-            let (status, code) = (StatusCode::BAD_REQUEST, "InvalidArgument");
-            Refused::new(status, code, refusal.to_string())
-        })?;
-        if !form::answer::is_form(method, headers) {
-            check_authentication(headers, query)?;
+    /// Puts around an answer what every one has, and what its request calls for.
+    async fn finish(
+        &self,
+        outcome: Result<Response<Body>, Refused>,
+        known: KnownRequest,
+    ) -> Response<Body> {
+        let envelope = &known.envelope;
+        let mut response = match outcome {
+            Ok(mut response) => {
+                envelope.put_headers(&mut response);
+                if known.is_head {
+                    complete_head(&mut response);
+                } else {
+                    let context = &known.error_context;
+                    let members = |code: &str, answer: &HeaderMap| context.members(code, answer);
+                    complete_error(envelope, members, &mut response);
+                }
+                response
+            }
+            Err(refused) => envelope.error(&refused).map(Body::from),
+        };
+        if let Some(cross_origin) = &known.cross_origin {
+            let allowed = self
+                .gateway
+                .cross_origin_headers(&known.target, cross_origin);
+            response
+                .headers_mut()
+                .extend(allowed.await.unwrap_or_default());
         }
-        refuse_unsigned_override(method, headers, query)?;
-        if form::answer::is_form(method, headers) && !headers.contains_key(header::CONTENT_LENGTH) {
-            // s3s would gather the file in memory before anybody is asked whether it may come.
-            return Err(missing_length());
+        if known.body.withheld.holds() && known.version <= Version::HTTP_11 {
+            // hyper closes the connection without saying so, and the next request on it would fail.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
         }
-        if !self.sigv2_headers && is_signed_by_header(headers) {
-            let message = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
-            return Err(Refused::new(
-                StatusCode::BAD_REQUEST,
-                "InvalidRequest",
-                message,
-            ));
-        }
-        check_region(headers, query, &self.gateway.settings.region)?;
-        refuse_bad_dates(headers, query, OffsetDateTime::now_utc())
+        response
     }
 }
 
@@ -246,55 +202,6 @@ fn config(object_max_bytes: u64) -> S3Config {
     // before s3s sees them.
     config.presigned_url_max_skew_time_secs = FORM_AGE_MAX_S;
     config
-}
-
-/// What is known of a request's body, while it is read and after.
-struct BodyWatch {
-    bounds: Option<Bounds>,
-    fault: FaultNote,
-    withheld: Withheld,
-}
-
-/// The request with its body watched, and what will be known of the body.
-fn watch_body(request: Request<Incoming>, target: &RequestTarget) -> (Request<Body>, BodyWatch) {
-    let (mut parts, body) = request.into_parts();
-    let (method, headers, query) = (&parts.method, &parts.headers, parts.uri.query());
-    let expects_continue = headers.contains_key(header::EXPECT);
-    let signature = SignatureFacts::of(method, headers, query);
-
-    let body = DrainingBody::new(body, expects_continue);
-    let watch = BodyWatch {
-        bounds: Bounds::of(method, &parts.uri, headers, target.names_object()),
-        fault: FaultNote::default(),
-        withheld: body.withheld(),
-    };
-    let body = BoundedBody::new(body, watch.bounds, headers, watch.fault.clone());
-    let body = Body::http_body(body);
-    parts.extensions.insert(signature);
-    (Request::from_parts(parts, body), watch)
-}
-
-/// Headers of the answer that the URL asks for are taken from those alone who signed it.
-fn refuse_unsigned_override(
-    method: &Method,
-    headers: &HeaderMap,
-    query: Option<&str>,
-) -> Result<(), Refused> {
-    let is_read = matches!(*method, Method::GET | Method::HEAD);
-    let overrides = || query_pairs(query).any(|(key, _)| key.starts_with("response-"));
-    let is_signed = || {
-        let signature = SignatureFacts::of(method, headers, query);
-        signature.auth_type.is_some()
-    };
-    if !is_read || !overrides() || is_signed() {
-        return Ok(());
-    }
-    let message = "Request specific response headers cannot be used for anonymous GET requests.";
-    Err(Refused::new(
-        StatusCode::BAD_REQUEST,
-        "InvalidRequest",
-        message,
-    ))
 }
 
 /// Corrects s3s's answer to a HEAD. For a range it is what the GET would get; s3s leaves it at 200.
