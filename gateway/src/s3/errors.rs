@@ -1,5 +1,5 @@
-//! The one place where failures become S3 errors. Internals are logged here, once; the client sees
-//! S3's words.
+//! The one place where failures of lower layers become S3 errors. Internals are logged here, once; the
+//! client sees S3's words. Refusals of a request are made where it is checked.
 
 use std::error::Error;
 
@@ -13,8 +13,8 @@ use s3s::{S3Error, S3ErrorCode, s3_error};
 use tracing::{error, warn};
 
 use super::body::unsigned_chunks::UnsignedChunksError;
+use super::edge::envelope::Refused;
 use super::edge::xml_text::{is_xml_text, xml_text};
-use super::object::quota;
 use crate::chunks::{ReadError, WriteError};
 use crate::http::RequestBodyError;
 use crate::sealing::OpenError;
@@ -74,7 +74,7 @@ pub fn from_metadata(error: MetaError) -> S3Error {
         MetaError::InvalidPart(_) => s3_error!(InvalidPart),
         MetaError::PreconditionFailed => s3_error!(PreconditionFailed),
         MetaError::Conflict | MetaError::NoSuchBody(_) => s3_error!(ConditionalRequestConflict),
-        MetaError::QuotaExceeded { unit, max, .. } => quota::exceeded(unit, max),
+        MetaError::QuotaExceeded { unit, max, .. } => quota_exceeded(unit, max),
         MetaError::TooManyParts => custom(
             StatusCode::BAD_REQUEST,
             "TooManyParts",
@@ -181,12 +181,17 @@ fn from_body(error: &(dyn Error + 'static)) -> S3Error {
 
 /// A payload that does not have the SHA-256 that was signed; s3s has no code for it.
 fn payload_mismatch() -> S3Error {
-    let mut error = S3Error::with_message(
-        S3ErrorCode::Custom("XAmzContentSHA256Mismatch".into()),
-        "The provided 'x-amz-content-sha256' header does not match what was computed.",
-    );
-    error.set_status_code(StatusCode::BAD_REQUEST);
-    error
+    let refused = Refused::payload_mismatch();
+    custom(refused.status, refused.code, &refused.message)
+}
+
+/// A bucket that would hold too much. AWS has no quotas; code and status are those of Ceph's RGW.
+fn quota_exceeded(unit: &str, max: u64) -> S3Error {
+    custom(
+        StatusCode::FORBIDDEN,
+        "QuotaExceeded",
+        &format!("The bucket's quota is {max} {unit}; this request would exceed it."),
+    )
 }
 
 fn slow_down(error: &dyn Error) -> S3Error {

@@ -56,10 +56,7 @@ impl From<Fault> for Refused {
                 "Your socket connection to the server was not read from or written to within the timeout period.",
             ),
             Fault::Long => ("MaxMessageLengthExceeded", "Your request was too big."),
-            Fault::Mismatch => (
-                "XAmzContentSHA256Mismatch",
-                "The provided 'x-amz-content-sha256' header does not match what was computed.",
-            ),
+            Fault::Mismatch => return Self::payload_mismatch(),
             Fault::InvalidDigest => (
                 "InvalidDigest",
                 "The Content-MD5 you specified is not valid.",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, Version, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Limited};
 use s3s::Body;
@@ -66,11 +66,13 @@ impl UndeclaredLength {
     /// As for [`UndeclaredLength::declare`].
     pub async fn read(&self, body: Body) -> Result<Bytes, Refused> {
         let turn = timeout(self.turn_max, self.turns.acquire()).await;
-        let _turn = turn.map_err(|_| busy())?;
+        let _turn = turn.map_err(|_| Refused::slow_down())?;
         let limited = Limited::new(body, UNDECLARED_MAX_BYTES);
         let read = timeout(self.read_max, limited.collect()).await;
         let read = read.map_err(|_| Fault::Slow)?;
-        Ok(read.map_err(|_| missing_length())?.to_bytes())
+        Ok(read
+            .map_err(|_| Refused::missing_length("Content-Length"))?
+            .to_bytes())
     }
 }
 
@@ -85,20 +87,6 @@ fn lacks_length(request: &Request<Body>) -> bool {
         && is_open
         && !headers.contains_key(header::CONTENT_LENGTH)
         && !headers.contains_key("x-amz-decoded-content-length")
-}
-
-/// The refusal of a body whose length must be declared.
-pub fn missing_length() -> Refused {
-    Refused::new(
-        StatusCode::LENGTH_REQUIRED,
-        "MissingContentLength",
-        "You must provide the Content-Length HTTP header.",
-    )
-}
-
-fn busy() -> Refused {
-    let message = "Please reduce your request rate.";
-    Refused::new(StatusCode::SERVICE_UNAVAILABLE, "SlowDown", message)
 }
 
 #[cfg(test)]

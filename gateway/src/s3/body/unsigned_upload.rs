@@ -69,10 +69,7 @@ fn declared_bytes(headers: &HeaderMap) -> Result<u64, Refused> {
         .and_then(|length| length.to_str().ok());
     declared
         .and_then(|length| length.parse().ok())
-        .ok_or_else(|| {
-            let message = "You must provide the x-amz-decoded-content-length HTTP header.";
-            Refused::new(StatusCode::LENGTH_REQUIRED, "MissingContentLength", message)
-        })
+        .ok_or_else(|| Refused::missing_length(DECODED_LENGTH))
 }
 
 #[cfg(test)]

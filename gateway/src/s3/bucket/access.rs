@@ -1,5 +1,6 @@
 //! Who may use a bucket: its access control list, policy, public access block, ownership.
 
+use http::StatusCode;
 use metastore::{Acl, Bucket, Grant, Grantee, Ownership, PublicAccessBlock};
 use s3s::dto::{
     DeleteBucketOwnershipControlsInput, DeleteBucketOwnershipControlsOutput,
@@ -100,7 +101,7 @@ impl S3Gateway {
         .await?;
         Ok(S3Response::with_status(
             PutBucketPolicyOutput::default(),
-            http::StatusCode::NO_CONTENT,
+            StatusCode::NO_CONTENT,
         ))
     }
 
@@ -116,7 +117,7 @@ impl S3Gateway {
         .await?;
         Ok(S3Response::with_status(
             DeleteBucketPolicyOutput::default(),
-            http::StatusCode::NO_CONTENT,
+            StatusCode::NO_CONTENT,
         ))
     }
 
@@ -184,7 +185,7 @@ impl S3Gateway {
         .await?;
         Ok(S3Response::with_status(
             DeletePublicAccessBlockOutput::default(),
-            http::StatusCode::NO_CONTENT,
+            StatusCode::NO_CONTENT,
         ))
     }
 
@@ -195,12 +196,11 @@ impl S3Gateway {
     ) -> S3Result<S3Response<GetBucketOwnershipControlsOutput>> {
         let bucket = self.bucket(&request.input.bucket).await?;
         let Some(ownership) = bucket.settings.ownership else {
-            let mut error = S3Error::with_message(
-                S3ErrorCode::Custom("OwnershipControlsNotFoundError".into()),
+            return Err(errors::custom(
+                StatusCode::NOT_FOUND,
+                "OwnershipControlsNotFoundError",
                 "The bucket ownership controls were not found",
-            );
-            error.set_status_code(http::StatusCode::NOT_FOUND);
-            return Err(error);
+            ));
         };
         let rule = OwnershipControlsRule {
             object_ownership: ObjectOwnership::from_static(ownership_name(ownership)),
@@ -248,7 +248,7 @@ impl S3Gateway {
         .await?;
         Ok(S3Response::with_status(
             DeleteBucketOwnershipControlsOutput::default(),
-            http::StatusCode::NO_CONTENT,
+            StatusCode::NO_CONTENT,
         ))
     }
 }
@@ -291,7 +291,7 @@ fn is_public(bucket: &Bucket) -> bool {
 
 fn no_block() -> S3Error {
     errors::custom(
-        http::StatusCode::NOT_FOUND,
+        StatusCode::NOT_FOUND,
         "NoSuchPublicAccessBlockConfiguration",
         "The public access block configuration was not found",
     )
@@ -303,10 +303,9 @@ fn malformed_policy(text: &str) -> S3Error {
 
 /// A list that others are on and enforced ownership do not go together.
 pub fn shared_list() -> S3Error {
-    let mut error = S3Error::with_message(
-        S3ErrorCode::Custom("InvalidBucketAclWithObjectOwnership".into()),
+    errors::custom(
+        StatusCode::BAD_REQUEST,
+        "InvalidBucketAclWithObjectOwnership",
         "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
-    );
-    error.set_status_code(http::StatusCode::BAD_REQUEST);
-    error
+    )
 }

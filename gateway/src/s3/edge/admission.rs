@@ -14,7 +14,6 @@ use super::signature_facts::SignatureFacts;
 use super::signature_region::check_region;
 use super::signature_v2::{is_signed_by_header, refuse_uncovered};
 use crate::http::query_pairs;
-use crate::s3::body::undeclared_length::missing_length;
 
 /// Which requests may go on to s3s. Cheap to clone.
 #[derive(Clone)]
@@ -52,7 +51,7 @@ impl Admission {
         refuse_unsigned_override(method, query, &known.signature)?;
         if known.is_form && !headers.contains_key(header::CONTENT_LENGTH) {
             // s3s would gather the file in memory before anybody is asked whether it may come.
-            return Err(missing_length());
+            return Err(Refused::missing_length("Content-Length"));
         }
         if !self.sigv2_headers && is_signed_by_header(headers) {
             let message = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";

@@ -54,6 +54,30 @@ impl Refused {
         }
     }
 
+    /// The refusal of a request for which there is no room now.
+    #[must_use]
+    pub fn slow_down() -> Self {
+        let message = "Please reduce your request rate.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "SlowDown", message)
+    }
+
+    /// The refusal of a body whose length `header` must declare.
+    #[must_use]
+    pub fn missing_length(header: &str) -> Self {
+        let message = format!("You must provide the {header} HTTP header.");
+        Self::new(StatusCode::LENGTH_REQUIRED, "MissingContentLength", message)
+    }
+
+    /// The refusal of a payload that does not have the SHA-256 that was signed.
+    #[must_use]
+    pub fn payload_mismatch() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "XAmzContentSHA256Mismatch",
+            "The provided 'x-amz-content-sha256' header does not match what was computed.",
+        )
+    }
+
     /// The refusal with one more member.
     #[must_use]
     pub fn with_member(mut self, name: &'static str, value: impl Into<String>) -> Self {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::Method;
 use http_body::{Frame, SizeHint};
 use s3s::{Body, HttpResponse, StdError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -59,11 +59,7 @@ impl ListingLimit {
         let permit = timeout(self.wait_max, Arc::clone(&self.permits).acquire_owned()).await;
         match permit {
             Ok(Ok(permit)) => Ok(Some(ListingPermit { _permit: permit })),
-            _ => Err(Refused::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "SlowDown",
-                "Please reduce your request rate.",
-            )),
+            _ => Err(Refused::slow_down()),
         }
     }
 }

@@ -1,19 +1,20 @@
 //! The attributes that a write gives its object: owner, grants, tags and lock, from the request's
 //! headers and the bucket's settings.
 
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use metastore::{
     Acl, Bucket, Encryption, LockMode, ObjectAttributes, Ownership, Retention, RetentionPeriod,
     Timestamp,
 };
 use percent_encoding::percent_decode_str;
 use s3s::dto::{ObjectLockLegalHoldStatus, Tagging, Timestamp as DtoTimestamp, TimestampFormat};
-use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
+use s3s::{S3Error, S3Result, s3_error};
 use time::OffsetDateTime;
 
 use super::headers::text;
 use crate::s3::access::{AclRequest, Caller, grants_public};
 use crate::s3::edge::xml_text::is_xml_text;
+use crate::s3::errors;
 use crate::s3::gateway::S3Gateway;
 
 /// Longest keys and values of tags, in characters. Source: S3 user guide, "Categorizing your storage
@@ -140,12 +141,11 @@ fn refuse_lists(headers: &HeaderMap) -> S3Result<()> {
 
 /// The bucket's ownership setting takes no lists.
 pub fn lists_not_supported() -> S3Error {
-    let mut error = S3Error::with_message(
-        S3ErrorCode::Custom("AccessControlListNotSupported".into()),
+    errors::custom(
+        StatusCode::BAD_REQUEST,
+        "AccessControlListNotSupported",
         "The bucket does not allow ACLs",
-    );
-    error.set_status_code(http::StatusCode::BAD_REQUEST);
-    error
+    )
 }
 
 fn new_owner(caller: &Caller, bucket: &Bucket, headers: &HeaderMap) -> String {

@@ -1,10 +1,8 @@
 //! Bucket quotas, before a body is read: the commit holds them exactly; this spares clients uploads,
-//! and nodes bytes, that the commit would refuse. AWS has no quotas; code and status are those of
-//! Ceph's RGW.
+//! and nodes bytes, that the commit would refuse.
 
-use http::StatusCode;
 use metastore::{Bucket, MetaError, ObjectKey, Usage, Versioning};
-use s3s::{S3Error, S3Result};
+use s3s::S3Result;
 
 use crate::s3::errors;
 use crate::s3::gateway::S3Gateway;
@@ -46,13 +44,4 @@ impl S3Gateway {
             .check(usage.used, wanted)
             .map_err(errors::from_metadata)
     }
-}
-
-/// The error for a bucket that would hold too much.
-pub fn exceeded(unit: &str, max: u64) -> S3Error {
-    errors::custom(
-        StatusCode::FORBIDDEN,
-        "QuotaExceeded",
-        &format!("The bucket's quota is {max} {unit}; this request would exceed it."),
-    )
 }
