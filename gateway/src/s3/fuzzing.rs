@@ -62,13 +62,10 @@ pub fn bucket_document(bytes: &[u8]) {
         b'l' => rules(bytes),
         b't' => {
             if let Some(tagging) = document::<Tagging>(bytes) {
-                let tags = object::new_attributes::tags_of(
-                    &tagging,
-                    object::new_attributes::Tagged::Bucket,
-                );
+                let tags = object::tags::tags_of(&tagging, object::tags::Tagged::Bucket);
                 tags.is_ok().then(|| comes_back(&tagging));
             }
-            let _ = std::str::from_utf8(bytes).map(object::new_attributes::parse_tagging);
+            let _ = std::str::from_utf8(bytes).map(object::tags::parse_tagging);
         }
         b'c' => {
             if let Some(cors) = document::<CORSConfiguration>(bytes) {
@@ -97,7 +94,7 @@ fn kept<D: for<'x> Deserialize<'x> + Serialize + PartialEq + Debug>(bytes: &[u8]
 }
 
 fn comes_back<D: for<'x> Deserialize<'x> + Serialize + PartialEq + Debug>(read: &D) {
-    let written = bucket::settings::to_xml(read).expect("what was read can be written");
+    let written = bucket::document_store::to_xml(read).expect("what was read can be written");
     let again = document::<D>(written.as_bytes());
     assert_eq!(again.as_ref(), Some(read), "{written}");
 }
@@ -172,8 +169,8 @@ pub fn request_headers(text: &str) {
         .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
         .collect();
     let _ = headers::user_metadata(Some(metadata));
-    let _ = object::new_attributes::requested_retention(&given);
-    let _ = object::new_attributes::requested_hold(&given);
+    let _ = object::lock::requested_retention(&given);
+    let _ = object::lock::requested_hold(&given);
     let _ = encryption::request::method_in(&given);
     let _ = encryption::request::customer_key(&given, encryption::request::CUSTOMER);
     let _ = BodyCheck::declared_in(&given);
@@ -181,9 +178,9 @@ pub fn request_headers(text: &str) {
     let _ = given.get("range").map(redispatch::is_well_formed);
     let tags = given.get("x-amz-tagging").map(HeaderValue::to_str);
     if let Some(Ok(tags)) = tags
-        && let Ok(tags) = object::new_attributes::parse_tags(tags)
+        && let Ok(tags) = object::tags::parse_tags(tags)
     {
-        assert!(tags.len() <= object::new_attributes::Tagged::Object.tags_max());
+        assert!(tags.len() <= object::tags::Tagged::Object.tags_max());
     }
     if let Some(named) = cors::CrossOrigin::of(&Method::PUT, &given) {
         let pattern = given
@@ -287,7 +284,7 @@ fn tagging_named(name: String) -> String {
         value: Some(String::new()),
     };
     let tagging = Tagging { tag_set: vec![tag] };
-    bucket::settings::to_xml(&tagging).expect("a document")
+    bucket::document_store::to_xml(&tagging).expect("a document")
 }
 
 /// The fields of a form, each on a line.
@@ -312,11 +309,10 @@ pub fn form(text: &str) {
     };
     if let Ok(put) = form::fields::headers_of(&input, &FormFields::default())
         && text.trim_start().starts_with('<')
-        && let Ok(tags) = object::new_attributes::parse_tagging(text)
+        && let Ok(tags) = object::tags::parse_tagging(text)
     {
         let carried = put.get("x-amz-tagging").map(HeaderValue::to_str);
-        let carried =
-            carried.map(|carried| object::new_attributes::parse_tags(carried.expect("ASCII")).ok());
+        let carried = carried.map(|carried| object::tags::parse_tags(carried.expect("ASCII")).ok());
         assert_eq!(carried.unwrap_or(Some(Vec::new())), Some(tags));
     }
     let _ = form::answer::is_form(&Method::POST, &fields);

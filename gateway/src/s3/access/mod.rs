@@ -7,6 +7,7 @@
 //! | `new_policy`, `named_actions` | what a policy is refused for when it is put |
 //! | `account` | accounts of users, and their names before those of buckets |
 //! | `acl` | access control lists, canned and granted |
+//! | `ownership` | who owns what is written, and which lists a bucket takes |
 //! | `actions` | which permission an operation needs, and on what |
 //! | `caller` | who signed the request |
 //! | `context` | what a policy's conditions may look at |
@@ -26,6 +27,7 @@ mod gate;
 mod glob;
 mod named_actions;
 mod new_policy;
+mod ownership;
 mod policy;
 mod public;
 mod s3s_hook;
@@ -36,6 +38,10 @@ pub use acl::{AclRequest, grants_public, to_dto_grants};
 pub use actions::PUT_TAGS;
 pub use caller::{Caller, Directory, ROOT_CANONICAL_ID};
 pub use gate::{Gate, RequestFacts, Verified};
+pub use ownership::{
+    acls_disabled_error, ownership_name, parse_ownership, refuse_acls, refuse_blocked_acl,
+    shared_acl_error,
+};
 pub use policy::{POLICY_MAX_BYTES, Policy};
 
 /// Whether the operation is known to need a permission, which policies can name.

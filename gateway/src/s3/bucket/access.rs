@@ -16,10 +16,12 @@ use s3s::dto::{
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
-use crate::s3::access::{AclRequest, POLICY_MAX_BYTES, Policy, grants_public, to_dto_grants};
+use crate::s3::access::{
+    AclRequest, POLICY_MAX_BYTES, Policy, acls_disabled_error, grants_public, ownership_name,
+    parse_ownership, refuse_blocked_acl, shared_acl_error, to_dto_grants,
+};
 use crate::s3::errors;
 use crate::s3::gateway::S3Gateway;
-use crate::s3::object::new_attributes::{lists_not_supported, refuse_blocked};
 
 impl S3Gateway {
     /// `GET /bucket?acl`.
@@ -53,10 +55,10 @@ impl S3Gateway {
             None => asked.in_headers(&request.headers).await?,
         };
         if bucket.settings.ownership == Some(Ownership::BucketOwnerEnforced) {
-            return Err(lists_not_supported());
+            return Err(acls_disabled_error());
         }
         let acl = acl.ok_or_else(|| s3_error!(MissingSecurityHeader))?;
-        refuse_blocked(&bucket, Some(&acl))?;
+        refuse_blocked_acl(&bucket, Some(&acl))?;
         self.amend_bucket(&request.input.bucket, |bucket| {
             bucket.settings.acl = Some(acl.clone());
             Ok(())
@@ -227,7 +229,7 @@ impl S3Gateway {
                 .as_ref()
                 .is_some_and(|acl| shares(acl, &bucket.owner));
             if ownership == Ownership::BucketOwnerEnforced && is_shared {
-                return Err(shared_list());
+                return Err(shared_acl_error());
             }
             bucket.settings.ownership = Some(ownership);
             Ok(())
@@ -250,27 +252,6 @@ impl S3Gateway {
             DeleteBucketOwnershipControlsOutput::default(),
             StatusCode::NO_CONTENT,
         ))
-    }
-}
-
-/// The ownership setting of that name.
-///
-/// # Errors
-/// `InvalidArgument` for an unknown one.
-pub fn parse_ownership(name: &str) -> S3Result<Ownership> {
-    Ok(match name {
-        ObjectOwnership::BUCKET_OWNER_ENFORCED => Ownership::BucketOwnerEnforced,
-        ObjectOwnership::BUCKET_OWNER_PREFERRED => Ownership::BucketOwnerPreferred,
-        ObjectOwnership::OBJECT_WRITER => Ownership::ObjectWriter,
-        _ => return Err(s3_error!(InvalidArgument, "Unknown object ownership.")),
-    })
-}
-
-const fn ownership_name(ownership: Ownership) -> &'static str {
-    match ownership {
-        Ownership::BucketOwnerEnforced => ObjectOwnership::BUCKET_OWNER_ENFORCED,
-        Ownership::BucketOwnerPreferred => ObjectOwnership::BUCKET_OWNER_PREFERRED,
-        Ownership::ObjectWriter => ObjectOwnership::OBJECT_WRITER,
     }
 }
 
@@ -299,13 +280,4 @@ fn no_block() -> S3Error {
 
 fn malformed_policy(text: &str) -> S3Error {
     S3Error::with_message(S3ErrorCode::MalformedPolicy, text.to_owned())
-}
-
-/// A list that others are on and enforced ownership do not go together.
-pub fn shared_list() -> S3Error {
-    errors::custom(
-        StatusCode::BAD_REQUEST,
-        "InvalidBucketAclWithObjectOwnership",
-        "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
-    )
 }

@@ -12,13 +12,11 @@ use s3s::dto::{
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
-use super::access::{parse_ownership, shared_list};
-use super::documents::kept_bucket_tags;
-use crate::s3::access::Caller;
+use super::document_store::kept_bucket_tags;
+use crate::s3::access::{Caller, parse_ownership, refuse_blocked_acl, shared_acl_error};
 use crate::s3::errors;
 use crate::s3::gateway::S3Gateway;
 use crate::s3::object::headers;
-use crate::s3::object::new_attributes::refuse_blocked;
 
 /// Most buckets in one page of ListBuckets.
 const BUCKETS_MAX: i32 = 10_000;
@@ -200,13 +198,13 @@ impl S3Gateway {
         };
         let enforced = bucket.settings.ownership == Some(Ownership::BucketOwnerEnforced);
         if enforced && opens(headers) {
-            return Err(shared_list());
+            return Err(shared_acl_error());
         }
         // A private list is what such a bucket has in any case.
         if !(enforced && is_private(headers)) {
             bucket.settings.acl = self.new_acl(&bucket, &bucket.owner, headers).await?;
         }
-        refuse_blocked(&bucket, bucket.settings.acl.as_ref())?;
+        refuse_blocked_acl(&bucket, bucket.settings.acl.as_ref())?;
         Ok(bucket)
     }
 

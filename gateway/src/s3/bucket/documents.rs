@@ -14,9 +14,8 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
-use super::settings::kept_document;
+use super::document_store::check_bucket_tags;
 use crate::s3::gateway::S3Gateway;
-use crate::s3::object::new_attributes::{Tagged, tags_of};
 
 /// Most CORS rules. Source: S3 API reference, PutBucketCors.
 const CORS_RULES_MAX: usize = 100;
@@ -187,19 +186,6 @@ impl S3Gateway {
             .await?;
         Ok(S3Response::new(PutBucketRequestPaymentOutput::default()))
     }
-}
-
-/// Tags of a new bucket, as its row keeps them.
-///
-/// # Errors
-/// As for PutBucketTagging.
-pub fn kept_bucket_tags(tagging: &Tagging) -> S3Result<String> {
-    check_bucket_tags(tagging)?;
-    kept_document(BucketDocument::Tagging, tagging)
-}
-
-fn check_bucket_tags(tagging: &Tagging) -> S3Result<()> {
-    tags_of(tagging, Tagged::Bucket).map(drop)
 }
 
 pub(crate) fn check_cors(cors: &CORSConfiguration) -> S3Result<()> {

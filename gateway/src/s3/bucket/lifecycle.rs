@@ -18,8 +18,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use uuid::Uuid;
 
+use super::document_store::{document_of, kept_document};
 use super::lifecycle_rule;
-use super::settings::{document_of, kept_document};
 use crate::lifecycle::{Judge, Rule};
 use crate::s3::errors;
 use crate::s3::gateway::S3Gateway;

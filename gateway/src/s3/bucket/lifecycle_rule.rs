@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use crate::lifecycle::{
     Filter, NoncurrentExpiration, NoncurrentTransition, Rule, Transition, When,
 };
-use crate::s3::object::new_attributes::{Tagged, check_tags};
+use crate::s3::object::tags::{Tagged, check_tags};
 
 /// Most noncurrent versions that a rule may spare.
 const NEWER_KEPT_MAX: i32 = 100;

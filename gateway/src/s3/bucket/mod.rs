@@ -3,6 +3,7 @@
 pub(crate) mod access;
 pub(crate) mod buckets;
 pub(crate) mod document_cache;
+pub(crate) mod document_store;
 pub(crate) mod documents;
 pub(crate) mod encryption;
 pub(crate) mod lifecycle;

@@ -13,7 +13,7 @@ use s3s::dto::{CORSConfiguration, CORSRule};
 
 use super::envelope::Refused;
 use super::target::RequestTarget;
-use crate::s3::bucket::settings::document_of;
+use crate::s3::bucket::document_store::document_of;
 use crate::s3::gateway::S3Gateway;
 
 /// What a cross-origin request names.

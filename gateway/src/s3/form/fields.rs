@@ -156,7 +156,7 @@ fn tags_of_field(field: &str) -> S3Result<String> {
     if !field.trim_start().starts_with('<') {
         return Ok(field.to_owned());
     }
-    let tags = crate::s3::object::new_attributes::parse_tagging(field)?;
+    let tags = crate::s3::object::tags::parse_tagging(field)?;
     let encode = |text: &str| {
         percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
     };

@@ -8,10 +8,11 @@ use chunkproto::Crc64;
 use futures::{StreamExt as _, stream};
 use metastore::{
     AppendObject, BodyId, Bucket, ChunkLayout, MetaError, OBJECT_MAX_BYTES, ObjectData, ObjectKey,
-    ObjectVersion, Part, PartNumber, Sequence, Timestamp, UploadId, Versioning, next_number,
+    ObjectVersion, Part, PartNumber, Sequence, Timestamp, UploadId, Versioning, WriteCondition,
+    next_number,
 };
 use s3s::dto::{ChecksumType, PutObjectInput, PutObjectOutput, StreamingBlob};
-use s3s::{S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use tracing::warn;
 
 use super::append_row::{
@@ -35,7 +36,7 @@ const FIRST: PartNumber = PartNumber::FIRST;
 const SECOND: PartNumber = PartNumber::SECOND;
 
 /// An object that an append goes behind, as it was seen.
-pub struct Tail {
+struct Tail {
     bucket: Bucket,
     key: ObjectKey,
     object: ObjectVersion,
@@ -52,11 +53,29 @@ pub struct Tail {
 }
 
 impl S3Gateway {
+    /// Puts the body behind the object whose last byte is before `offset`, or begins one.
+    pub(super) async fn append_or_create(
+        &self,
+        request: S3Request<PutObjectInput>,
+        offset: i64,
+    ) -> S3Result<S3Response<PutObjectOutput>> {
+        match self.tail(&request, offset).await? {
+            Some(tail) => self.append(request, tail).await,
+            // There is nothing to append to: the body begins an object, unless another one does.
+            None => match self.put_whole(request, WriteCondition::Absent).await {
+                Err(error) if *error.code() == S3ErrorCode::PreconditionFailed => {
+                    Err(invalid_offset())
+                }
+                answer => answer,
+            },
+        }
+    }
+
     /// The object that an append at `offset` goes behind; none where it begins one.
     ///
     /// # Errors
     /// `InvalidWriteOffset` where the object has another length, and whatever else forbids it.
-    pub(crate) async fn tail(
+    async fn tail(
         &self,
         request: &S3Request<PutObjectInput>,
         offset: i64,
@@ -103,7 +122,7 @@ impl S3Gateway {
 
     /// Puts the body behind the object. Of appends at one offset exactly one succeeds; those that
     /// fail leave nothing.
-    pub(crate) async fn append(
+    async fn append(
         &self,
         request: S3Request<PutObjectInput>,
         mut tail: Tail,

@@ -11,7 +11,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::conditions::{self, ReadConditions};
 use super::headers::{self, DEFAULT_CONTENT_TYPE};
-use super::new_attributes::{hold_status, lock_mode_name};
+use super::lock::{hold_status, lock_mode_name};
 use super::range::Selection;
 use crate::s3::body::checksums::{kind_name, set_checksum};
 use crate::s3::body::store::unless_replaced;

@@ -1,8 +1,15 @@
-//! Object lock: who may delete what is retained, and how a retention may change. Source: S3 user
-//! guide, "Locking objects with Object Lock".
+//! Object lock: how retention and legal hold are written, who may delete what is retained, and how a
+//! retention may change. Source: S3 user guide, "Locking objects with Object Lock".
 
-use metastore::{LockMode, ObjectVersion, Retention, Timestamp};
+use http::HeaderMap;
+use metastore::{Bucket, LockMode, ObjectVersion, Retention, RetentionPeriod, Timestamp};
+use s3s::dto::{ObjectLockLegalHoldStatus, Timestamp as DtoTimestamp, TimestampFormat};
 use s3s::{S3Result, s3_error};
+use time::OffsetDateTime;
+
+use super::headers::text;
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Permission to change or delete what is under governance.
 pub const BYPASS: &str = "s3:BypassGovernanceRetention";
@@ -52,6 +59,102 @@ pub fn refuse_weaker(
         )),
         false => Ok(()),
     }
+}
+
+/// The retention that the headers of a write ask for.
+///
+/// # Errors
+/// `InvalidArgument` for what is none, or half of one.
+pub(crate) fn requested_retention(headers: &HeaderMap) -> S3Result<Option<Retention>> {
+    let mode = text(headers, "x-amz-object-lock-mode")?;
+    let until = text(headers, "x-amz-object-lock-retain-until-date")?;
+    match (mode, until) {
+        (None, None) => Ok(None),
+        (Some(mode), Some(until)) => {
+            let until = DtoTimestamp::parse(TimestampFormat::DateTime, until)
+                .map_err(|_| s3_error!(InvalidArgument, "The retain until date is no date"))?;
+            if lock_mode(mode).is_err() {
+                return Err(s3_error!(InvalidArgument, "Unknown wormMode directive."));
+            }
+            retention(mode, until, Timestamp::now()).map(Some)
+        }
+        _ => Err(s3_error!(
+            InvalidArgument,
+            "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied"
+        )),
+    }
+}
+
+/// A retention that begins at `now`.
+///
+/// # Errors
+/// `InvalidArgument` for one that is over already; `MalformedXML` for an unknown mode.
+pub fn retention(mode: &str, until: DtoTimestamp, now: Timestamp) -> S3Result<Retention> {
+    let mode = lock_mode(mode)?;
+    let milliseconds = OffsetDateTime::from(until).unix_timestamp_nanos() / 1_000_000;
+    let until = Timestamp(u64::try_from(milliseconds).unwrap_or_default());
+    if until <= now {
+        return Err(s3_error!(
+            InvalidArgument,
+            "The retain until date must be in the future!"
+        ));
+    }
+    Ok(Retention { mode, until })
+}
+
+/// The retention that the bucket gives to what is written at `now`.
+pub fn default_retention(bucket: &Bucket, now: Timestamp) -> Option<Retention> {
+    let (mode, period) = bucket.settings.lock.as_ref()?.default_retention?;
+    let days = match period {
+        RetentionPeriod::Days(days) => u64::from(days),
+        RetentionPeriod::Years(years) => u64::from(years) * 365,
+    };
+    let until = Timestamp(now.0.saturating_add(days.saturating_mul(DAY_MS)));
+    Some(Retention { mode, until })
+}
+
+/// The mode of that name.
+///
+/// # Errors
+/// `MalformedXML` for an unknown one.
+pub fn lock_mode(name: &str) -> S3Result<LockMode> {
+    match name {
+        "GOVERNANCE" => Ok(LockMode::Governance),
+        "COMPLIANCE" => Ok(LockMode::Compliance),
+        _ => Err(s3_error!(MalformedXML)),
+    }
+}
+
+/// The name of a mode.
+pub const fn lock_mode_name(mode: LockMode) -> &'static str {
+    match mode {
+        LockMode::Governance => "GOVERNANCE",
+        LockMode::Compliance => "COMPLIANCE",
+    }
+}
+
+/// The legal hold that the headers of a write ask for.
+///
+/// # Errors
+/// `InvalidArgument` for what is none.
+pub(crate) fn requested_hold(headers: &HeaderMap) -> S3Result<Option<bool>> {
+    match text(headers, "x-amz-object-lock-legal-hold")? {
+        None => Ok(None),
+        Some("ON") => Ok(Some(true)),
+        Some("OFF") => Ok(Some(false)),
+        Some(_) => Err(s3_error!(
+            InvalidArgument,
+            "Legal Hold must be either of 'ON' or 'OFF'"
+        )),
+    }
+}
+
+/// A legal hold as S3 shows it.
+pub fn hold_status(hold: bool) -> ObjectLockLegalHoldStatus {
+    ObjectLockLegalHoldStatus::from_static(match hold {
+        true => ObjectLockLegalHoldStatus::ON,
+        false => ObjectLockLegalHoldStatus::OFF,
+    })
 }
 
 #[cfg(test)]

@@ -17,3 +17,4 @@ pub(crate) mod quota;
 pub(crate) mod range;
 pub(crate) mod rename;
 pub(crate) mod settings;
+pub(crate) mod tags;

@@ -6,7 +6,7 @@ use metastore::{
     Timestamp, VersionId, VersionOrder, WriteCondition,
 };
 use s3s::dto::{ChecksumType, PutObjectInput, PutObjectOutput, StreamingBlob};
-use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
+use s3s::{S3Request, S3Response, S3Result};
 
 use super::commit::{declared_length, written_version};
 use super::{conditions, headers};
@@ -17,7 +17,7 @@ use crate::s3::body::checksums::{kind_name, set_checksum};
 use crate::s3::body::store::{IncomingBody, StoredBody};
 use crate::s3::encryption::keys::{Sealing, etag_of};
 use crate::s3::encryption::request::EncryptionRequest;
-use crate::s3::errors::{self, invalid_offset};
+use crate::s3::errors;
 use crate::s3::form;
 use crate::s3::form::head::FormFields;
 use crate::s3::gateway::S3Gateway;
@@ -57,26 +57,27 @@ impl S3Gateway {
     ) -> S3Result<S3Response<PutObjectOutput>> {
         headers::refuse_rename_source(&request.headers)?;
         if let Some(form) = request.extensions.get::<FormFields>().cloned() {
-            let key = request.input.key.clone();
-            let stored = self.put_whole(request, WriteCondition::Always).await?;
-            return Ok(form::answer::describe(stored, &form, &key));
+            return self.put_form(request, &form).await;
         }
-        let Some(offset) = request.input.write_offset_bytes else {
-            return self.put_whole(request, WriteCondition::Always).await;
-        };
-        match self.tail(&request, offset).await? {
-            Some(tail) => self.append(request, tail).await,
-            // There is nothing to append to: the body begins an object, unless another one does.
-            None => match self.put_whole(request, WriteCondition::Absent).await {
-                Err(error) if *error.code() == S3ErrorCode::PreconditionFailed => {
-                    Err(invalid_offset())
-                }
-                answer => answer,
-            },
+        match request.input.write_offset_bytes {
+            Some(offset) => self.append_or_create(request, offset).await,
+            None => self.put_whole(request, WriteCondition::Always).await,
         }
     }
 
-    async fn put_whole(
+    /// Puts the file of an HTML form, and answers as forms are answered.
+    async fn put_form(
+        &self,
+        request: S3Request<PutObjectInput>,
+        form: &FormFields,
+    ) -> S3Result<S3Response<PutObjectOutput>> {
+        let key = request.input.key.clone();
+        let stored = self.put_whole(request, WriteCondition::Always).await?;
+        Ok(form::answer::describe(stored, form, &key))
+    }
+
+    /// Puts a whole object where the request's conditions and `beside` hold.
+    pub(super) async fn put_whole(
         &self,
         request: S3Request<PutObjectInput>,
         beside: WriteCondition,

@@ -16,11 +16,11 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::headers;
-use super::lock::{BYPASS, refuse_weaker};
-use super::new_attributes::{
-    Tagged, hold_status, lists_not_supported, lock_mode_name, refuse_blocked, retention, tags_of,
+use super::lock::{BYPASS, hold_status, lock_mode_name, refuse_weaker, retention};
+use super::tags::{Tagged, tags_of};
+use crate::s3::access::{
+    AclRequest, Caller, RequestFacts, acls_disabled_error, refuse_blocked_acl, to_dto_grants,
 };
-use crate::s3::access::{AclRequest, Caller, RequestFacts, to_dto_grants};
 use crate::s3::errors;
 use crate::s3::gateway::{S3Gateway, shown_version};
 
@@ -117,7 +117,7 @@ impl S3Gateway {
         owner: &str,
     ) -> S3Result<Acl> {
         if bucket.settings.ownership == Some(Ownership::BucketOwnerEnforced) {
-            return Err(lists_not_supported());
+            return Err(acls_disabled_error());
         }
         let list = AclRequest {
             directory: &self.directory,
@@ -129,7 +129,7 @@ impl S3Gateway {
             None => list.in_headers(&request.headers).await?,
         };
         let acl = acl.ok_or_else(|| s3_error!(MissingSecurityHeader))?;
-        refuse_blocked(bucket, Some(&acl))?;
+        refuse_blocked_acl(bucket, Some(&acl))?;
         Ok(acl)
     }
 
