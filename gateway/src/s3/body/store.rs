@@ -15,6 +15,7 @@ use metastore::{
 use s3s::dto::StreamingBlob;
 use s3s::{Body, S3Result, s3_error};
 
+use super::sealed::SealedRead;
 use crate::chunks::{
     BodyKind, BodyOwner, BodyStream, ReadError, SliceSource, WriteError, slices_of,
 };
@@ -121,51 +122,82 @@ impl S3Gateway {
         key: Option<&DataKey>,
         range: ByteRange,
     ) -> S3Result<Option<StreamingBlob>> {
-        if let Some(key) = key {
-            return self.open_sealed(object, key, range).await;
-        }
+        let sealed = key.map(SealedRead::new);
         let slices = match &object.data {
             ObjectData::Inline(body) => {
-                let found = self.metastore.inline_body(*body).await;
-                let body = unless_replaced(found)?;
-                return Ok(body.map(|body| StreamingBlob::from_bytes(cut(body, range))));
+                let found = unless_replaced(self.metastore.inline_body(*body).await)?;
+                return Ok(found.map(|body| open_inline(body, range, object.size_bytes, sealed)));
             }
             ObjectData::Chunks(layout) => {
+                let range = match &sealed {
+                    Some(read) => read.stored_range(read.key.of_body(), range, object.size_bytes),
+                    None => range,
+                };
                 stream::iter(slices_of(layout, range).into_iter().map(Ok)).boxed()
             }
             ObjectData::Parts(upload) => {
                 match unless_replaced(self.metastore.part_set(*upload).await)? {
-                    Some(set) => self.slices_of_parts(*upload, parts_in(&set.parts, range)),
+                    Some(set) => {
+                        let parts = parts_in(&set.parts, range);
+                        self.slices_of_parts(*upload, parts, sealed.clone())
+                    }
                     None => return Ok(None),
                 }
             }
         };
-        let body = self
-            .reader
-            .open(slices, range.length_bytes())
-            .await
-            .map_err(errors::from_read)?
-            .map_ok(Frame::data)
-            .map_err(errors::from_read);
-        let body = Body::http_body_unsync(StreamBody::new(body));
-        Ok(Some(StreamingBlob::from(body)))
+        let stored = self.reader.open(slices, range.length_bytes()).await;
+        let stored = stored.map_err(errors::from_read)?;
+        Ok(Some(match sealed {
+            Some(read) => read.open(stored.boxed()),
+            None => {
+                let body = stored.map_ok(Frame::data).map_err(errors::from_read);
+                StreamingBlob::from(Body::http_body_unsync(StreamBody::new(body)))
+            }
+        }))
     }
 
     /// The slices of parts, looked up part by part as they are needed.
-    fn slices_of_parts(&self, upload: UploadId, parts: Vec<(PartEntry, ByteRange)>) -> SliceSource {
+    fn slices_of_parts(
+        &self,
+        upload: UploadId,
+        parts: Vec<(PartEntry, ByteRange)>,
+        sealed: Option<SealedRead>,
+    ) -> SliceSource {
         let metastore = Arc::clone(&self.metastore);
         stream::iter(parts)
             .then(move |(entry, range)| {
-                let metastore = Arc::clone(&metastore);
+                let (metastore, sealed) = (Arc::clone(&metastore), sealed.clone());
                 async move {
                     let part = metastore.part(upload, entry.number).await?;
-                    Ok::<_, ReadError>(stream::iter(
-                        slices_of(&part.layout, range).into_iter().map(Ok),
-                    ))
+                    let range = match &sealed {
+                        Some(read) => {
+                            let key = read.key.of_part(part.number.get(), part.sequence.0);
+                            read.stored_range(key, range, part.size_bytes)
+                        }
+                        None => range,
+                    };
+                    let slices = slices_of(&part.layout, range).into_iter();
+                    Ok::<_, ReadError>(stream::iter(slices.map(Ok)))
                 }
             })
             .try_flatten()
             .boxed()
+    }
+}
+
+/// The range of an object that the metadata keeps.
+fn open_inline(
+    body: InlineBody,
+    range: ByteRange,
+    body_bytes: u64,
+    sealed: Option<SealedRead>,
+) -> StreamingBlob {
+    match sealed {
+        Some(read) => {
+            let stored = read.stored_range(read.key.of_body(), range, body_bytes);
+            read.open(stream::iter([Ok(cut(body, stored))]).boxed())
+        }
+        None => StreamingBlob::from_bytes(cut(body, range)),
     }
 }
 
@@ -213,7 +245,7 @@ fn cut(body: InlineBody, range: ByteRange) -> Bytes {
 }
 
 /// The parts that `range` of the object touches, each with the touched range inside the part.
-pub(crate) fn parts_in(parts: &[PartEntry], range: ByteRange) -> Vec<(PartEntry, ByteRange)> {
+fn parts_in(parts: &[PartEntry], range: ByteRange) -> Vec<(PartEntry, ByteRange)> {
     let mut touched = Vec::new();
     let mut part_start = 0u64;
     for entry in parts {

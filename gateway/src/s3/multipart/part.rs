@@ -1,8 +1,8 @@
 //! UploadPart and UploadPartCopy: a part is a body of its own, committed as a row of its own.
 
 use metastore::{
-    Bucket, ChecksumAlgorithm, MetaError, ObjectData, ObjectKey, Part, PartNumber, Sequence,
-    Timestamp, Upload, UploadId,
+    Bucket, ChecksumAlgorithm, ObjectData, ObjectKey, Part, PartNumber, Sequence, Timestamp,
+    Upload, UploadId,
 };
 use s3s::dto::{
     CopyPartResult, StreamingBlob, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput,
@@ -20,7 +20,7 @@ use crate::s3::encryption::keys::{Sealing, etag_of};
 use crate::s3::encryption::request::EncryptionRequest;
 use crate::s3::errors;
 use crate::s3::gateway::S3Gateway;
-use crate::s3::object::commit::{declared_length, is_refusal};
+use crate::s3::object::commit::{declared_length, is_refusal, read_back};
 use crate::s3::object::conditions::ReadConditions;
 use crate::s3::object::copy_source::{CopiedObject, CopyFrom};
 use crate::s3::object::headers;
@@ -247,7 +247,8 @@ impl S3Gateway {
         Ok(part)
     }
 
-    /// Commits a part; an unknown outcome is read back.
+    /// Commits a part; if the commit is rejected for certain, its chunks are queued for garbage
+    /// collection.
     async fn commit_part(&self, target: &Target, part: Part) -> S3Result<()> {
         let (upload, number, sequence) = (target.upload.id, part.number, part.sequence);
         let data = ObjectData::Chunks(part.layout.clone());
@@ -256,21 +257,17 @@ impl S3Gateway {
             .metastore
             .put_part(target.bucket.id, &target.key, upload, part, replicas_wanted)
             .await;
-        match outcome {
-            Err(MetaError::OutcomeUnknown(detail)) => {
-                match self.metastore.part(upload, number).await {
-                    Ok(current) if current.sequence == sequence => Ok(()),
-                    _ => Err(errors::from_metadata(MetaError::OutcomeUnknown(detail))),
-                }
-            }
-            Err(error) => {
-                if is_refusal(&error) {
-                    self.abandon_chunks(data).await;
-                }
-                Err(errors::from_metadata(error))
-            }
-            Ok(()) => Ok(()),
+        let standing = async {
+            let part = self.metastore.part(upload, number).await?;
+            Ok((part.sequence, ()))
+        };
+        let outcome = read_back(outcome, sequence, standing).await;
+        if let Err(error) = &outcome
+            && is_refusal(error)
+        {
+            self.abandon_chunks(data).await;
         }
+        outcome.map_err(errors::from_metadata)
     }
 }
 

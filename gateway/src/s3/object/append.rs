@@ -7,18 +7,17 @@ use bytes::Bytes;
 use chunkproto::Crc64;
 use futures::{StreamExt as _, stream};
 use metastore::{
-    AppendObject, BodyId, Bucket, ChunkLayout, MetaError, OBJECT_MAX_BYTES, ObjectData, ObjectKey,
-    ObjectVersion, Part, PartNumber, Sequence, Timestamp, UploadId, Versioning, WriteCondition,
-    next_number,
+    AppendObject, BodyId, Bucket, ChunkLayout, MetaError, MetaResult, OBJECT_MAX_BYTES, ObjectData,
+    ObjectKey, ObjectVersion, Part, PartNumber, Sequence, Timestamp, UploadId, Versioning,
+    WriteCondition, next_number,
 };
 use s3s::dto::{ChecksumType, PutObjectInput, PutObjectOutput, StreamingBlob};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
-use tracing::warn;
 
 use super::append_row::{
     algorithm_of, checksum_behind, etag_behind, refuse_description, refuse_other_algorithm,
 };
-use super::commit::{declared_length, is_refusal};
+use super::commit::{declared_length, is_refusal, read_back};
 use super::{conditions, headers};
 use crate::chunks::{BodyKind, BodyOwner, BodyStream, WrittenBody};
 use crate::object_details::ObjectDetails;
@@ -301,20 +300,14 @@ impl S3Gateway {
         Err(s3_error!(ConditionalRequestConflict))
     }
 
-    /// Commits an append. An unknown outcome is read back: the client hears of success only if the
-    /// very revision stands there.
-    async fn try_append(&self, append: AppendObject) -> Result<(), MetaError> {
+    async fn try_append(&self, append: AppendObject) -> MetaResult<()> {
         let (bucket, key, sequence) = (append.bucket, append.key.clone(), append.object.sequence);
-        match self.metastore.append_object(append).await {
-            Err(MetaError::OutcomeUnknown(detail)) => {
-                warn!(%key, detail, "reading back an append whose outcome is unknown");
-                match self.metastore.object(bucket, &key).await {
-                    Ok(current) if current.sequence == sequence => Ok(()),
-                    _ => Err(MetaError::OutcomeUnknown(detail)),
-                }
-            }
-            outcome => outcome,
-        }
+        let outcome = self.metastore.append_object(append).await;
+        let standing = async {
+            let object = self.metastore.object(bucket, &key).await?;
+            Ok((object.sequence, ()))
+        };
+        read_back(outcome, sequence, standing).await
     }
 
     /// Looks whether the object has the bytes that it had, and only its row has changed.

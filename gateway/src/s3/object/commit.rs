@@ -2,8 +2,8 @@
 //! row, and what becomes of its chunks where there is no commit.
 
 use metastore::{
-    Bucket, CommitObject, MetaError, MetaResult, ObjectData, ObjectKey, Timestamp, VersionId,
-    WriteCondition,
+    Bucket, CommitObject, MetaError, MetaResult, ObjectData, ObjectKey, Sequence, Timestamp,
+    VersionId, WriteCondition,
 };
 use s3s::{S3Result, s3_error};
 use tracing::warn;
@@ -48,20 +48,14 @@ impl S3Gateway {
         }
     }
 
-    /// Commits a version. An unknown outcome is read back: the client hears of success only if the
-    /// very revision stands there.
     async fn try_commit(&self, commit: CommitObject) -> MetaResult<VersionId> {
         let (bucket, key, sequence) = (commit.bucket, commit.key.clone(), commit.object.sequence);
-        match self.metastore.commit_object(commit).await {
-            Err(MetaError::OutcomeUnknown(detail)) => {
-                warn!(%key, detail, "reading back a commit whose outcome is unknown");
-                match self.metastore.object(bucket, &key).await {
-                    Ok(current) if current.sequence == sequence => Ok(current.version),
-                    _ => Err(MetaError::OutcomeUnknown(detail)),
-                }
-            }
-            outcome => outcome,
-        }
+        let outcome = self.metastore.commit_object(commit).await;
+        let standing = async {
+            let object = self.metastore.object(bucket, &key).await?;
+            Ok((object.sequence, object.version))
+        };
+        read_back(outcome, sequence, standing).await
     }
 
     /// Queues chunks for garbage collection whose row will never be committed.
@@ -82,6 +76,26 @@ impl S3Gateway {
     }
 }
 
+/// The outcome of a commit of revision `committed`. An unknown one is read back: the client hears of
+/// success only if that very revision is `standing` there.
+///
+/// # Errors
+/// Those of the outcome.
+pub(crate) async fn read_back<T>(
+    outcome: MetaResult<T>,
+    committed: Sequence,
+    standing: impl Future<Output = MetaResult<(Sequence, T)>>,
+) -> MetaResult<T> {
+    let Err(MetaError::OutcomeUnknown(detail)) = outcome else {
+        return outcome;
+    };
+    warn!(detail, "reading back a commit whose outcome is unknown");
+    match standing.await {
+        Ok((sequence, result)) if sequence == committed => Ok(result),
+        _ => Err(MetaError::OutcomeUnknown(detail)),
+    }
+}
+
 /// The id of a version just written, as answers show it: the `null` version is not named.
 pub(crate) fn written_version(version: VersionId) -> Option<String> {
     (version != VersionId::Null).then(|| version.to_string())
@@ -99,4 +113,27 @@ pub(crate) fn is_refusal(error: &MetaError) -> bool {
 pub(crate) fn declared_length(content_length: Option<i64>) -> S3Result<u64> {
     let length = content_length.ok_or_else(|| s3_error!(MissingContentLength))?;
     u64::try_from(length).map_err(|_| s3_error!(InvalidArgument))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+
+    use super::*;
+
+    #[test]
+    fn an_unknown_outcome_is_a_success_only_where_the_very_revision_stands() {
+        let (ours, theirs) = (Sequence::generate(), Sequence::generate());
+        let unknown = || Err(MetaError::OutcomeUnknown("lost".into()));
+        let stands = |sequence| async move { Ok((sequence, "standing")) };
+        let told = |outcome, standing| block_on(read_back(outcome, ours, standing)).ok();
+        assert_eq!(told(unknown(), stands(ours)), Some("standing"));
+        assert_eq!(told(unknown(), stands(theirs)), None);
+        assert_eq!(told(Ok("told"), stands(theirs)), Some("told"));
+        assert_eq!(told(Err(MetaError::Conflict), stands(ours)), None);
+        let gone = async { Err::<(Sequence, ()), _>(MetaError::PreconditionFailed) };
+        let lost = Err(MetaError::OutcomeUnknown("lost".into()));
+        let refused = block_on(read_back(lost, ours, gone)).unwrap_err();
+        assert!(!is_refusal(&refused), "nothing is deleted on a guess");
+    }
 }

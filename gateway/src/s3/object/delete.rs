@@ -173,15 +173,17 @@ impl S3Gateway {
         asked: RequestFacts<'_>,
     ) -> S3Result<DeleteResult> {
         if let Some(version) = deletion.version {
-            let version = version.to_string();
-            let on = Some((&deletion.key, Some(version.as_str())));
+            let named = version.to_string();
+            let on = Some((&deletion.key, Some(named.as_str())));
             let may_bypass = deletion.bypass
                 && self
                     .gate
                     .authorize(caller, bucket, BYPASS, on, asked)
                     .await
                     .is_ok();
-            return self.delete_version(bucket, deletion, may_bypass).await;
+            return self
+                .delete_version(bucket, version, deletion, may_bypass)
+                .await;
         }
         let outcome = self
             .metastore
@@ -205,12 +207,10 @@ impl S3Gateway {
     async fn delete_version(
         &self,
         bucket: &Bucket,
+        version: VersionId,
         deletion: Deletion,
         may_bypass: bool,
     ) -> S3Result<DeleteResult> {
-        let Some(version) = deletion.version else {
-            return Ok(DeleteResult::default());
-        };
         let key = &deletion.key;
         for _ in 0..ATTEMPTS_MAX {
             let condition = match self.metastore.object_version(bucket.id, key, version).await {

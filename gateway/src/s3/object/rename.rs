@@ -4,15 +4,15 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use metastore::{
-    Bucket, ClientToken, MetaError, ObjectKey, RenameObject, Renamed, Sequence, Timestamp,
-    Versioning, WriteCondition,
+    Bucket, ClientToken, MetaError, MetaResult, ObjectKey, RenameObject, Renamed, Sequence,
+    Timestamp, Versioning, WriteCondition,
 };
 use percent_encoding::percent_decode_str;
 use s3s::crypto::{Checksum as _, Sha256};
 use s3s::dto::{ETagCondition, RenameObjectInput, RenameObjectOutput};
 use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
 
-use super::commit::written_version;
+use super::commit::{read_back, written_version};
 use super::conditions::{self, ReadConditions};
 use super::lock::refuse_locked;
 use crate::s3::access::{Caller, RequestFacts};
@@ -170,20 +170,15 @@ impl S3Gateway {
         Ok(conditions::both(condition.clone(), pinned))
     }
 
-    /// Commits a rename. An unknown outcome is read back: the client hears of success only if the
-    /// very revision stands at the destination.
-    async fn try_rename(&self, rename: RenameObject) -> Result<Renamed, MetaError> {
+    async fn try_rename(&self, rename: RenameObject) -> MetaResult<Renamed> {
         let (bucket, key) = (rename.bucket, rename.destination.clone());
         let sequence = rename.sequence;
-        match self.metastore.rename_object(rename).await {
-            Err(MetaError::OutcomeUnknown(detail)) => {
-                match self.metastore.object(bucket, &key).await {
-                    Ok(moved) if moved.sequence == sequence => Ok(Renamed::Now(moved.version)),
-                    _ => Err(MetaError::OutcomeUnknown(detail)),
-                }
-            }
-            outcome => outcome,
-        }
+        let outcome = self.metastore.rename_object(rename).await;
+        let standing = async {
+            let moved = self.metastore.object(bucket, &key).await?;
+            Ok((moved.sequence, Renamed::Now(moved.version)))
+        };
+        read_back(outcome, sequence, standing).await
     }
 }
 
