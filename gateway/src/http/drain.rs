@@ -32,7 +32,7 @@ pub enum RequestBodyError {
     /// The client went silent.
     #[error("no byte of the body came for {SILENCE_MAX:?}")]
     Silent,
-    /// The body breaks the bounds of its kind; the reason is in its `FaultNote`.
+    /// The body breaks the bounds of its kind; the reason is in its `BodyFaultCell`.
     #[error("the body is refused")]
     Refused,
 }
@@ -43,14 +43,14 @@ pub struct DrainingBody {
     body: Option<Incoming>,
     /// Runs while the next bytes are waited for.
     silence: Option<Pin<Box<Sleep>>>,
-    withheld: Withheld,
+    continue_pending: ContinuePending,
 }
 
 /// Whether a client still waits for `100 Continue` and so has sent nothing of its body.
 #[derive(Clone)]
-pub struct Withheld(Arc<AtomicBool>);
+pub struct ContinuePending(Arc<AtomicBool>);
 
-impl Withheld {
+impl ContinuePending {
     fn new(holds: bool) -> Self {
         Self(Arc::new(AtomicBool::new(holds)))
     }
@@ -71,18 +71,18 @@ impl DrainingBody {
     /// Wraps the body of a request; `expects_continue` tells whether it waits for `100 Continue`.
     #[must_use]
     pub fn new(body: Incoming, expects_continue: bool) -> Self {
-        let withheld = Withheld::new(expects_continue && !body.is_end_stream());
+        let continue_pending = ContinuePending::new(expects_continue && !body.is_end_stream());
         Self {
             body: Some(body),
             silence: None,
-            withheld,
+            continue_pending,
         }
     }
 
     /// Tells, also when the body is gone, whether it was ever asked for.
     #[must_use]
-    pub fn withheld(&self) -> Withheld {
-        self.withheld.clone()
+    pub fn continue_pending(&self) -> ContinuePending {
+        self.continue_pending.clone()
     }
 }
 
@@ -94,7 +94,7 @@ impl Body for DrainingBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
-        self.withheld.end();
+        self.continue_pending.end();
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
@@ -130,7 +130,7 @@ impl Drop for DrainingBody {
     fn drop(&mut self) {
         let Some(body) = self.body.take() else { return };
         // Reading would invite a body that is withheld.
-        if body.is_end_stream() || self.withheld.holds() {
+        if body.is_end_stream() || self.continue_pending.holds() {
             return;
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {

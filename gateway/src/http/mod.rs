@@ -7,7 +7,7 @@ mod peer;
 mod query;
 mod tls;
 
-pub use drain::{DrainingBody, RequestBodyError, Withheld};
+pub use drain::{ContinuePending, DrainingBody, RequestBodyError};
 pub use host::{host_in, note_host};
 pub use listener::{ListenerLimits, serve_connections};
 pub use peer::{Peer, TlsVersion};

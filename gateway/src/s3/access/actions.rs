@@ -15,26 +15,26 @@ pub enum Target {
     Object,
 }
 
-/// The need of one operation.
+/// The permission that one operation requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Need {
+pub struct RequiredPermission {
     /// The permission as policies name it.
     pub action: &'static str,
     /// On what.
     pub target: Target,
 }
 
-/// The need of the operation that s3s names `operation`; `versioned` says whether the request names
+/// The permission for the operation that s3s calls `operation`; `versioned` says whether the request names
 /// a version. None for an operation that is not built.
 #[expect(
     clippy::too_many_lines,
     reason = "a table with a line for each operation"
 )]
-pub fn need(operation: &str, versioned: bool) -> Option<Need> {
+pub fn required_permission(operation: &str, versioned: bool) -> Option<RequiredPermission> {
     let either = |plain, of_version| if versioned { of_version } else { plain };
-    let service = |action| need_on(action, Target::Service);
-    let bucket = |action| need_on(action, Target::Bucket);
-    let object = |action| need_on(action, Target::Object);
+    let service = |action| permission_on(action, Target::Service);
+    let bucket = |action| permission_on(action, Target::Bucket);
+    let object = |action| permission_on(action, Target::Object);
     Some(match operation {
         "ListBuckets" => service("s3:ListAllMyBuckets"),
         "CreateBucket" => service("s3:CreateBucket"),
@@ -111,30 +111,30 @@ pub fn need(operation: &str, versioned: bool) -> Option<Need> {
     })
 }
 
-/// A permission that an operation needs beside its [`need`].
+/// A permission that an operation needs beside its [`required_permission`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Further {
+pub struct ExtraPermission {
     /// The permission as policies name it.
     pub action: &'static str,
     /// How it must be had.
-    pub demand: Demand,
+    pub requirement: Requirement,
 }
 
 /// How a permission must be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Demand {
+pub enum Requirement {
     /// Something must grant it.
     Granted,
     /// No policy may deny it; who may write an object may say this of it.
     NotDenied,
 }
 
-/// What an operation asks for beside its [`need`], by its headers.
-pub fn further(
+/// What an operation asks for beside its [`required_permission`], by its headers.
+pub fn extra_permissions(
     operation: &str,
     headers: &HeaderMap,
     versioned: bool,
-) -> impl Iterator<Item = Further> {
+) -> impl Iterator<Item = ExtraPermission> {
     let given = |name: &str| headers.get(name).is_some_and(|value| !value.is_empty());
     let makes_object = matches!(
         operation,
@@ -149,12 +149,18 @@ pub fn further(
             .is_some_and(|etag| !etag.is_empty() && etag != "*");
     let either = |plain, of_version| if versioned { of_version } else { plain };
     let granted = |asked: bool, action| {
-        let demand = Demand::Granted;
-        asked.then_some(Further { action, demand })
+        let requirement = Requirement::Granted;
+        asked.then_some(ExtraPermission {
+            action,
+            requirement,
+        })
     };
     let not_denied = |asked: bool, action| {
-        let demand = Demand::NotDenied;
-        asked.then_some(Further { action, demand })
+        let requirement = Requirement::NotDenied;
+        asked.then_some(ExtraPermission {
+            action,
+            requirement,
+        })
     };
     [
         granted(makes_object && retains, "s3:PutObjectRetention"),
@@ -195,8 +201,8 @@ pub fn is_on_upload(action: &str) -> bool {
     )
 }
 
-const fn need_on(action: &'static str, target: Target) -> Need {
-    Need { action, target }
+const fn permission_on(action: &'static str, target: Target) -> RequiredPermission {
+    RequiredPermission { action, target }
 }
 
 /// What a list must grant for an action, and which list: the bucket's or the object's.

@@ -57,7 +57,7 @@ pub fn decide(
         match policy.verdict(facts.caller, action, resource, context) {
             Verdict::Deny => return false,
             Verdict::Allow if owns_bucket || !facts.restricts(policy) => return true,
-            Verdict::Allow | Verdict::Silent => {}
+            Verdict::Allow | Verdict::NoMatch => {}
         }
     }
     if facts.lists_are_off() {
@@ -73,7 +73,7 @@ pub fn decide(
 }
 
 /// Whether a policy allows what no policy can: to reach the policy from another account.
-pub fn is_granted_in_vain(
+pub fn is_cross_account_policy_access(
     facts: &Facts<'_>,
     action: &str,
     resource: &str,
@@ -451,7 +451,7 @@ mod tests {
             let context = context(&caller, &headers, &uri);
             let action = "s3:PutBucketPolicy";
             assert_eq!(decide(&facts, action, "b", &context), in_account);
-            let in_vain = is_granted_in_vain(&facts, action, "b", &context);
+            let in_vain = is_cross_account_policy_access(&facts, action, "b", &context);
             assert_eq!(in_vain, !in_account, "{caller:?}");
         }
     }

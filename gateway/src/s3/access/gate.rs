@@ -1,5 +1,5 @@
-//! Names the caller of an operation, looks up what a decision rests on, and asks. Operations on further objects (copy sources, lists of keys) ask
-//! through [`Gate::authorize`].
+//! Names the caller of an operation, looks up what a decision rests on, and asks. Operations on more
+//! objects than their address names (copy sources, lists of keys) ask through [`Gate::authorize`].
 
 use std::sync::Arc;
 
@@ -15,11 +15,14 @@ use tracing::warn;
 
 use super::account::BucketAddress;
 use super::actions::{
-    Demand, Further, Target, further, is_on_object, is_on_policy, is_on_upload, need,
+    ExtraPermission, Requirement, Target, extra_permissions, is_on_object, is_on_policy,
+    is_on_upload, required_permission,
 };
 use super::caller::{Caller, Directory};
 use super::context::{Read, RequestContext};
-use super::decide::{Facts, ObjectFacts, decide, is_granted_in_vain, may_delete_something};
+use super::decide::{
+    Facts, ObjectFacts, decide, is_cross_account_policy_access, may_delete_something,
+};
 use super::policy::{Policy, Verdict};
 use crate::http::{Peer, query_value};
 use crate::s3::bucket::document_cache::DocumentCache;
@@ -82,25 +85,27 @@ impl Gate {
     ///
     /// # Errors
     /// `AccessDenied`; `NoSuchBucket` and what else keeps the facts from being looked up.
-    pub async fn admit(
+    pub async fn authorize_operation(
         &self,
         operation: &str,
         path: &S3Path,
-        asked: RequestFacts<'_>,
+        request_facts: RequestFacts<'_>,
         credentials: Option<&Credentials>,
         extensions: &mut Extensions,
     ) -> S3Result<()> {
         let caller = self.directory.caller(credentials).await?;
         extensions.insert(caller.clone());
-        let version = version_in(asked.uri);
-        let Some(need) = need(operation, version.is_some()) else {
-            return self.admit_unbuilt(&caller, path, asked.headers).await;
+        let version = version_in(request_facts.uri);
+        let Some(required) = required_permission(operation, version.is_some()) else {
+            return self
+                .authorize_unbuilt(&caller, path, request_facts.headers)
+                .await;
         };
-        match (need.target, path) {
+        match (required.target, path) {
             (Target::Service, _) => allow_if(caller != Caller::Anonymous),
             (_, S3Path::Root) => allow_if(caller == Caller::Root),
             (_, S3Path::Bucket { bucket }) => {
-                let bucket = self.bucket(bucket, asked.headers).await?;
+                let bucket = self.bucket(bucket, request_facts.headers).await?;
                 match operation {
                     // A form names its key in a field, which is not read yet.
                     "PostObject" => Ok(()),
@@ -112,33 +117,42 @@ impl Gate {
                     }
                     // Clients that may not look at a bucket ask so for its region.
                     "HeadBucket" => self
-                        .authorize(&caller, &bucket, need.action, None, asked)
+                        .authorize(&caller, &bucket, required.action, None, request_facts)
                         .await
                         .map_err(|error| self.with_region(error)),
                     _ => {
-                        self.authorize(&caller, &bucket, need.action, None, asked)
+                        self.authorize(&caller, &bucket, required.action, None, request_facts)
                             .await
                     }
                 }
             }
             (_, S3Path::Object { bucket, key }) => {
-                let bucket = self.bucket(bucket, asked.headers).await?;
+                let bucket = self.bucket(bucket, request_facts.headers).await?;
                 let key = ObjectKey::parse(&**key).map_err(errors::from_name)?;
                 let on = Some((&key, version.as_deref()));
                 // What nobody began, nobody could list or abort.
                 if operation == "CreateMultipartUpload" && caller == Caller::Anonymous {
                     return allow_if(false);
                 }
-                if is_on_upload(need.action)
-                    && self.began_upload(&caller, &bucket, &key, asked.uri).await?
+                if is_on_upload(required.action)
+                    && self
+                        .began_upload(&caller, &bucket, &key, request_facts.uri)
+                        .await?
                 {
-                    return self.refuse_denied(&caller, &bucket, need.action, (&key, None), asked);
+                    return self.check_not_denied(
+                        &caller,
+                        &bucket,
+                        required.action,
+                        (&key, None),
+                        request_facts,
+                    );
                 }
-                for further in further(operation, asked.headers, version.is_some()) {
-                    self.authorize_further(&caller, &bucket, further, on, asked)
+                for extra in extra_permissions(operation, request_facts.headers, version.is_some())
+                {
+                    self.authorize_extra(&caller, &bucket, extra, on, request_facts)
                         .await?;
                 }
-                self.authorize(&caller, &bucket, need.action, on, asked)
+                self.authorize(&caller, &bucket, required.action, on, request_facts)
                     .await
             }
         }
@@ -155,7 +169,7 @@ impl Gate {
     }
 
     /// Lets those who may do everything to a bucket hear that the operation is not built.
-    async fn admit_unbuilt(
+    async fn authorize_unbuilt(
         &self,
         caller: &Caller,
         path: &S3Path,
@@ -180,7 +194,7 @@ impl Gate {
         bucket: &Bucket,
         action: &str,
         on: Option<(&ObjectKey, Option<&str>)>,
-        asked: RequestFacts<'_>,
+        request_facts: RequestFacts<'_>,
     ) -> S3Result<()> {
         if *caller == Caller::Root {
             return Ok(());
@@ -192,22 +206,34 @@ impl Gate {
             _ => None,
         };
         let key = on.map(|(key, _)| key);
-        self.authorize_seen(caller, bucket, action, (key, object.as_ref()), asked)
+        self.authorize_seen(
+            caller,
+            bucket,
+            action,
+            (key, object.as_ref()),
+            request_facts,
+        )
     }
 
-    pub(super) async fn authorize_further(
+    pub(super) async fn authorize_extra(
         &self,
         caller: &Caller,
         bucket: &Bucket,
-        Further { action, demand }: Further,
+        ExtraPermission {
+            action,
+            requirement,
+        }: ExtraPermission,
         on: Option<(&ObjectKey, Option<&str>)>,
-        asked: RequestFacts<'_>,
+        request_facts: RequestFacts<'_>,
     ) -> S3Result<()> {
-        match (demand, on) {
-            (Demand::NotDenied, Some((key, _))) => {
-                self.refuse_denied(caller, bucket, action, (key, None), asked)
+        match (requirement, on) {
+            (Requirement::NotDenied, Some((key, _))) => {
+                self.check_not_denied(caller, bucket, action, (key, None), request_facts)
             }
-            _ => self.authorize(caller, bucket, action, on, asked).await,
+            _ => {
+                self.authorize(caller, bucket, action, on, request_facts)
+                    .await
+            }
         }
     }
 
@@ -222,14 +248,14 @@ impl Gate {
         bucket: &Bucket,
         action: &str,
         (key, object): (Option<&ObjectKey>, Option<&ObjectVersion>),
-        asked: RequestFacts<'_>,
+        request_facts: RequestFacts<'_>,
     ) -> S3Result<()> {
         // Also where the policy that is there cannot be read.
         let mends_policy = caller.is(&bucket.owner) && is_on_policy(action);
         if *caller == Caller::Root || mends_policy {
             return Ok(());
         }
-        let context = context(caller, bucket, object, asked);
+        let context = context(caller, bucket, object, request_facts);
         let name = bucket.name.as_str();
         let resource = match key {
             Some(key) => format!("{name}/{key}"),
@@ -239,7 +265,7 @@ impl Gate {
             if decide(facts, action, &resource, &context) {
                 return Ok(());
             }
-            if is_granted_in_vain(facts, action, &resource, &context) {
+            if is_cross_account_policy_access(facts, action, &resource, &context) {
                 return Err(s3_error!(MethodNotAllowed));
             }
             // Only who may list a bucket may know that a key is not in it.
@@ -256,18 +282,18 @@ impl Gate {
     ///
     /// # Errors
     /// `AccessDenied`.
-    pub fn refuse_denied(
+    pub fn check_not_denied(
         &self,
         caller: &Caller,
         bucket: &Bucket,
         action: &str,
         (key, object): (&ObjectKey, Option<&ObjectVersion>),
-        asked: RequestFacts<'_>,
+        request_facts: RequestFacts<'_>,
     ) -> S3Result<()> {
         if *caller == Caller::Root {
             return Ok(());
         }
-        let context = context(caller, bucket, object, asked);
+        let context = context(caller, bucket, object, request_facts);
         let resource = format!("{}/{key}", bucket.name.as_str());
         let denied = self.facts(caller, bucket, object, |facts| {
             let verdict = |policy: &Policy| policy.verdict(caller, action, &resource, &context);
@@ -384,17 +410,19 @@ fn context<'a>(
     caller: &'a Caller,
     bucket: &'a Bucket,
     object: Option<&'a ObjectVersion>,
-    asked: RequestFacts<'a>,
+    request_facts: RequestFacts<'a>,
 ) -> RequestContext<'a> {
     RequestContext {
-        method: asked.method,
-        headers: asked.headers,
-        uri: asked.uri,
+        method: request_facts.method,
+        headers: request_facts.headers,
+        uri: request_facts.uri,
         caller,
-        source_ip: asked.peer.map(|peer| peer.address),
-        tls: asked.peer.and_then(|peer| peer.tls),
+        source_ip: request_facts.peer.map(|peer| peer.address),
+        tls: request_facts.peer.and_then(|peer| peer.tls),
         bucket_owner: &bucket.owner,
-        signature: asked.signature.filter(|_| *caller != Caller::Anonymous),
+        signature: request_facts
+            .signature
+            .filter(|_| *caller != Caller::Anonymous),
         existing_tags: object
             .map(|object| object.attributes.tags.as_slice())
             .unwrap_or_default(),

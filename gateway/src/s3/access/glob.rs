@@ -3,87 +3,87 @@
 /// Longest pattern, and longest value of a condition. Source: an ARN of the longest key has 1,101 bytes.
 pub const PATTERN_MAX_BYTES: usize = 2048;
 
-/// A set of places in a pattern, as bits.
-type Places = Vec<u64>;
+/// A set of states in a pattern, as bits.
+type StateSet = Vec<u64>;
 
-/// Whether `text` fits `pattern`. Follows all ways to read the text at once, 64 places of the pattern
+/// Whether `text` fits `pattern`. Follows all ways to read the text at once, 64 states of the pattern
 /// in a step, so that no pattern is worse than another: a policy of 20 KiB and a header of 60 KiB
 /// take some milliseconds.
 pub fn fits(pattern: &str, text: &str) -> bool {
     if !pattern.contains(['*', '?']) {
         return pattern == text;
     }
-    let ways = Ways::of(pattern);
-    let mut places: Places = vec![0; ways.stays.len()];
-    places[0] = 1;
+    let automaton = GlobAutomaton::of(pattern);
+    let mut states: StateSet = vec![0; automaton.loops.len()];
+    states[0] = 1;
     for &byte in text.as_bytes() {
-        if ways.advance(&mut places, byte) {
+        if automaton.advance(&mut states, byte) {
             return false;
         }
     }
-    places[ways.end / 64] >> (ways.end % 64) & 1 == 1
+    states[automaton.end / 64] >> (automaton.end % 64) & 1 == 1
 }
 
-/// How bytes lead through a pattern, whose place n is behind its first n characters that are no star.
-struct Ways {
-    /// Places that each byte leads on from.
-    leaves: Vec<Option<Places>>,
-    /// Places that each other first byte of a character leads on from: those before a `?`.
-    any: Places,
-    /// Places before a star, where every byte may be taken.
-    stays: Places,
-    /// Places behind a `?`, where the rest of its character is taken.
-    rest: Places,
-    /// The place behind the pattern.
+/// How bytes lead through a pattern, whose state n is behind its first n characters that are no star.
+struct GlobAutomaton {
+    /// States that each byte leads on from.
+    by_byte: Vec<Option<StateSet>>,
+    /// States that each other first byte of a character leads on from: those before a `?`.
+    any: StateSet,
+    /// States before a star, where every byte may be taken.
+    loops: StateSet,
+    /// States behind a `?`, where the rest of its character is taken.
+    rest: StateSet,
+    /// The state behind the pattern.
     end: usize,
 }
 
-impl Ways {
+impl GlobAutomaton {
     fn of(pattern: &str) -> Self {
         let words = pattern.len() / 64 + 1;
         let none = || vec![0; words];
-        let mut ways = Self {
-            leaves: vec![None; 256],
+        let mut automaton = Self {
+            by_byte: vec![None; 256],
             any: none(),
-            stays: none(),
+            loops: none(),
             rest: none(),
             end: 0,
         };
         for &byte in pattern.as_bytes() {
-            let (word, bit) = (ways.end / 64, 1 << (ways.end % 64));
+            let (word, bit) = (automaton.end / 64, 1 << (automaton.end % 64));
             match byte {
-                b'*' => ways.stays[word] |= bit,
+                b'*' => automaton.loops[word] |= bit,
                 b'?' => {
-                    ways.any[word] |= bit;
-                    ways.end += 1;
-                    ways.rest[ways.end / 64] |= 1 << (ways.end % 64);
+                    automaton.any[word] |= bit;
+                    automaton.end += 1;
+                    automaton.rest[automaton.end / 64] |= 1 << (automaton.end % 64);
                 }
                 _ => {
-                    ways.leaves[usize::from(byte)].get_or_insert_with(none)[word] |= bit;
-                    ways.end += 1;
+                    automaton.by_byte[usize::from(byte)].get_or_insert_with(none)[word] |= bit;
+                    automaton.end += 1;
                 }
             }
         }
-        ways
+        automaton
     }
 
-    /// Goes on from all places by one byte; whether there are none left.
-    fn advance(&self, places: &mut Places, byte: u8) -> bool {
+    /// Goes on from all states by one byte; whether there are none left.
+    fn advance(&self, states: &mut StateSet, byte: u8) -> bool {
         let begins = byte & 0b1100_0000 != 0b1000_0000;
-        let leaves = self.leaves[usize::from(byte)].as_deref();
+        let by_byte = self.by_byte[usize::from(byte)].as_deref();
         let (mut carried, mut left) = (0, 0);
-        for (at, place) in places.iter_mut().enumerate() {
-            let leaves = leaves.map_or(0, |leaves| leaves[at]);
+        for (at, state) in states.iter_mut().enumerate() {
+            let by_byte = by_byte.map_or(0, |by_byte| by_byte[at]);
             let (any, rest) = if begins {
                 (self.any[at], 0)
             } else {
                 (0, self.rest[at])
             };
-            let on = *place & (leaves | any);
-            let stay = *place & (self.stays[at] | rest);
-            *place = on << 1 | carried | stay;
+            let on = *state & (by_byte | any);
+            let loop_states = *state & (self.loops[at] | rest);
+            *state = on << 1 | carried | loop_states;
             carried = on >> 63;
-            left |= *place;
+            left |= *state;
         }
         left == 0
     }

@@ -47,9 +47,11 @@ pub use policy::{POLICY_MAX_BYTES, Policy};
 /// Whether the operation is known to need a permission, which policies can name.
 #[cfg(test)]
 pub fn is_decided(operation: &str) -> bool {
-    let can_be_named = |need: actions::Need| !named_actions::targets_of(need.action).is_empty();
+    let can_be_named = |required: actions::RequiredPermission| {
+        !named_actions::targets_of(required.action).is_empty()
+    };
     [false, true].into_iter().all(|versioned| {
-        let need = actions::need(operation, versioned);
-        need.is_some_and(can_be_named)
+        let required = actions::required_permission(operation, versioned);
+        required.is_some_and(can_be_named)
     })
 }

@@ -28,7 +28,7 @@ pub enum Verdict {
     /// A statement allows it and none denies it.
     Allow,
     /// Nothing.
-    Silent,
+    NoMatch,
 }
 
 impl Policy {
@@ -113,7 +113,7 @@ impl Policy {
         resource: &str,
         context: &RequestContext<'_>,
     ) -> Verdict {
-        let mut verdict = Verdict::Silent;
+        let mut verdict = Verdict::NoMatch;
         for statement in &self.statements {
             if statement.applies(caller, action, resource, context) {
                 match statement.effect {

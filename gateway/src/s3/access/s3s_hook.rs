@@ -7,7 +7,7 @@ use s3s::dto::PostObjectInput;
 use s3s::path::S3Path;
 use s3s::{S3Request, S3Result, s3_error};
 
-use super::actions::{Need, further, need};
+use super::actions::{RequiredPermission, extra_permissions, required_permission};
 use super::caller::Caller;
 use super::gate::{Gate, RequestFacts, Verified};
 use crate::http::Peer;
@@ -32,17 +32,17 @@ impl S3Access for Gate {
             Some(Verified(credentials)) => credentials.clone(),
             None => context.credentials().cloned(),
         };
-        let asked = RequestFacts {
+        let request_facts = RequestFacts {
             method: &method,
             headers: &headers,
             uri: &uri,
             peer: Peer::of(context.extensions_mut()),
             signature: SignatureFacts::noted_in(context.extensions_mut()),
         };
-        self.admit(
+        self.authorize_operation(
             &operation,
             &path,
-            asked,
+            request_facts,
             credentials.as_ref(),
             context.extensions_mut(),
         )
@@ -61,8 +61,8 @@ impl S3Access for Gate {
         // From here on, the form is the PUT that it stands for.
         let carried = request.extensions.get::<FormFields>().cloned();
         request.headers = form::fields::headers_of(&request.input, &carried.unwrap_or_default())?;
-        let mut asked = RequestFacts::of(request);
-        if let Some(signature) = &mut asked.signature {
+        let mut request_facts = RequestFacts::of(request);
+        if let Some(signature) = &mut request_facts.signature {
             // Only a signature of version 4 names a region.
             signature.version = Some(if request.region.is_some() {
                 "AWS4-HMAC-SHA256"
@@ -70,13 +70,14 @@ impl S3Access for Gate {
                 "AWS"
             });
         }
-        let need: Option<Need> = need("PostObject", false);
-        let action = need.map_or("s3:PutObject", |need| need.action);
+        let required: Option<RequiredPermission> = required_permission("PostObject", false);
+        let action = required.map_or("s3:PutObject", |required| required.action);
         let on = Some((&key, None));
-        for further in further("PostObject", asked.headers, false) {
-            self.authorize_further(&caller, &bucket, further, on, asked)
+        for extra in extra_permissions("PostObject", request_facts.headers, false) {
+            self.authorize_extra(&caller, &bucket, extra, on, request_facts)
                 .await?;
         }
-        self.authorize(&caller, &bucket, action, on, asked).await
+        self.authorize(&caller, &bucket, action, on, request_facts)
+            .await
     }
 }

@@ -76,9 +76,9 @@ impl From<Fault> for Refused {
 
 /// Where a body's fault is noted. Stands in the request's extensions; clones share the note.
 #[derive(Debug, Clone, Default)]
-pub struct FaultNote(Arc<Mutex<Option<Fault>>>);
+pub struct BodyFaultCell(Arc<Mutex<Option<Fault>>>);
 
-impl FaultNote {
+impl BodyFaultCell {
     /// What was noted.
     pub fn get(&self) -> Option<Fault> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -97,7 +97,7 @@ pub struct BoundedBody<B> {
 
 struct Bounded {
     bounds: Bounds,
-    note: FaultNote,
+    note: BodyFaultCell,
     received_bytes: usize,
     declared_bytes: Option<usize>,
     read_max: Duration,
@@ -110,7 +110,7 @@ struct Bounded {
 
 impl<B> BoundedBody<B> {
     /// `body` within `bounds`, if there are any; its fault will stand in `note`.
-    pub fn new(body: B, bounds: Option<Bounds>, headers: &HeaderMap, note: FaultNote) -> Self {
+    pub fn new(body: B, bounds: Option<Bounds>, headers: &HeaderMap, note: BodyFaultCell) -> Self {
         let bounded = bounds.map(|bounds| Bounded {
             bounds,
             note,
@@ -254,7 +254,7 @@ mod tests {
         bounds: Bounds,
         signed: &str,
     ) -> Option<Fault> {
-        let note = FaultNote::default();
+        let note = BodyFaultCell::default();
         let mut headers = HeaderMap::new();
         headers.insert("x-amz-content-sha256", signed.parse().unwrap());
         let pieces = Pieces(pieces.iter().copied().collect(), silent);

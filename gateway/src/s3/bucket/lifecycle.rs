@@ -136,7 +136,7 @@ impl S3Gateway {
     }
 
     /// When an upload is aborted, and the name of the rule that says so, as headers carry it.
-    pub(crate) fn abortion(
+    pub(crate) fn upload_abort_date(
         &self,
         bucket: &Bucket,
         key: &ObjectKey,

@@ -11,8 +11,8 @@ use super::error_context::ErrorContext;
 use super::signature_facts::SignatureFacts;
 use super::target::RequestTarget;
 use super::virtual_host::VirtualHosts;
-use crate::http::{DrainingBody, Withheld};
-use crate::s3::body::bounded::{BoundedBody, FaultNote};
+use crate::http::{ContinuePending, DrainingBody};
+use crate::s3::body::bounded::{BodyFaultCell, BoundedBody};
 use crate::s3::body::limits::Bounds;
 use crate::s3::form::answer::is_form;
 
@@ -43,9 +43,9 @@ pub struct BodyWatch {
     /// How it is bounded, where it is read whole.
     pub bounds: Option<Bounds>,
     /// What was wrong with it.
-    pub fault: FaultNote,
+    pub fault: BodyFaultCell,
     /// Whether the client still waits for `100 Continue`.
-    pub withheld: Withheld,
+    pub continue_pending: ContinuePending,
 }
 
 impl KnownRequest {
@@ -63,8 +63,8 @@ impl KnownRequest {
         let body = DrainingBody::new(body, headers.contains_key(header::EXPECT));
         let watch = BodyWatch {
             bounds: Bounds::of(method, &parts.uri, headers, target.names_object()),
-            fault: FaultNote::default(),
-            withheld: body.withheld(),
+            fault: BodyFaultCell::default(),
+            continue_pending: body.continue_pending(),
         };
         let body = BoundedBody::new(body, watch.bounds, headers, watch.fault.clone());
         let known = Self {

@@ -176,7 +176,7 @@ impl S3Server {
                 .headers_mut()
                 .extend(allowed.await.unwrap_or_default());
         }
-        if known.body.withheld.holds() && known.version <= Version::HTTP_11 {
+        if known.body.continue_pending.holds() && known.version <= Version::HTTP_11 {
             // hyper closes the connection without saying so, and the next request on it would fail.
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);

@@ -26,12 +26,12 @@ impl S3Gateway {
     /// # Errors
     /// `InvalidArgument` and its like for headers that do not fit together; `InvalidRequest` for a
     /// client's key that came in the clear.
-    pub(crate) fn encryption_asked<T>(
+    pub(crate) fn requested_encryption<T>(
         &self,
         request: &S3Request<T>,
     ) -> S3Result<EncryptionRequest> {
-        let asked = EncryptionRequest::in_headers(&request.headers)?;
-        let sends_key = asked.customer.is_some() || asked.source_customer.is_some();
+        let requested = EncryptionRequest::in_headers(&request.headers)?;
+        let sends_key = requested.customer.is_some() || requested.source_customer.is_some();
         let secure = Peer::of(&request.extensions).is_some_and(Peer::is_secure);
         if sends_key && !secure && !self.settings.customer_keys_in_clear {
             return Err(s3_error!(
@@ -39,7 +39,7 @@ impl S3Gateway {
                 "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection."
             ));
         }
-        Ok(asked)
+        Ok(requested)
     }
 
     /// How an object that is written into `bucket` is sealed: as the request says, else by the
@@ -51,7 +51,7 @@ impl S3Gateway {
     pub(crate) fn sealing(
         &self,
         bucket: &Bucket,
-        asked: &EncryptionRequest,
+        requested: &EncryptionRequest,
     ) -> S3Result<Option<Sealing>> {
         let row = |kind, key_id, context, bucket_key| Encryption {
             kind,
@@ -60,7 +60,11 @@ impl S3Gateway {
             bucket_key,
             wrapped_key: Vec::new(),
         };
-        let mut row = match (&asked.customer, &asked.method, &bucket.settings.encryption) {
+        let mut row = match (
+            &requested.customer,
+            &requested.method,
+            &bucket.settings.encryption,
+        ) {
             (Some(_), ..) => row(EncryptionKind::Customer, None, None, false),
             (None, Some(Method::S3), _) => row(EncryptionKind::S3, None, None, false),
             (
@@ -91,7 +95,7 @@ impl S3Gateway {
             (None, None, None) => return Ok(None),
         };
         let key = DataKey::generate();
-        let with = wrapping(&row, asked.customer.as_ref())?;
+        let with = wrapping(&row, requested.customer.as_ref())?;
         let wrapped = self.key_ring.wrap(&key, with, &purpose(bucket.id, &row));
         row.wrapped_key = wrapped.map_err(from_ring)?;
         Ok(Some(Sealing { row, key }))

@@ -64,18 +64,18 @@ impl EncryptionRequest {
     /// # Errors
     /// `InvalidArgument` and its like for headers that do not fit together.
     pub fn in_headers(headers: &HeaderMap) -> S3Result<Self> {
-        let asked = Self {
+        let requested = Self {
             method: method_in(headers)?,
             customer: customer_key(headers, CUSTOMER)?,
             source_customer: customer_key(headers, COPY_SOURCE_CUSTOMER)?,
         };
-        if asked.customer.is_some() && asked.method.is_some() {
+        if requested.customer.is_some() && requested.method.is_some() {
             return Err(s3_error!(
                 InvalidArgument,
                 "Server Side Encryption with Customer provided key is incompatible with the encryption method specified"
             ));
         }
-        Ok(asked)
+        Ok(requested)
     }
 
     /// Whether it says anything of how new bytes are sealed.
@@ -103,19 +103,19 @@ impl EncryptionRequest {
     /// # Errors
     /// `InvalidArgument`.
     pub fn agree_with(&self, upload: Option<&Encryption>) -> S3Result<()> {
-        let asked = match &self.method {
+        let requested = match &self.method {
             None => return Ok(()),
             Some(Method::S3) => EncryptionKind::S3,
             Some(Method::Kms { .. }) => EncryptionKind::Kms,
         };
-        match upload.is_some_and(|row| row.kind == asked) {
+        match upload.is_some_and(|row| row.kind == requested) {
             true => Ok(()),
             false => self.refuse_method(),
         }
     }
 
     /// The headers that say in an answer how the object is encrypted.
-    pub fn shown(&self, encryption: Option<&Encryption>) -> HeaderMap {
+    pub fn response_headers(&self, encryption: Option<&Encryption>) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let mut put = |name: &str, value: &str| {
             let name = HeaderName::from_bytes(name.as_bytes());

@@ -34,7 +34,7 @@ impl S3Gateway {
         &self,
         request: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-        let asked = self.encryption_asked(&request)?;
+        let requested = self.requested_encryption(&request)?;
         let declared = BodyCheck::declared_in(&request.headers)?;
         let declared = declared_value(&declared, &request.headers);
         let bucket_url = bucket_url(&request.extensions, &request.headers);
@@ -48,8 +48,8 @@ impl S3Gateway {
                 // No byte is sealed here, but an object whose key nobody has any longer must not be
                 // made.
                 let encryption = upload.attributes.encryption.as_ref();
-                asked.agree_with(encryption)?;
-                self.opening_key(bucket.id, encryption, asked.customer.as_ref())?;
+                requested.agree_with(encryption)?;
+                self.opening_key(bucket.id, encryption, requested.customer.as_ref())?;
                 self.complete(&bucket, &key, &upload, &input, declared)
                     .await?
             }
@@ -58,7 +58,7 @@ impl S3Gateway {
         };
         Ok(answer(
             &object,
-            &asked,
+            &requested,
             self.expiration(&bucket, &key, &object),
             input.bucket,
             input.key,
@@ -219,7 +219,7 @@ fn assemble(
     let (algorithm, kind) = upload
         .checksum
         .unwrap_or((ChecksumAlgorithm::Crc64Nvme, ChecksumKind::FullObject));
-    if asked_kind.is_some_and(|asked| asked != kind) {
+    if asked_kind.is_some_and(|requested| requested != kind) {
         return Err(s3_error!(
             InvalidRequest,
             "The upload was created with the checksum type {}.",
@@ -321,7 +321,7 @@ fn check_declared(
 
 fn answer(
     object: &ObjectVersion,
-    asked: &EncryptionRequest,
+    requested: &EncryptionRequest,
     expiration: Option<String>,
     bucket: String,
     key: String,
@@ -340,5 +340,8 @@ fn answer(
         set_checksum!(output, checksum);
         output.checksum_type = Some(ChecksumType::from_static(kind_name(checksum.kind)));
     }
-    S3Response::with_headers(output, asked.shown(object.attributes.encryption.as_ref()))
+    S3Response::with_headers(
+        output,
+        requested.response_headers(object.attributes.encryption.as_ref()),
+    )
 }

@@ -63,7 +63,7 @@ impl S3Gateway {
         &self,
         request: S3Request<UploadPartInput>,
     ) -> S3Result<S3Response<UploadPartOutput>> {
-        let asked = self.encryption_asked(&request)?;
+        let requested = self.requested_encryption(&request)?;
         let trailer = Trailer::of(&request);
         let input = request.input;
         let check = BodyCheck::declared_in(&request.headers)?;
@@ -75,7 +75,7 @@ impl S3Gateway {
                 input.key,
                 &input.upload_id,
                 input.part_number,
-                &asked,
+                &requested,
             )
             .await?;
         refuse_other_algorithm(&target.upload, check.algorithm())?;
@@ -97,7 +97,7 @@ impl S3Gateway {
         if let Some(checksum) = &part.checksum {
             set_checksum!(output, checksum);
         }
-        let shown = asked.shown(target.upload.attributes.encryption.as_ref());
+        let shown = requested.response_headers(target.upload.attributes.encryption.as_ref());
         Ok(S3Response::with_headers(output, shown))
     }
 
@@ -106,9 +106,9 @@ impl S3Gateway {
         &self,
         request: S3Request<UploadPartCopyInput>,
     ) -> S3Result<S3Response<UploadPartCopyOutput>> {
-        let encryption_asked = self.encryption_asked(&request)?;
+        let requested_encryption = self.requested_encryption(&request)?;
         let caller = Caller::of(&request);
-        let asked = RequestFacts::of(&request);
+        let request_facts = RequestFacts::of(&request);
         let input = request.input.clone();
         let target = self
             .target(
@@ -116,18 +116,18 @@ impl S3Gateway {
                 input.key,
                 &input.upload_id,
                 input.part_number,
-                &encryption_asked,
+                &requested_encryption,
             )
             .await?;
         let source = CopyFrom {
             source: &input.copy_source,
-            customer: encryption_asked.source_customer.as_ref(),
+            customer: requested_encryption.source_customer.as_ref(),
         };
         let CopiedObject {
             object: source,
             key: source_key,
             shown_version: source_version,
-        } = self.copy_source(&caller, source, asked).await?;
+        } = self.copy_source(&caller, source, request_facts).await?;
         ReadConditions {
             if_match: input.copy_source_if_match,
             if_none_match: input.copy_source_if_none_match,
@@ -164,7 +164,8 @@ impl S3Gateway {
             copy_source_version_id: source_version,
             ..UploadPartCopyOutput::default()
         };
-        let shown = encryption_asked.shown(target.upload.attributes.encryption.as_ref());
+        let shown =
+            requested_encryption.response_headers(target.upload.attributes.encryption.as_ref());
         Ok(S3Response::with_headers(output, shown))
     }
 
@@ -174,7 +175,7 @@ impl S3Gateway {
         key: String,
         upload: &str,
         number: i32,
-        asked: &EncryptionRequest,
+        requested: &EncryptionRequest,
     ) -> S3Result<Target> {
         let number = PartNumber::parse(i64::from(number)).map_err(errors::from_name)?;
         let key = ObjectKey::parse(key).map_err(errors::from_name)?;
@@ -186,8 +187,8 @@ impl S3Gateway {
             .await
             .map_err(errors::from_metadata)?;
         let encryption = upload.attributes.encryption.as_ref();
-        asked.agree_with(encryption)?;
-        let data_key = self.opening_key(bucket.id, encryption, asked.customer.as_ref())?;
+        requested.agree_with(encryption)?;
+        let data_key = self.opening_key(bucket.id, encryption, requested.customer.as_ref())?;
         let sealing = encryption.cloned().zip(data_key);
         Ok(Target {
             bucket,

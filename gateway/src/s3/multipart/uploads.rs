@@ -31,7 +31,7 @@ impl S3Gateway {
         request: S3Request<CreateMultipartUploadInput>,
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
         headers::refuse_append(&request.headers)?;
-        let asked_encryption = self.encryption_asked(&request)?;
+        let requested_encryption = self.requested_encryption(&request)?;
         let caller = Caller::of(&request);
         let input = request.input;
         let key = ObjectKey::parse(input.key.as_str()).map_err(errors::from_name)?;
@@ -52,7 +52,7 @@ impl S3Gateway {
             }
         };
         let bucket = self.bucket(&input.bucket).await?;
-        let sealing = self.sealing(&bucket, &asked_encryption)?;
+        let sealing = self.sealing(&bucket, &requested_encryption)?;
         let (owner, attributes) = self
             .new_attributes(
                 &caller,
@@ -75,8 +75,10 @@ impl S3Gateway {
             attributes,
         };
         let id = upload.id;
-        let (abort_date, abort_rule_id) = self.abortion(&bucket, &key, upload.initiated_at).unzip();
-        let shown = asked_encryption.shown(upload.attributes.encryption.as_ref());
+        let (abort_date, abort_rule_id) = self
+            .upload_abort_date(&bucket, &key, upload.initiated_at)
+            .unzip();
+        let shown = requested_encryption.response_headers(upload.attributes.encryption.as_ref());
         self.metastore
             .create_upload(bucket.id, &key, upload)
             .await
@@ -142,7 +144,9 @@ impl S3Gateway {
         };
         let owner = self.directory.owner(&upload.owner).await?;
         let began = self.directory.owner(upload.initiator()).await?;
-        let (abort_date, abort_rule_id) = self.abortion(&bucket, &key, upload.initiated_at).unzip();
+        let (abort_date, abort_rule_id) = self
+            .upload_abort_date(&bucket, &key, upload.initiated_at)
+            .unzip();
         Ok(S3Response::new(ListPartsOutput {
             abort_date,
             abort_rule_id,

@@ -15,7 +15,8 @@ use s3s::dto::{ChecksumType, PutObjectInput, PutObjectOutput, StreamingBlob};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use super::append_row::{
-    algorithm_of, checksum_behind, etag_behind, refuse_description, refuse_other_algorithm,
+    algorithm_of, checksum_after_append, etag_after_append, refuse_description,
+    refuse_other_algorithm,
 };
 use super::commit::{declared_length, is_refusal, read_back};
 use super::{conditions, headers};
@@ -35,7 +36,7 @@ const FIRST: PartNumber = PartNumber::FIRST;
 const SECOND: PartNumber = PartNumber::SECOND;
 
 /// An object that an append goes behind, as it was seen.
-struct Tail {
+struct AppendTarget {
     bucket: Bucket,
     key: ObjectKey,
     object: ObjectVersion,
@@ -58,8 +59,8 @@ impl S3Gateway {
         request: S3Request<PutObjectInput>,
         offset: i64,
     ) -> S3Result<S3Response<PutObjectOutput>> {
-        match self.tail(&request, offset).await? {
-            Some(tail) => self.append(request, tail).await,
+        match self.append_target(&request, offset).await? {
+            Some(target) => self.append(request, target).await,
             // There is nothing to append to: the body begins an object, unless another one does.
             None => match self.put_whole(request, WriteCondition::Absent).await {
                 Err(error) if *error.code() == S3ErrorCode::PreconditionFailed => {
@@ -74,11 +75,11 @@ impl S3Gateway {
     ///
     /// # Errors
     /// `InvalidWriteOffset` where the object has another length, and whatever else forbids it.
-    async fn tail(
+    async fn append_target(
         &self,
         request: &S3Request<PutObjectInput>,
         offset: i64,
-    ) -> S3Result<Option<Tail>> {
+    ) -> S3Result<Option<AppendTarget>> {
         let input = &request.input;
         let offset = u64::try_from(offset)
             .map_err(|_| s3_error!(InvalidArgument, "The write offset must not be negative."))?;
@@ -109,14 +110,14 @@ impl S3Gateway {
             return Err(invalid_offset());
         }
         refuse_description(&request.headers)?;
-        let asked = self.encryption_asked(request)?;
-        if object.attributes.encryption.is_some() || !asked.is_silent() {
+        let requested = self.requested_encryption(request)?;
+        if object.attributes.encryption.is_some() || !requested.is_silent() {
             return Err(s3_error!(
                 NotImplemented,
                 "Appending to encrypted objects is not implemented."
             ));
         }
-        self.tail_of(bucket, key, object).await.map(Some)
+        self.append_target_of(bucket, key, object).await.map(Some)
     }
 
     /// Puts the body behind the object. Of appends at one offset exactly one succeeds; those that
@@ -124,20 +125,20 @@ impl S3Gateway {
     async fn append(
         &self,
         request: S3Request<PutObjectInput>,
-        mut tail: Tail,
+        mut target: AppendTarget,
     ) -> S3Result<S3Response<PutObjectOutput>> {
         let check = BodyCheck::declared_in(&request.headers)?;
         let trailer = Trailer::of(&request);
-        let algorithm = algorithm_of(&tail.object);
+        let algorithm = algorithm_of(&target.object);
         refuse_other_algorithm(algorithm, check.algorithm())?;
         let input = request.input;
         let body_bytes = declared_length(input.content_length)?;
         self.check_size(body_bytes)?;
-        let size_bytes = tail.object.size_bytes.saturating_add(body_bytes);
+        let size_bytes = target.object.size_bytes.saturating_add(body_bytes);
         if size_bytes > OBJECT_MAX_BYTES {
             return Err(s3_error!(EntityTooLarge));
         }
-        self.expect_room(&tail.bucket, &tail.key, size_bytes)
+        self.expect_room(&target.bucket, &target.key, size_bytes)
             .await?;
         let body = input
             .body
@@ -145,7 +146,7 @@ impl S3Gateway {
         let (body, tally) = check.tally(body, algorithm);
         let sequence = Sequence::generate();
         let written = self
-            .write_behind(&tail, (tail.next, sequence), body_bytes, body)
+            .write_appended(&target, (target.next, sequence), body_bytes, body)
             .await?;
         let hashes = tally.finish(written.crc64);
         let checked = match check.verify(hashes, trailer.as_ref()) {
@@ -157,7 +158,7 @@ impl S3Gateway {
             }
         };
         let part = Part {
-            number: tail.next,
+            number: target.next,
             sequence,
             modified_at: Timestamp::now(),
             size_bytes: body_bytes,
@@ -165,12 +166,12 @@ impl S3Gateway {
             checksum: Some(checked.checksum),
             layout: written.layout,
         };
-        if let Err(error) = self.move_inline_body(&mut tail).await {
-            self.give_up(&tail, part).await;
+        if let Err(error) = self.move_inline_body(&mut target).await {
+            self.give_up(&target, part).await;
             return Err(error);
         }
-        let (bucket, key) = (tail.bucket.clone(), tail.key.clone());
-        let object = self.commit_append(tail, part, written.crc64).await?;
+        let (bucket, key) = (target.bucket.clone(), target.key.clone());
+        let object = self.commit_append(target, part, written.crc64).await?;
         let mut output = PutObjectOutput {
             e_tag: Some(headers::to_etag(&object.etag)),
             expiration: self.expiration(&bucket, &key, &object),
@@ -184,13 +185,13 @@ impl S3Gateway {
         Ok(S3Response::new(output))
     }
 
-    async fn tail_of(
+    async fn append_target_of(
         &self,
         bucket: Bucket,
         key: ObjectKey,
         object: ObjectVersion,
-    ) -> S3Result<Tail> {
-        let mut tail = Tail {
+    ) -> S3Result<AppendTarget> {
+        let mut target = AppendTarget {
             upload: UploadId::generate(),
             first: None,
             inline: None,
@@ -200,32 +201,32 @@ impl S3Gateway {
             key,
             object,
         };
-        match &tail.object.data {
+        match &target.object.data {
             ObjectData::Parts(upload) => {
                 let set = unless_replaced(self.metastore.part_set(*upload).await)?;
                 // The object was replaced since it was looked at.
                 let set = set.ok_or_else(invalid_offset)?;
-                tail.upload = *upload;
-                tail.parts = set.parts.len();
-                tail.next = next_number(&set.parts).map_err(errors::from_metadata)?;
+                target.upload = *upload;
+                target.parts = set.parts.len();
+                target.next = next_number(&set.parts).map_err(errors::from_metadata)?;
             }
             ObjectData::Inline(body) => {
-                tail.inline = Some(*body);
-                (tail.parts, tail.next) = (1, SECOND);
+                target.inline = Some(*body);
+                (target.parts, target.next) = (1, SECOND);
             }
             ObjectData::Chunks(layout) if layout.chunks.is_empty() => {}
             ObjectData::Chunks(layout) => {
                 let sequence = Sequence::generate();
-                tail.first = Some(part_of(&tail.object, sequence, layout.clone()));
-                (tail.parts, tail.next) = (1, SECOND);
+                target.first = Some(part_of(&target.object, sequence, layout.clone()));
+                (target.parts, target.next) = (1, SECOND);
             }
         }
-        Ok(tail)
+        Ok(target)
     }
 
     /// Writes an inline body as the chunks of a first part: parts have no other place.
-    async fn move_inline_body(&self, tail: &mut Tail) -> S3Result<()> {
-        let Some(inline) = tail.inline else {
+    async fn move_inline_body(&self, target: &mut AppendTarget) -> S3Result<()> {
+        let Some(inline) = target.inline else {
             return Ok(());
         };
         let found = unless_replaced(self.metastore.inline_body(inline).await)?;
@@ -233,33 +234,33 @@ impl S3Gateway {
         let (length, sequence) = (bytes.len() as u64, Sequence::generate());
         let body = stream::iter([Ok(bytes)]).boxed();
         let written = self
-            .write_behind(tail, (FIRST, sequence), length, body)
+            .write_appended(target, (FIRST, sequence), length, body)
             .await?;
-        tail.first = Some(part_of(&tail.object, sequence, written.layout));
+        target.first = Some(part_of(&target.object, sequence, written.layout));
         Ok(())
     }
 
-    async fn write_behind(
+    async fn write_appended(
         &self,
-        tail: &Tail,
+        target: &AppendTarget,
         (number, sequence): (PartNumber, Sequence),
         body_bytes: u64,
         body: BodyStream,
     ) -> S3Result<WrittenBody> {
         let details = ObjectDetails {
-            bucket: (&tail.bucket.owner, tail.bucket.settings.versioning),
-            owner: &tail.object.owner,
-            headers: &tail.object.headers,
-            user_metadata: &tail.object.user_metadata,
-            attributes: &tail.object.attributes,
+            bucket: (&target.bucket.owner, target.bucket.settings.versioning),
+            owner: &target.object.owner,
+            headers: &target.object.headers,
+            user_metadata: &target.object.user_metadata,
+            attributes: &target.object.attributes,
         };
         let owner = BodyOwner {
             kind: BodyKind::Object,
-            bucket_id: tail.bucket.id.0,
-            bucket: tail.bucket.name.as_str().to_owned(),
-            key: tail.key.as_str().to_owned(),
+            bucket_id: target.bucket.id.0,
+            bucket: target.bucket.name.as_str().to_owned(),
+            key: target.key.as_str().to_owned(),
             sequence: sequence.0,
-            part: Some((tail.upload.0, number.get())),
+            part: Some((target.upload.0, number.get())),
             details: details.encode_appended(),
         };
         let written = self.writer.write(owner, body_bytes, body).await;
@@ -269,34 +270,34 @@ impl S3Gateway {
     /// Commits an append; where another write came first, the chunks are given up. Returns the row.
     async fn commit_append(
         &self,
-        mut tail: Tail,
+        mut target: AppendTarget,
         part: Part,
         crc64: Crc64,
     ) -> S3Result<ObjectVersion> {
         for _ in 0..ATTEMPTS_MAX {
-            let object = tail.longer(&part, crc64);
+            let object = target.longer(&part, crc64);
             let append = AppendObject {
-                bucket: tail.bucket.id,
-                key: tail.key.clone(),
-                seen: tail.object.sequence,
+                bucket: target.bucket.id,
+                key: target.key.clone(),
+                seen: target.object.sequence,
                 object: object.clone(),
-                first: tail.first.clone(),
+                first: target.first.clone(),
                 part: part.clone(),
                 replicas_wanted: self.writer.replicas_wanted(),
             };
             let refusal = match self.try_append(append).await {
                 Ok(()) => return Ok(object),
-                Err(MetaError::Conflict) => match self.look_again(&mut tail).await {
+                Err(MetaError::Conflict) => match self.look_again(&mut target).await {
                     Ok(()) => continue,
                     Err(refusal) => refusal,
                 },
                 Err(error) if is_refusal(&error) => errors::from_metadata(error),
                 Err(unknown) => return Err(errors::from_metadata(unknown)),
             };
-            self.give_up(&tail, part).await;
+            self.give_up(&target, part).await;
             return Err(refusal);
         }
-        self.give_up(&tail, part).await;
+        self.give_up(&target, part).await;
         Err(s3_error!(ConditionalRequestConflict))
     }
 
@@ -311,37 +312,37 @@ impl S3Gateway {
     }
 
     /// Looks whether the object has the bytes that it had, and only its row has changed.
-    async fn look_again(&self, tail: &mut Tail) -> S3Result<()> {
-        let object = match self.metastore.object(tail.bucket.id, &tail.key).await {
-            Ok(object) if object.size_bytes == tail.object.size_bytes => object,
+    async fn look_again(&self, target: &mut AppendTarget) -> S3Result<()> {
+        let object = match self.metastore.object(target.bucket.id, &target.key).await {
+            Ok(object) if object.size_bytes == target.object.size_bytes => object,
             Ok(_) | Err(MetaError::NoSuchKey(_)) => return Err(invalid_offset()),
             Err(error) => return Err(errors::from_metadata(error)),
         };
-        if !has_same_bytes(&object, &tail.object) {
+        if !has_same_bytes(&object, &target.object) {
             return Err(s3_error!(ConditionalRequestConflict));
         }
-        tail.object = object;
+        target.object = object;
         Ok(())
     }
 
-    async fn give_up(&self, tail: &Tail, part: Part) {
+    async fn give_up(&self, target: &AppendTarget, part: Part) {
         self.abandon_chunks(ObjectData::Chunks(part.layout)).await;
-        if let (Some(_), Some(first)) = (tail.inline, &tail.first) {
+        if let (Some(_), Some(first)) = (target.inline, &target.first) {
             self.abandon_chunks(ObjectData::Chunks(first.layout.clone()))
                 .await;
         }
     }
 }
 
-impl Tail {
+impl AppendTarget {
     /// The row with `part` behind it.
     fn longer(&self, part: &Part, crc64: Crc64) -> ObjectVersion {
         ObjectVersion {
             sequence: Sequence::generate(),
             modified_at: part.modified_at,
             size_bytes: self.object.size_bytes + part.size_bytes,
-            etag: etag_behind(&self.object.etag, &part.etag, self.parts + 1),
-            checksum: checksum_behind(&self.object, part, crc64),
+            etag: etag_after_append(&self.object.etag, &part.etag, self.parts + 1),
+            checksum: checksum_after_append(&self.object, part, crc64),
             data: ObjectData::Parts(self.upload),
             ..self.object.clone()
         }

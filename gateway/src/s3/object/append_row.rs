@@ -14,7 +14,7 @@ const DESCRIBES: [&str; 2] = ["x-amz-meta-", "x-amz-tagging"];
 
 /// An ETag that tells apart whatever was appended in whatever pieces: the MD5 of the ETag before and of
 /// the new bytes' MD5, with the number of parts as multipart objects have it.
-pub fn etag_behind(before: &str, part: &str, parts: usize) -> String {
+pub fn etag_after_append(before: &str, part: &str, parts: usize) -> String {
     let mut md5 = Md5::new();
     md5.update(before);
     md5.update(part);
@@ -32,7 +32,7 @@ pub fn algorithm_of(object: &ObjectVersion) -> Option<ChecksumAlgorithm> {
 }
 
 /// The checksum of all bytes, where the one before can be carried on; else none.
-pub fn checksum_behind(
+pub fn checksum_after_append(
     before: &ObjectVersion,
     part: &Part,
     crc64: Crc64,
@@ -149,7 +149,7 @@ mod tests {
             let whole = [before, added].concat();
             let after = |standing, own| {
                 let row = object(before, Some(checksum(standing, before)));
-                checksum_behind(&row, &part(added, own), Crc64::of(added))
+                checksum_after_append(&row, &part(added, own), Crc64::of(added))
             };
             for algorithm in [Crc32, Crc32c, Crc64Nvme] {
                 let expected = checksum(algorithm, &whole);
@@ -157,7 +157,7 @@ mod tests {
             }
             assert_eq!(after(Crc64Nvme, Sha1), Some(checksum(Crc64Nvme, &whole)));
             assert_eq!(after(Sha256, Sha256), None);
-            let none = checksum_behind(&object(before, None), &part(added, Crc32), Crc64(0));
+            let none = checksum_after_append(&object(before, None), &part(added, Crc32), Crc64(0));
             assert_eq!(none, None);
         }
         let composite = ObjectChecksum {
@@ -185,8 +185,8 @@ mod tests {
 
     #[test]
     fn etags_tell_pieces_apart() {
-        let one = etag_behind(&etag_behind("e", "a", 2), "b", 3);
-        let other = etag_behind(&etag_behind("e", "b", 2), "a", 3);
+        let one = etag_after_append(&etag_after_append("e", "a", 2), "b", 3);
+        let other = etag_after_append(&etag_after_append("e", "b", 2), "a", 3);
         assert_ne!(one, other);
         assert!(one.ends_with("-3") && one.len() == 34);
     }

@@ -62,32 +62,32 @@ impl S3Gateway {
         request: S3Request<CopyObjectInput>,
     ) -> S3Result<S3Response<CopyObjectOutput>> {
         headers::refuse_append(&request.headers)?;
-        let encryption_asked = self.encryption_asked(&request)?;
+        let requested_encryption = self.requested_encryption(&request)?;
         let caller = Caller::of(&request);
-        let asked = RequestFacts::of(&request);
+        let request_facts = RequestFacts::of(&request);
         let input = &request.input;
         let key = ObjectKey::parse(input.key.as_str()).map_err(errors::from_name)?;
         let condition =
             conditions::write_condition(input.if_match.as_ref(), input.if_none_match.as_ref());
         let replace = replaces_metadata(input.metadata_directive.as_ref())?;
         let onto_itself = is_onto_itself(input);
-        let changes = replace || changes_something(&request.headers, &encryption_asked);
+        let changes = replace || changes_something(&request.headers, &requested_encryption);
         if onto_itself && !changes {
             return Err(changes_nothing());
         }
         let bucket = self.bucket(&input.bucket).await?;
         let from = CopyFrom {
             source: &input.copy_source,
-            customer: encryption_asked.source_customer.as_ref(),
+            customer: requested_encryption.source_customer.as_ref(),
         };
         let CopiedObject {
             object: source,
             key: source_key,
             shown_version: source_version,
-        } = self.copy_source(&caller, from, asked).await?;
-        let sealing = self.sealing(&bucket, &encryption_asked)?;
+        } = self.copy_source(&caller, from, request_facts).await?;
+        let sealing = self.sealing(&bucket, &requested_encryption)?;
         let row = sealing.as_ref().map(|sealing| sealing.row.clone());
-        let shown = encryption_asked.shown(row.as_ref());
+        let shown = requested_encryption.response_headers(row.as_ref());
         // A new checksum needs the bytes to be read, another encryption to be written.
         let row_alone = onto_itself
             && input.checksum_algorithm.is_none()
@@ -151,7 +151,7 @@ impl S3Gateway {
         if source.attributes.tags.is_empty() {
             return Ok(Vec::new());
         }
-        let (caller, asked) = (Caller::of(request), RequestFacts::of(request));
+        let (caller, request_facts) = (Caller::of(request), RequestFacts::of(request));
         let from = self.bucket(from).await?;
         let source_key = ObjectKey::parse(source_key.as_ref()).map_err(errors::from_name)?;
         let action = match version_id {
@@ -160,9 +160,9 @@ impl S3Gateway {
         };
         let on = (Some(&source_key), Some(source));
         self.gate
-            .authorize_seen(&caller, &from, action, on, asked)?;
+            .authorize_seen(&caller, &from, action, on, request_facts)?;
         self.gate
-            .refuse_denied(&caller, bucket, PUT_TAGS, (key, None), asked)?;
+            .check_not_denied(&caller, bucket, PUT_TAGS, (key, None), request_facts)?;
         Ok(source.attributes.tags.clone())
     }
 
@@ -188,13 +188,13 @@ impl S3Gateway {
         rewrite: Rewrite,
     ) -> S3Result<ObjectVersion> {
         let input = &request.input;
-        let (caller, asked) = (Caller::of(request), RequestFacts::of(request));
+        let (caller, request_facts) = (Caller::of(request), RequestFacts::of(request));
         for _ in 0..SELF_COPY_ATTEMPTS {
             let source = self.object(bucket, key, None).await?;
             // It may be another one than the caller was let read.
             let on = (Some(key), Some(&source));
             self.gate
-                .authorize_seen(&caller, bucket, GET_CURRENT, on, asked)?;
+                .authorize_seen(&caller, bucket, GET_CURRENT, on, request_facts)?;
             let encryption = source.attributes.encryption.clone();
             if !is_sealed_alike(encryption.as_ref(), rewrite.attributes.encryption.as_ref()) {
                 break;

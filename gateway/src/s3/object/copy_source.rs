@@ -40,7 +40,7 @@ impl S3Gateway {
         &self,
         caller: &Caller,
         from: CopyFrom<'_>,
-        asked: RequestFacts<'_>,
+        request_facts: RequestFacts<'_>,
     ) -> S3Result<CopiedObject> {
         let CopySource::Bucket {
             bucket,
@@ -53,9 +53,11 @@ impl S3Gateway {
                 "Copying from an access point is not implemented."
             ));
         };
-        refuse_source_query(asked.headers)?;
+        refuse_source_query(request_facts.headers)?;
         let bucket = self.bucket(bucket).await?;
-        let expected = asked.headers.get("x-amz-source-expected-bucket-owner");
+        let expected = request_facts
+            .headers
+            .get("x-amz-source-expected-bucket-owner");
         let mut expected = expected.into_iter().filter(|owner| !owner.is_empty());
         if expected.any(|owner| owner.as_bytes() != bucket.owner.as_bytes()) {
             return Err(s3_error!(AccessDenied));
@@ -67,13 +69,19 @@ impl S3Gateway {
         };
         let version = version_id.as_deref();
         self.gate
-            .authorize(caller, &bucket, action, Some((&key, version)), asked)
+            .authorize(
+                caller,
+                &bucket,
+                action,
+                Some((&key, version)),
+                request_facts,
+            )
             .await?;
         let object = self.object(&bucket, &key, version).await?;
         // Another one may have come in its place since.
         let on = (Some(&key), Some(&object));
         self.gate
-            .authorize_seen(caller, &bucket, action, on, asked)?;
+            .authorize_seen(caller, &bucket, action, on, request_facts)?;
         let encryption = object.attributes.encryption.as_ref();
         Ok(CopiedObject {
             key: self.opening_key(bucket.id, encryption, from.customer)?,

@@ -53,7 +53,7 @@ impl S3Gateway {
         request: S3Request<DeleteObjectInput>,
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
         let caller = Caller::of(&request);
-        let asked = RequestFacts::of(&request);
+        let request_facts = RequestFacts::of(&request);
         let input = request.input.clone();
         let expected = expected(
             input.if_match.as_ref(),
@@ -67,7 +67,9 @@ impl S3Gateway {
             condition: expected,
             bypass: asks_bypass(&request.headers),
         };
-        let done = self.delete_key(&caller, &bucket, deletion, asked).await?;
+        let done = self
+            .delete_key(&caller, &bucket, deletion, request_facts)
+            .await?;
         Ok(S3Response::new(DeleteObjectOutput {
             version_id: done.version,
             delete_marker: done.is_marker,
@@ -81,7 +83,7 @@ impl S3Gateway {
         request: S3Request<DeleteObjectsInput>,
     ) -> S3Result<S3Response<DeleteObjectsOutput>> {
         let caller = Caller::of(&request);
-        let asked = RequestFacts::of(&request);
+        let request_facts = RequestFacts::of(&request);
         let input = &request.input;
         if input.delete.objects.is_empty() || input.delete.objects.len() > KEYS_MAX {
             return Err(s3_error!(MalformedXML));
@@ -90,7 +92,7 @@ impl S3Gateway {
         let quiet = input.delete.quiet.unwrap_or(false);
         let groups = by_key(input.delete.objects.clone());
         let done = stream::iter(groups)
-            .map(|places| self.delete_in_turn(&caller, &bucket, places, asked))
+            .map(|places| self.delete_in_turn(&caller, &bucket, places, request_facts))
             .buffer_unordered(AT_ONCE)
             .concat();
         let mut done = Box::pin(done).await;
@@ -129,11 +131,11 @@ impl S3Gateway {
         caller: &Caller,
         bucket: &Bucket,
         listed: Vec<(usize, ObjectIdentifier)>,
-        asked: RequestFacts<'_>,
+        request_facts: RequestFacts<'_>,
     ) -> Vec<(usize, ObjectIdentifier, S3Result<DeleteResult>)> {
         let mut done = Vec::with_capacity(listed.len());
         for (place, object) in listed {
-            let outcome = self.delete_listed(caller, bucket, object.clone(), asked);
+            let outcome = self.delete_listed(caller, bucket, object.clone(), request_facts);
             done.push((place, object, outcome.await));
         }
         done
@@ -144,14 +146,14 @@ impl S3Gateway {
         caller: &Caller,
         bucket: &Bucket,
         object: ObjectIdentifier,
-        asked: RequestFacts<'_>,
+        request_facts: RequestFacts<'_>,
     ) -> S3Result<DeleteResult> {
         let if_match = object.e_tag.map(ETagCondition::ETag);
         let deletion = Deletion {
             key: ObjectKey::parse(object.key).map_err(errors::from_name)?,
             version: parse_version(object.version_id.as_deref())?,
             condition: expected(if_match.as_ref(), object.size, object.last_modified_time)?,
-            bypass: asks_bypass(asked.headers),
+            bypass: asks_bypass(request_facts.headers),
         };
         let action = match deletion.version {
             Some(_) => "s3:DeleteObjectVersion",
@@ -160,9 +162,10 @@ impl S3Gateway {
         let version = deletion.version.map(|version| version.to_string());
         let on = Some((&deletion.key, version.as_deref()));
         self.gate
-            .authorize(caller, bucket, action, on, asked)
+            .authorize(caller, bucket, action, on, request_facts)
             .await?;
-        self.delete_key(caller, bucket, deletion, asked).await
+        self.delete_key(caller, bucket, deletion, request_facts)
+            .await
     }
 
     async fn delete_key(
@@ -170,7 +173,7 @@ impl S3Gateway {
         caller: &Caller,
         bucket: &Bucket,
         deletion: Deletion,
-        asked: RequestFacts<'_>,
+        request_facts: RequestFacts<'_>,
     ) -> S3Result<DeleteResult> {
         if let Some(version) = deletion.version {
             let named = version.to_string();
@@ -178,7 +181,7 @@ impl S3Gateway {
             let may_bypass = deletion.bypass
                 && self
                     .gate
-                    .authorize(caller, bucket, BYPASS, on, asked)
+                    .authorize(caller, bucket, BYPASS, on, request_facts)
                     .await
                     .is_ok();
             return self

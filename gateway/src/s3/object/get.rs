@@ -146,13 +146,13 @@ impl S3Gateway {
         &self,
         request: S3Request<GetObjectInput>,
     ) -> S3Result<S3Response<GetObjectOutput>> {
-        let encryption = self.encryption_asked(&request)?;
+        let encryption = self.requested_encryption(&request)?;
         encryption.refuse_method()?;
         let wanted = read_request!(request.input, request.headers, encryption);
         let (found, body) = self.find_and_open(&wanted).await?;
         let shown = wanted
             .encryption
-            .shown(found.object.attributes.encryption.as_ref());
+            .response_headers(found.object.attributes.encryption.as_ref());
         let mut output = description!(GetObjectOutput, found, wanted.checksum);
         output.body = Some(body);
         Ok(S3Response::with_headers(output, shown))
@@ -163,13 +163,13 @@ impl S3Gateway {
         &self,
         request: S3Request<HeadObjectInput>,
     ) -> S3Result<S3Response<HeadObjectOutput>> {
-        let encryption = self.encryption_asked(&request)?;
+        let encryption = self.requested_encryption(&request)?;
         encryption.refuse_method()?;
         let wanted = read_request!(request.input, request.headers, encryption);
         let found = self.find(&wanted).await?;
         let mut shown = wanted
             .encryption
-            .shown(found.object.attributes.encryption.as_ref());
+            .response_headers(found.object.attributes.encryption.as_ref());
         // s3s does it for GET.
         shown.extend(headers::overridden(&request.uri)?);
         let output = description!(HeadObjectOutput, found, wanted.checksum);

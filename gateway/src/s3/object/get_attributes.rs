@@ -30,8 +30,8 @@ impl S3Gateway {
         &self,
         request: S3Request<GetObjectAttributesInput>,
     ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
-        let encryption_asked = self.encryption_asked(&request)?;
-        encryption_asked.refuse_method()?;
+        let requested_encryption = self.requested_encryption(&request)?;
+        requested_encryption.refuse_method()?;
         let input = request.input;
         // Some clients send one header with a list, others one header for each.
         let asked: Vec<_> = input
@@ -52,7 +52,7 @@ impl S3Gateway {
         let object = self
             .object(&bucket, &key, input.version_id.as_deref())
             .await?;
-        let customer = encryption_asked.customer.as_ref();
+        let customer = requested_encryption.customer.as_ref();
         self.opening_key(bucket.id, object.attributes.encryption.as_ref(), customer)?;
         let mut output = GetObjectAttributesOutput {
             last_modified: Some(headers::to_timestamp(object.modified_at)),

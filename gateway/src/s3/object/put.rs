@@ -82,7 +82,7 @@ impl S3Gateway {
         request: S3Request<PutObjectInput>,
         beside: WriteCondition,
     ) -> S3Result<S3Response<PutObjectOutput>> {
-        let encryption = self.encryption_asked(&request)?;
+        let encryption = self.requested_encryption(&request)?;
         let new = self.new_object(&request, &encryption, beside).await?;
         let trailer = Trailer::of(&request);
         let input = request.input;
@@ -105,7 +105,7 @@ impl S3Gateway {
             order: VersionOrder::FIRST,
             attributes: new.attributes,
         };
-        let shown = encryption.shown(object.attributes.encryption.as_ref());
+        let shown = encryption.response_headers(object.attributes.encryption.as_ref());
         let mut output = PutObjectOutput {
             e_tag: Some(headers::to_etag(&object.etag)),
             expiration: self.expiration(&new.bucket, &new.key, &object),

@@ -63,10 +63,10 @@ impl S3Gateway {
         request: S3Request<RenameObjectInput>,
     ) -> S3Result<S3Response<RenameObjectOutput>> {
         let caller = Caller::of(&request);
-        let asked = RequestFacts::of(&request);
+        let request_facts = RequestFacts::of(&request);
         let wanted = RenameRequest::of(&request)?;
         let bucket = self.bucket(&request.input.bucket).await?;
-        self.expect_may_leave(&caller, &bucket, &wanted.source, asked)
+        self.expect_may_leave(&caller, &bucket, &wanted.source, request_facts)
             .await?;
         let renamed = self.rename(&bucket, &wanted).await?;
         let mut answer = S3Response::new(RenameObjectOutput {});
@@ -86,7 +86,7 @@ impl S3Gateway {
         caller: &Caller,
         bucket: &Bucket,
         source: &ObjectKey,
-        asked: RequestFacts<'_>,
+        request_facts: RequestFacts<'_>,
     ) -> S3Result<()> {
         let of_versions =
             (bucket.settings.versioning != Versioning::Off).then_some("s3:DeleteObjectVersion");
@@ -94,7 +94,7 @@ impl S3Gateway {
         for action in actions.into_iter().chain(of_versions) {
             let on = Some((source, None));
             self.gate
-                .authorize(caller, bucket, action, on, asked)
+                .authorize(caller, bucket, action, on, request_facts)
                 .await?;
         }
         Ok(())

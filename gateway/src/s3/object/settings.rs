@@ -37,7 +37,7 @@ struct VersionRef<'a> {
 /// Who changes something, and what the change is called in policies.
 struct NeededAction<'a> {
     caller: Caller,
-    asked: RequestFacts<'a>,
+    request_facts: RequestFacts<'a>,
     /// The permission, for the current version and for one that is named.
     action: [&'static str; 2],
 }
@@ -46,7 +46,7 @@ impl<'a> NeededAction<'a> {
     fn of<T>(request: &'a S3Request<T>, action: [&'static str; 2]) -> Self {
         Self {
             caller: Caller::of(request),
-            asked: RequestFacts::of(request),
+            request_facts: RequestFacts::of(request),
             action,
         }
     }
@@ -233,7 +233,7 @@ impl S3Gateway {
         let may_bypass = input.bypass_governance_retention == Some(true)
             && self
                 .gate
-                .authorize(&needed.caller, &bucket, BYPASS, on, needed.asked)
+                .authorize(&needed.caller, &bucket, BYPASS, on, needed.request_facts)
                 .await
                 .is_ok();
         self.amend(&version_ref!(input), &needed, |attributes| {
@@ -325,7 +325,7 @@ impl S3Gateway {
         let action = needed.action[usize::from(version_ref.version.is_some())];
         let on = (Some(&key), Some(&object));
         self.gate
-            .authorize_seen(&needed.caller, &bucket, action, on, needed.asked)?;
+            .authorize_seen(&needed.caller, &bucket, action, on, needed.request_facts)?;
         let seen = object.sequence;
         change(&mut object.attributes)?;
         object.sequence = Sequence::generate();
