@@ -325,6 +325,7 @@ mod tests {
         let log = [(next, gone), (next + 1, node), (next + 2, node)];
         let log = log.map(|(number, node)| ((number, number), piece_on(node)));
         let run = FoundRun {
+            database: None,
             checkpoints: BTreeMap::new(),
             log: BTreeMap::from(log),
         };
