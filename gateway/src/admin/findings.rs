@@ -63,6 +63,7 @@ pub fn findings(seen: &Seen<'_>) -> Vec<Finding> {
         of_damaged_rows(&mut found, data.damaged_rows);
     }
     of_short_chunks(&mut found, data, seen.jobs);
+    of_misplaced(&mut found, data, seen.jobs);
     of_room(&mut found, seen.nodes, data.replicas);
     for node in seen.nodes {
         match successor(node, seen.nodes) {
@@ -214,6 +215,21 @@ fn of_short_chunks(found: &mut Vec<Finding>, data: &DataReport, jobs: &[JobRepor
             found,
             Level::Attention,
             format!("{some} chunks have fewer than {} copies", data.replicas),
+            repair.map_or_else(String::new, advice_on_repair),
+        );
+    }
+}
+
+/// Chunks with copies enough that the repair is to move.
+fn of_misplaced(found: &mut Vec<Finding>, data: &DataReport, jobs: &[JobReport]) {
+    let with = data.chunks_by_copies.iter().skip(data.replicas.into());
+    let some: u64 = with.sum();
+    if some > 0 {
+        let repair = jobs.iter().find(|job| job.job.as_str() == "repair");
+        add(
+            found,
+            Level::Attention,
+            format!("{some} chunks have copies enough, of which several are in one failure zone"),
             repair.map_or_else(String::new, advice_on_repair),
         );
     }

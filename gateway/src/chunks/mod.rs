@@ -20,7 +20,9 @@ pub use abandoned::{AbandonedChunks, AbandonedQueue};
 pub use budget::{BudgetExhausted, ByteBudget, BytesReserved, FirstShare};
 pub use http_transport::HttpTransport;
 pub use pace::TooSlow;
-pub use placement::{PlacementRequest, choose_nodes, count_takers, reserved_bytes};
+pub use placement::{
+    PlacementRequest, choose_apart, choose_nodes, count_takers, reserved_bytes, share_a_zone,
+};
 pub use plan::{PlannedChunk, SplitPlan};
 pub use read::{BodyReader, ChunkSlice, ReadError, SliceSource, slices_of};
 pub use repair_hints::{HintQueue, RepairHints};

@@ -59,6 +59,38 @@ pub fn choose_nodes(
     chosen
 }
 
+/// Where several replicas of a chunk share a zone: a node for a further one in a zone that has none yet.
+/// `None` where they do not, and where no such node takes it.
+pub fn choose_apart(
+    nodes: &[NodeView],
+    replicas: &[NodeId],
+    request: PlacementRequest<'_>,
+    tie_break: impl FnMut() -> u64,
+) -> Option<NodeId> {
+    if !share_a_zone(nodes, replicas) {
+        return None;
+    }
+    let zones: HashSet<_> = zones_of(nodes, replicas).collect();
+    let apart = nodes
+        .iter()
+        .filter(|node| !zones.contains(node.zone.as_str()));
+    let apart: Vec<_> = apart.cloned().collect();
+    choose_nodes(&apart, request, tie_break).pop()
+}
+
+/// Whether several of these nodes are in one zone.
+pub fn share_a_zone(nodes: &[NodeView], replicas: &[NodeId]) -> bool {
+    let mut zones = HashSet::new();
+    !zones_of(nodes, replicas).all(|zone| zones.insert(zone))
+}
+
+/// The zones of some of the nodes, once for each that is in one.
+fn zones_of<'n>(nodes: &'n [NodeView], some: &[NodeId]) -> impl Iterator<Item = &'n str> {
+    let some = nodes.iter().filter(|node| some.contains(&node.id));
+    some.map(|node| node.zone.as_str())
+        .filter(|zone| !zone.is_empty())
+}
+
 /// How many nodes could take a chunk, apart from those that `failed` it.
 #[must_use]
 pub fn count_takers(nodes: &[NodeView], length_bytes: u64, failed: &[NodeId]) -> usize {
@@ -167,6 +199,38 @@ mod tests {
             ..wanting(1)
         };
         assert_eq!(choose_nodes(&nodes, request, || 0), [id(3)]);
+    }
+
+    #[test]
+    fn only_replicas_that_share_a_zone_want_a_node_apart_and_only_in_another_zone() {
+        let zoned = |number, zone: &str| NodeView {
+            zone: zone.into(),
+            ..node(number)
+        };
+        let nodes = [
+            zoned(1, "a"),
+            zoned(2, "a"),
+            zoned(3, "b"),
+            zoned(4, "b"),
+            zoned(5, "c"),
+        ];
+        let apart = |replicas: &[NodeId], nodes: &[NodeView]| {
+            let request = PlacementRequest {
+                excluded: replicas,
+                ..wanting(1)
+            };
+            choose_apart(nodes, replicas, request, || 0)
+        };
+        assert_eq!(apart(&[id(1), id(2), id(3)], &nodes), Some(id(5)));
+        assert_eq!(apart(&[id(1), id(3)], &nodes), None);
+        assert_eq!(apart(&[id(1), id(2), id(3)], &nodes[..4]), None);
+        let silent = NodeView {
+            writable: false,
+            ..zoned(5, "c")
+        };
+        let without = [&nodes[..4], &[silent]].concat();
+        assert_eq!(apart(&[id(1), id(2), id(3)], &without), None);
+        assert_eq!(apart(&[id(8), id(9)], &[node(7), node(8), node(9)]), None);
     }
 
     #[test]

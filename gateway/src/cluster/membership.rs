@@ -1,7 +1,7 @@
 //! The nodes as this gateway sees them: registered, heard from, suspected. In memory; what must
 //! outlive a restart stands in the metastore's node rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -230,6 +230,18 @@ impl Membership {
         members
             .get(&node)
             .is_some_and(|member| member.is_active(self.timeouts))
+    }
+
+    /// The failure zones with a node that is to hold chunks and is in such a state.
+    #[must_use]
+    pub fn zones(&self, is_meant: impl Fn(NodeState) -> bool) -> BTreeSet<String> {
+        let members = self.read();
+        let is_there = |member: &&Member| {
+            member.phase == NodePhase::Active && is_meant(member.state(self.timeouts))
+        };
+        let there = members.values().filter(is_there);
+        let zones = there.map(|member| member.registration.zone.clone());
+        zones.filter(|zone| !zone.is_empty()).collect()
     }
 
     /// Requests under way on a node, as far as this gateway knows.

@@ -18,7 +18,7 @@ const ATTEMPTS_MAX: usize = 3;
 pub enum Destination {
     /// Wherever placement would put it.
     Best,
-    /// To this node, if it takes new chunks.
+    /// To this node, if it takes new chunks and its zone has no other copy.
     Node(NodeId),
 }
 
@@ -108,7 +108,7 @@ impl ReplicaMover {
             // What is wanted of it may have changed since the plan was made.
             Destination::Node(node) => {
                 let is_open = !refused.contains(&node) && self.takes(chunk, node);
-                is_open.then_some(node)
+                (is_open && !self.crowds(node, stay)).then_some(node)
             }
         }
     }

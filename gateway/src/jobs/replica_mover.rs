@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 
 use super::job::Round;
 use crate::chance::Chance;
-use crate::chunks::{ChunkTransport, PlacementRequest, choose_nodes, count_takers};
+use crate::chunks::{ChunkTransport, PlacementRequest, choose_apart, choose_nodes, count_takers};
 use crate::cluster::{Membership, NodeState};
 
 /// A node copies the shortest chunk from another one in this time …
@@ -146,6 +146,41 @@ impl ReplicaMover {
         // What a node holds that the chunk leaves takes no zone.
         view.retain(|node| !shunned.contains(&node.id));
         choose_nodes(&view, request, || self.chance.lot()).pop()
+    }
+
+    /// Where of the copies on `good` those that stay, if `wanted` are enough, share a zone: a node for
+    /// another copy in a zone that has none; none of `shunned`.
+    #[must_use]
+    pub fn choose_apart(
+        &self,
+        chunk: &ChunkRef,
+        good: &[NodeId],
+        wanted: usize,
+        shunned: &[NodeId],
+    ) -> Option<NodeId> {
+        let mut stay = good.to_vec();
+        let surplus = self.surplus(good, wanted);
+        stay.retain(|node| !surplus.contains(node));
+        let request = PlacementRequest {
+            nodes_wanted: 1,
+            length_bytes: chunk.length_bytes,
+            excluded: good,
+            same_body: &[],
+        };
+        let mut view = self.membership.view();
+        view.retain(|node| !shunned.contains(&node.id));
+        choose_apart(&view, &stay, request, || self.chance.lot())
+    }
+
+    /// Whether a copy on the node would share a zone with one of those that `stay`.
+    pub(super) fn crowds(&self, node: NodeId, stay: &[NodeId]) -> bool {
+        let view = self.membership.view();
+        let zone_of = |id: NodeId| view.iter().find(|known| known.id == id);
+        let Some(zone) = zone_of(node).map(|known| known.zone.as_str()) else {
+            return false;
+        };
+        let mut others = stay.iter().filter_map(|other| zone_of(*other));
+        !zone.is_empty() && others.any(|other| other.zone == zone)
     }
 
     /// Whether the node takes the chunk now: it is live, is to hold chunks, and has room.

@@ -18,3 +18,4 @@ mod repair;
 mod repair_order;
 mod survey;
 mod uploads;
+mod zones;

@@ -133,7 +133,7 @@ impl Gateway {
             id: node.id,
             incarnation,
             address: node.id.to_string(),
-            zone: String::new(),
+            zone: node.zone(),
             capacity_bytes: CAPACITY_BYTES,
             first_seen_at: process.clock.now(),
         };

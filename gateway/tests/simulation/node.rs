@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::dice::Dice;
 use crate::disk::{Disk, garble};
-use crate::settings::CAPACITY_BYTES;
+use crate::settings::{CAPACITY_BYTES, ZONES};
 use crate::shown::Shown;
 
 /// How a node is.
@@ -143,12 +143,17 @@ impl Node {
         self.disk().open(chunk, self.mood() == Mood::Lies)
     }
 
+    /// Its failure zone, which has others too.
+    pub fn zone(&self) -> String {
+        (self.id.as_bytes()[0] % ZONES).to_string()
+    }
+
     pub fn registration(&self, incarnation: Uuid) -> Registration {
         Registration {
             node_id: self.id,
             incarnation,
             address: self.id.to_string(),
-            zone: String::new(),
+            zone: self.zone(),
             state: self.heartbeat(incarnation),
         }
     }

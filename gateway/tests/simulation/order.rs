@@ -1,5 +1,5 @@
 //! The verdict, once nothing goes wrong any longer: by itself the cluster comes to hold exactly what
-//! rows name, three good copies of each chunk, and all that was acknowledged.
+//! rows name, three good copies of each chunk in as many zones, and all that was acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use crate::gateway::Asked;
 use crate::node::Mood;
 use crate::register::Action;
-use crate::settings::{KEYS, REPLICAS, SETTLE_MAX};
+use crate::settings::{KEYS, REPLICAS, SETTLE_MAX, ZONES};
 use crate::world::World;
 
 /// Between two looks whether all is in order.
@@ -81,6 +81,13 @@ impl World {
         for chunk in self.witness.named().into_values() {
             if chunk.replicas.len() != usize::from(REPLICAS) {
                 return Some(format!("too few or too many copies: {chunk:?}"));
+            }
+            let zones = chunk
+                .replicas
+                .iter()
+                .map(|node| self.network.nodes[node].zone());
+            if zones.collect::<BTreeSet<_>>().len() != usize::from(ZONES) {
+                return Some(format!("several copies in one zone: {chunk:?}"));
             }
             for node in chunk.replicas {
                 wanted

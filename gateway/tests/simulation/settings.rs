@@ -8,6 +8,8 @@ use gateway::cluster::NodeTimeouts;
 use gateway::config::JobConfig;
 
 pub const NODES: u8 = 6;
+/// Failure zones, as many as there are replicas.
+pub const ZONES: u8 = 3;
 pub const GATEWAYS: usize = 2;
 pub const CLIENTS: u64 = 4;
 pub const KEYS: u64 = 6;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use chunkproto::{ChunkError, ChunkId, ChunkInfo, IdRange, InventoryDigest, NodeId};
 use metastore::{ChunkRef, MetaError, MetaResult, NodeChunk, RepairNeed};
 
+use crate::chunks::share_a_zone;
 use crate::jobs::job::Round;
 use crate::jobs::replica_mover::{ReplicaMover, ReplicaState};
 
@@ -41,6 +42,8 @@ pub struct ComparisonSummary {
     pub placed: u64,
     /// Of those, the ones that it does not hold as they should be; queued for repair.
     pub missing: u64,
+    /// … and those with several copies in one zone while another zone takes one; queued too.
+    pub misplaced: u64,
 }
 
 /// Why a comparison did not come to its end.
@@ -89,6 +92,7 @@ impl Comparison<'_> {
             let differences = self.differences(range, &page).await?;
             compared.placed += page.len() as u64;
             compared.missing += self.queue_missing(differences.suspects).await?;
+            compared.misplaced += self.queue_misplaced(&page).await?;
             self.note_orphans(differences.unplaced).await?;
             self.round.progress().done_some(page.len() as u64, 0);
             if is_last {
@@ -200,6 +204,26 @@ impl Comparison<'_> {
             self.mover.metastore.queue_repairs(needs).await?;
         }
         Ok(missing)
+    }
+
+    /// Queues chunks that have copies enough and not where they should be; returns how many.
+    async fn queue_misplaced(&self, page: &[NodeChunk]) -> MetaResult<u64> {
+        let view = self.mover.membership.view();
+        let placed = page.iter().filter_map(|chunk| self.placed_here(chunk));
+        let crowded = placed.filter(|chunk| share_a_zone(&view, &chunk.replicas));
+        let misplaced = crowded.filter(|chunk| {
+            let wanted = usize::from(self.wanted);
+            let apart = self.mover.choose_apart(chunk, &chunk.replicas, wanted, &[]);
+            apart.is_some()
+        });
+        let have = |chunk: &ChunkRef| chunk.replicas.len();
+        let need = |chunk| RepairNeed::new(chunk, self.wanted, have(chunk), self.round.now());
+        let needs: Vec<_> = misplaced.map(need).collect();
+        let count = needs.len() as u64;
+        if count > 0 {
+            self.mover.metastore.queue_repairs(needs).await?;
+        }
+        Ok(count)
     }
 
     fn report(&self, chunk: &ChunkRef) {

@@ -1,6 +1,6 @@
 //! Which nodes are due to be compared with their rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tracing::info;
 
 use super::compare::{CompareError, Comparison, ComparisonSummary};
 use super::orphans::{OrphanLimits, OrphanSweep, OrphanVerdict};
-use crate::cluster::Episode;
+use crate::cluster::{Episode, NodeState};
 use crate::jobs::job::{Job, JobError, Round};
 use crate::jobs::replica_mover::ReplicaMover;
 
@@ -39,12 +39,24 @@ pub struct ReconcileJob {
     /// Wakes the repair when there is something for it.
     repair: Arc<Notify>,
     compared: Mutex<BTreeMap<NodeId, Last>>,
+    zones: Mutex<Zones>,
+}
+
+/// The failure zones that were seen.
+#[derive(Debug, Default)]
+struct Zones {
+    /// Those that were live and are not given up.
+    known: BTreeSet<String>,
+    /// How often one came or came back. What is crowded in others may spread into it then.
+    arrivals: u64,
 }
 
 /// The last comparison of a node.
 #[derive(Debug, Clone, Copy)]
 struct Last {
     episode: Episode,
+    /// Zones that had come until then.
+    arrivals: u64,
     at: Instant,
     compared: ComparisonSummary,
     /// Outcome of handling its orphans, and when that was.
@@ -60,6 +72,7 @@ impl ReconcileJob {
             settings,
             repair,
             compared: Mutex::default(),
+            zones: Mutex::default(),
         }
     }
 
@@ -70,13 +83,28 @@ impl ReconcileJob {
         let episodes = states
             .iter()
             .filter_map(|(node, _)| Some((*node, membership.episode(*node)?)));
-        let last = self.last();
+        let (last, arrivals) = (self.last(), self.arrivals());
         let is_due = |(node, episode): &(NodeId, Episode)| {
             last.get(node).is_none_or(|last| {
-                last.episode != *episode || last.at.elapsed() >= self.settings.every
+                let is_other = (last.episode, last.arrivals) != (*episode, arrivals);
+                is_other || last.at.elapsed() >= self.settings.every
             })
         };
         episodes.filter(is_due).collect()
+    }
+
+    /// How often a failure zone came so far, or came back after all of it was given up.
+    fn arrivals(&self) -> u64 {
+        let mut zones = self.zones.lock().unwrap_or_else(PoisonError::into_inner);
+        let membership = &self.mover.membership;
+        let present = membership.zones(|state| state != NodeState::Down);
+        zones.known.retain(|zone| present.contains(zone));
+        let live = membership.zones(|state| state == NodeState::Live);
+        if !live.is_subset(&zones.known) {
+            zones.arrivals += 1;
+            zones.known.extend(live);
+        }
+        zones.arrivals
     }
 
     /// Compares a node, unless the round ends before that.
@@ -84,7 +112,7 @@ impl ReconcileJob {
     /// # Errors
     /// What keeps the metadata from being read or written, or the node from saying what it holds.
     async fn compare(&self, node: NodeId, episode: Episode, round: &Round) -> Result<(), JobError> {
-        let began = Instant::now();
+        let (began, arrivals) = (Instant::now(), self.arrivals());
         let comparison = Comparison {
             mover: &self.mover,
             node,
@@ -104,13 +132,18 @@ impl ReconcileJob {
                 return Err(JobError::Node { node, error });
             }
         };
-        let ComparisonSummary { placed, missing } = compared;
-        info!(%node, placed, missing, took = ?began.elapsed(), "a chunk server was compared with its rows");
-        if missing > 0 {
+        let ComparisonSummary {
+            placed,
+            missing,
+            misplaced,
+        } = compared;
+        info!(%node, placed, missing, misplaced, took = ?began.elapsed(), "a chunk server was compared with its rows");
+        if missing > 0 || misplaced > 0 {
             self.repair.notify_one();
         }
         let last = Last {
             episode,
+            arrivals,
             at: began,
             compared,
             orphans: None,

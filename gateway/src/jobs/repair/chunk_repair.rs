@@ -1,4 +1,5 @@
-//! Mending one chunk: until it has as many good copies as it should, and its row names those.
+//! Mending one chunk: until it has as many good copies as it should, in as many zones as there are for
+//! them, and its row names those.
 
 use chunkproto::NodeId;
 use metastore::{ChunkRef, MetaResult};
@@ -22,6 +23,9 @@ pub enum ChunkHealth {
     Whole(Vec<NodeId>),
     /// It has this many good copies, and lacks more.
     Short(usize),
+    /// It has this many good copies, enough of them, and several are in one zone while another zone
+    /// takes one.
+    Crowded(usize),
 }
 
 /// A chunk that is being mended.
@@ -36,7 +40,8 @@ struct ChunkRepair<'a> {
     tried: CopySources,
 }
 
-/// Sees that `chunk` has `wanted_copies` good copies. With `only_last_copies`, leaves chunks alone that have
+/// Sees that `chunk` has `wanted_copies` good copies. Where several share a zone and another zone takes
+/// one, a copy is made there, and one of those that share goes. With `only_last_copies`, leaves chunks alone that have
 /// more than one. A copy that is missing or bad is taken out of the row only once there are so many
 /// good ones (I7); so are good ones beyond that. Where no node that the row names has a good copy, all
 /// others are asked: whoever has one comes to be named, or is copied from.
@@ -75,7 +80,13 @@ pub async fn mend(
     {
         RowUpdate::Gone => return Ok(ChunkHealth::Gone),
         RowUpdate::NotNow => debug!(chunk = %chunk.id, "its row changed while it was mended"),
-        RowUpdate::Done if repair.is_whole(wanted) => return Ok(ChunkHealth::Whole(replicas)),
+        RowUpdate::Done if repair.is_whole(wanted) => {
+            let apart = mover.choose_apart(chunk, &replicas, wanted, &[]);
+            return Ok(match apart {
+                Some(_) => ChunkHealth::Crowded(replicas.len()),
+                None => ChunkHealth::Whole(replicas),
+            });
+        }
         RowUpdate::Done => {}
     }
     Ok(ChunkHealth::Short(repair.good().len()))
@@ -100,12 +111,11 @@ impl ChunkRepair<'_> {
         round: &Round,
     ) -> MetaResult<()> {
         for _ in 0..ATTEMPTS_MAX {
-            let kept = self.kept();
-            if kept.len() >= wanted || !round.goes_on() {
+            if !round.goes_on() {
                 break;
             }
             let readable = self.readable();
-            let Some(target) = mover.choose(self.chunk, &kept, &self.shunned()) else {
+            let Some(target) = self.target(wanted, mover) else {
                 break;
             };
             let Some(source) = self.tried.choose(&readable, target) else {
@@ -131,6 +141,20 @@ impl ChunkRepair<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The node for another copy; none if there are enough of them, in as many zones as there are for
+    /// them, and if no node takes one.
+    fn target(&self, wanted: usize, mover: &ReplicaMover) -> Option<NodeId> {
+        let (good, kept) = (self.good(), self.kept());
+        if kept.len() < wanted {
+            return mover.choose(self.chunk, &kept, &self.shunned());
+        }
+        // While a node is awaited, nobody knows which copies will be too many.
+        let is_settled = good.len() >= wanted;
+        let apart =
+            is_settled.then(|| mover.choose_apart(self.chunk, &good, wanted, &self.shunned()));
+        apart.flatten()
     }
 
     /// Deletes what stands under the chunk's id on a node and is not the chunk. There is a good copy

@@ -163,7 +163,9 @@ impl RepairJob {
         let left = match mend(&self.mover, &chunk, wanted, only_last_copies, round).await? {
             ChunkHealth::Gone => None,
             ChunkHealth::Whole(replicas) => return self.end(entry, &replicas, round).await,
-            ChunkHealth::Short(have) => Some(RepairNeed::new(&chunk, wanted, have, round.now())),
+            ChunkHealth::Short(have) | ChunkHealth::Crowded(have) => {
+                Some(RepairNeed::new(&chunk, wanted, have, round.now()))
+            }
         };
         let is_as_before = left.is_some_and(|left| left.have == entry.have);
         if is_as_before || !round.goes_on() {
