@@ -115,8 +115,9 @@ pub struct RepairEntry {
 /// The repair queue in figures.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RepairCounts {
-    /// Chunks by the number of good replicas that they are thought to have, from 0.
-    pub chunks: [u64; 6],
+    /// Chunks by the number of good replicas that they are thought to have, from 0; the last number stands
+    /// for more too.
+    pub chunks: [u64; 8],
     /// Bytes to copy.
     pub missing_bytes: u64,
     /// Whether the queue is longer than what was counted.

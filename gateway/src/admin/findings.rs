@@ -220,7 +220,7 @@ fn of_short_chunks(found: &mut Vec<Finding>, data: &DataReport, jobs: &[JobRepor
     }
 }
 
-/// Chunks with copies enough that the repair is to move.
+/// Chunks with copies enough that repair is to move or to take some from.
 fn of_misplaced(found: &mut Vec<Finding>, data: &DataReport, jobs: &[JobReport]) {
     let with = data.chunks_by_copies.iter().skip(data.replicas.into());
     let some: u64 = with.sum();
@@ -229,7 +229,10 @@ fn of_misplaced(found: &mut Vec<Finding>, data: &DataReport, jobs: &[JobReport])
         add(
             found,
             Level::Attention,
-            format!("{some} chunks have copies enough, of which several are in one failure zone"),
+            format!(
+                "{some} chunks have copies enough, but more than {}, or several in one failure zone",
+                data.replicas
+            ),
             repair.map_or_else(String::new, advice_on_repair),
         );
     }

@@ -25,7 +25,7 @@ pub enum Destination {
 /// Outcome of moving one replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MoveOutcome {
-    /// Its row names the new node, and not the old one.
+    /// Its row names the old node no longer.
     Moved,
     /// It stays for now: it is busy, bad (and queued for repair), or its row changed.
     NotNow,
@@ -34,7 +34,8 @@ pub enum MoveOutcome {
 }
 
 impl ReplicaMover {
-    /// Moves the copy of `chunk` on `from`. `wanted` is how many copies it should have.
+    /// Moves the copy of `chunk` on `from`. `wanted` is how many copies it should have; one that has more
+    /// beside it goes, unless it was to go to a certain node.
     ///
     /// # Errors
     /// What keeps the metadata from being read or written.
@@ -63,6 +64,12 @@ impl ReplicaMover {
         self.membership.order_for_reading(&mut sources);
         let replicas = chunk.replicas.iter().copied();
         let stay: Vec<_> = replicas.filter(|node| *node != from).collect();
+        let beside = sources.iter().filter(|node| **node != from).count();
+        if destination == Destination::Best && beside >= usize::from(wanted) {
+            // A copy too many needs no other place; whether those that stay are well placed, repair sees.
+            self.queue_repair(chunk, beside, wanted, round).await?;
+            return self.commit_move(chunk, stay, wanted, round).await;
+        }
         let (mut refused, mut tried) = (vec![from], CopySources::default());
         for _ in 0..ATTEMPTS_MAX {
             let barred = [refused.clone(), tried.cut_off(&sources)].concat();
@@ -82,7 +89,11 @@ impl ReplicaMover {
                 continue;
             }
             match self.copy(chunk, source, target, round).await {
-                Ok(()) => return self.commit_move(chunk, (from, target), wanted, round).await,
+                Ok(()) => {
+                    let moved = |&node: &NodeId| if node == from { target } else { node };
+                    let replicas = chunk.replicas.iter().map(moved).collect();
+                    return self.commit_move(chunk, replicas, wanted, round).await;
+                }
                 Err(CopyFailure::Source) => {
                     sources.retain(|other| *other != source);
                     self.queue_repair(chunk, sources.len(), wanted, round)
@@ -116,12 +127,10 @@ impl ReplicaMover {
     async fn commit_move(
         &self,
         chunk: &ChunkRef,
-        (from, target): (NodeId, NodeId),
+        replicas: Vec<NodeId>,
         wanted: u8,
         round: &Round,
     ) -> MetaResult<MoveOutcome> {
-        let moved = |&node: &NodeId| if node == from { target } else { node };
-        let replicas = chunk.replicas.iter().map(moved).collect();
         Ok(
             match self.commit_replicas(chunk, replicas, wanted, round).await? {
                 RowUpdate::Done | RowUpdate::Gone => MoveOutcome::Moved,

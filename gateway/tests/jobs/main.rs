@@ -14,6 +14,7 @@ mod nodes;
 mod reach;
 mod rebalance;
 mod reconcile;
+mod replicas;
 mod repair;
 mod repair_order;
 mod survey;

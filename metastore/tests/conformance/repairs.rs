@@ -136,7 +136,7 @@ async fn the_queue_is_counted(store: Store) {
     );
     let chunks = short_chunks(&store, &[1, 2, 1]).await;
     let counts = store.count_repairs(9).await.unwrap();
-    assert_eq!(counts.chunks, [0, 2, 1, 0, 0, 0]);
+    assert_eq!(counts.chunks, [0, 2, 1, 0, 0, 0, 0, 0]);
     assert_eq!(counts.missing_bytes, 5 * chunks[0].length_bytes);
     assert!(!counts.truncated);
     let worst = store.count_repairs(2).await.unwrap();

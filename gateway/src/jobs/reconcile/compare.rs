@@ -42,7 +42,8 @@ pub struct ComparisonSummary {
     pub placed: u64,
     /// Of those, the ones that it does not hold as they should be; queued for repair.
     pub missing: u64,
-    /// … and those with several copies in one zone while another zone takes one; queued too.
+    /// … and those with another number of copies than they should have, or with several in one zone while
+    /// another zone takes one; queued too.
     pub misplaced: u64,
 }
 
@@ -206,16 +207,19 @@ impl Comparison<'_> {
         Ok(missing)
     }
 
-    /// Queues chunks that have copies enough and not where they should be; returns how many.
+    /// Queues chunks whose rows name too few nodes, too many (both after a change of `--replicas`), or
+    /// several in one zone while another takes a copy; returns how many.
     async fn queue_misplaced(&self, page: &[NodeChunk]) -> MetaResult<u64> {
-        let view = self.mover.membership.view();
+        let (view, wanted) = (self.mover.membership.view(), usize::from(self.wanted));
+        let is_crowded = |chunk: &ChunkRef| {
+            let apart = || {
+                let replicas = &chunk.replicas;
+                self.mover.choose_apart(chunk, replicas, wanted, &[])
+            };
+            share_a_zone(&view, &chunk.replicas) && apart().is_some()
+        };
         let placed = page.iter().filter_map(|chunk| self.placed_here(chunk));
-        let crowded = placed.filter(|chunk| share_a_zone(&view, &chunk.replicas));
-        let misplaced = crowded.filter(|chunk| {
-            let wanted = usize::from(self.wanted);
-            let apart = self.mover.choose_apart(chunk, &chunk.replicas, wanted, &[]);
-            apart.is_some()
-        });
+        let misplaced = placed.filter(|chunk| chunk.replicas.len() != wanted || is_crowded(chunk));
         let have = |chunk: &ChunkRef| chunk.replicas.len();
         let need = |chunk| RepairNeed::new(chunk, self.wanted, have(chunk), self.round.now());
         let needs: Vec<_> = misplaced.map(need).collect();
