@@ -12,11 +12,13 @@ mod job_orders;
 mod master_key_orders;
 mod metadata_orders;
 mod metrics;
+mod node_holds;
 mod node_orders;
 mod orders;
 mod server;
 mod status;
 mod user_orders;
 
-pub use node_orders::{NodeAdmin, NodeHolds, NodeOrder, OrderError};
+pub use node_holds::NodeHolds;
+pub use node_orders::{NodeAdmin, NodeOrder, OrderError};
 pub use server::{AdminParts, AdminServer};

@@ -4,20 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chunkproto::wire::LIST_LIMIT_MAX;
-use chunkproto::{ChunkError, ChunkResult, NodeId};
-use metastore::{ChunkRef, MetaError, MetaResult, Metastore, NodePhase, Timestamp};
-use serde::{Deserialize, Serialize};
+use chunkproto::{ChunkError, NodeId};
+use metastore::{MetaError, MetaResult, Metastore, NodePhase, RepairNeed, Timestamp};
 use tokio::sync::Mutex;
 use tracing::info;
 
+use super::node_holds::{LookError, NodeHolds, Unplaced, holds, unplaced};
 use crate::chunks::{ChunkTransport, reserved_bytes};
 use crate::cluster::{Membership, NodeState, NodeStatus};
-
-/// Chunks of a node read at a time.
-const PAGE: usize = 1000;
-/// Chunks of a node that are counted; where there are more, the count says that it is not complete.
-const COUNTED_MAX: u64 = 100_000;
 
 /// An order about a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,21 +22,6 @@ pub enum NodeOrder {
     Undrain,
     /// Let it go for good.
     Remove,
-}
-
-/// What the metadata says of a node.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeHolds {
-    /// Chunks that rows place on it.
-    pub placed_chunks: u64,
-    /// Their bytes.
-    pub placed_bytes: u64,
-    /// Of those, the ones with no other copy on a node that is not lost.
-    pub last_copies: u64,
-    /// Copies that wait to be deleted.
-    pub garbage_chunks: u64,
-    /// Whether there are more chunks than were counted.
-    pub truncated: bool,
 }
 
 /// Why an order is refused.
@@ -93,7 +72,7 @@ pub enum OrderError {
     /// Reads that began earlier may need its copies.
     #[error(
         "{} copies on it wait out --gc-grace for reads that began earlier: try again later, or wait \
-         with --wait", at_least(.0.garbage_chunks, .0.truncated)
+         with --wait", .0.garbage_chunks
     )]
     AwaitsGarbage(NodeHolds),
     /// A write that began before it was drained may come to name it.
@@ -105,6 +84,21 @@ pub enum OrderError {
         /// Those chunks.
         chunks: u64,
     },
+    /// Chunks that rows name elsewhere are only good here.
+    #[error(
+        "{chunks} chunks on it are named elsewhere, and no good copy was found there: repair looks at them \
+         now; try again later"
+    )]
+    StillNeeded {
+        /// Those chunks.
+        chunks: u64,
+    },
+    /// Nobody knows what goes on there.
+    #[error(
+        "it is silent, or failed a request, and is not given up: try again when it is live, or down \
+         (gateway admin node list)"
+    )]
+    Suspect,
     /// It does not say what it holds.
     #[error("it does not say what it holds ({0}): try again later")]
     Silent(ChunkError),
@@ -230,44 +224,46 @@ impl NodeAdmin {
             return Err(OrderError::NotDraining(node));
         }
         let holds = self.holds(node).await?;
-        if holds.placed_chunks > 0 || holds.truncated {
+        if holds.placed_chunks > 0 {
             return Err(OrderError::StillHolds(holds));
         }
-        // A node that is away cannot be read from, so no read is waited for.
-        if !self.membership.is_live(node) {
-            return Ok(());
-        }
-        if holds.garbage_chunks > 0 {
-            return Err(OrderError::AwaitsGarbage(holds));
-        }
-        match self.young_chunks(node).await {
-            Ok(0) => Ok(()),
-            Ok(chunks) => Err(OrderError::StillWritten { chunks }),
-            Err(error) => Err(OrderError::Silent(error)),
+        match self.membership.state(node) {
+            // It cannot be read from, so no read is waited for, and no write either.
+            NodeState::Down => Ok(()),
+            // A read may be under way there all the same.
+            NodeState::Suspect => Err(OrderError::Suspect),
+            NodeState::Live if holds.garbage_chunks > 0 => Err(OrderError::AwaitsGarbage(holds)),
+            NodeState::Live => self.check_unplaced(node).await,
         }
     }
 
-    /// Chunks on a node that are not older than a write may be. (No row places anything there.)
-    async fn young_chunks(&self, node: NodeId) -> ChunkResult<u64> {
+    /// Whether nothing else on a live node matters any more. (No row places anything there.) Orphans that
+    /// nobody needs go with it.
+    async fn check_unplaced(&self, node: NodeId) -> Result<(), OrderError> {
         let Some(Writes {
             transport,
             time_max,
         }) = &self.writes
         else {
-            return Ok(0);
+            return Ok(());
         };
-        let born_after = Timestamp::now().before(*time_max);
-        let (mut young, mut after) = (0, None);
-        loop {
-            let page = transport.list(node, after, LIST_LIMIT_MAX).await?;
-            let objects = page.chunks.iter().map(|chunk| chunk.id);
-            let objects = objects.filter(|id| !id.is_of_metadata());
-            young += objects.filter(|id| id.born_at_ms() >= born_after.0).count() as u64;
-            after = page.chunks.last().map(|chunk| chunk.id);
-            if !page.truncated {
-                return Ok(young);
-            }
+        let (nodes, now) = ((transport.as_ref(), &*self.membership), Timestamp::now());
+        let looked = unplaced(self.metastore.as_ref(), nodes, node, now.before(*time_max));
+        let Unplaced { young, needed } = looked.await.map_err(|error| match error {
+            LookError::Node(error) => OrderError::Silent(error),
+            LookError::Metadata(error) => OrderError::Metadata(error),
+        })?;
+        if young > 0 {
+            return Err(OrderError::StillWritten { chunks: young });
         }
+        if needed.is_empty() {
+            return Ok(());
+        }
+        let need = |chunk| RepairNeed::new(chunk, self.replicas, 0, now);
+        let needs = needed.iter().map(need).collect();
+        self.metastore.queue_repairs(needs).await?;
+        let chunks = needed.len() as u64;
+        Err(OrderError::StillNeeded { chunks })
     }
 
     /// Counts what the metadata places on a node.
@@ -275,35 +271,7 @@ impl NodeAdmin {
     /// # Errors
     /// What keeps it from being read.
     pub async fn holds(&self, node: NodeId) -> MetaResult<NodeHolds> {
-        let (mut holds, mut after) = (NodeHolds::default(), None);
-        loop {
-            let page = self.metastore.node_chunks(node, after, PAGE).await?;
-            let Some(last) = page.last() else {
-                return Ok(holds);
-            };
-            if holds.placed_chunks + holds.garbage_chunks >= COUNTED_MAX {
-                holds.truncated = true;
-                return Ok(holds);
-            }
-            after = Some(last.id);
-            for chunk in &page {
-                let placed = chunk.placement.as_ref().map(|placed| &placed.chunk);
-                match placed.filter(|placed| placed.replicas.contains(&node)) {
-                    Some(placed) => self.count(&mut holds, node, placed),
-                    None => holds.garbage_chunks += 1,
-                }
-            }
-        }
-    }
-
-    fn count(&self, holds: &mut NodeHolds, node: NodeId, chunk: &ChunkRef) {
-        holds.placed_chunks += 1;
-        holds.placed_bytes = holds.placed_bytes.saturating_add(chunk.length_bytes);
-        let is_other_copy =
-            |other: &NodeId| *other != node && self.membership.state(*other) != NodeState::Down;
-        if !chunk.replicas.iter().any(is_other_copy) {
-            holds.last_copies += 1;
-        }
+        holds(self.metastore.as_ref(), &self.membership, node).await
     }
 }
 

@@ -17,7 +17,7 @@ use crate::recovery::RecoveryError;
 
 /// A gateway answers in this time.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
-/// … and one that has files to copy in this.
+/// … and one that has files to copy, or very many rows to read, in this.
 const LONG_ANSWER_MAX: Duration = Duration::from_secs(6 * 3600);
 
 /// Why an admin command failed.
@@ -105,6 +105,13 @@ impl Link {
     pub async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<T, AdminError> {
         let url = self.url(&format!("{ORDERS_PATH}{path}"));
         self.answer(self.client.get(url)).await
+    }
+
+    /// As [`ask`](Self::ask), for what may take long: a node may hold millions of chunks.
+    pub async fn ask_for_hours<T: DeserializeOwned>(&self, path: &str) -> Result<T, AdminError> {
+        let url = self.url(&format!("{ORDERS_PATH}{path}"));
+        self.answer(self.client.get(url).timeout(LONG_ANSWER_MAX))
+            .await
     }
 
     /// Gives an order.

@@ -9,6 +9,7 @@ mod user;
 
 use std::io::Write as _;
 
+use serde_json::Value;
 use tokio::time::sleep;
 
 pub use self::link::AdminError;
@@ -16,7 +17,7 @@ use self::link::Link;
 use super::findings::bytes;
 use super::job_orders::{JobOrder, RateOrder};
 use super::metadata_orders::{SaveOrder, SavedDatabase};
-use super::node_orders::NodeHolds;
+use super::node_holds::NodeHolds;
 use super::status::{NodeReport, Status};
 use crate::config::{
     AdminCommand, DrainCommand, JobCommand, NodeCommand, Rate, RateCommand, SaveMetadataCommand,
@@ -63,7 +64,9 @@ async fn node(command: NodeCommand) -> Result<(), AdminError> {
         NodeCommand::Remove(one) => {
             let link = Link::new(&one.link)?;
             let node = find(&link.status().await?, &one.node)?.id;
-            link.order(&format!("nodes/{node}/remove"), &()).await?;
+            let _: Value = link
+                .order_of_hours(&format!("nodes/{node}/remove"), &())
+                .await?;
             say(&format!(
                 "{node} was removed. Stop its chunkd; its disks may be wiped.\n"
             ))
@@ -74,7 +77,9 @@ async fn node(command: NodeCommand) -> Result<(), AdminError> {
 async fn drain(drain: DrainCommand) -> Result<(), AdminError> {
     let link = Link::new(&drain.node.link)?;
     let node = find(&link.status().await?, &drain.node.node)?.id;
-    link.order(&format!("nodes/{node}/drain"), &()).await?;
+    let _: Value = link
+        .order_of_hours(&format!("nodes/{node}/drain"), &())
+        .await?;
     say(&format!("{node} is draining.\n"))?;
     if !drain.wait {
         return say(
@@ -83,15 +88,20 @@ async fn drain(drain: DrainCommand) -> Result<(), AdminError> {
     }
     let mut last = String::new();
     loop {
-        let holds: NodeHolds = link.ask(&format!("nodes/{node}")).await?;
+        let holds: NodeHolds = link.ask_for_hours(&format!("nodes/{node}")).await?;
         let status = link.status().await?;
         let reported = status.nodes.iter().find(|known| known.id == node);
         if reported.is_none_or(|known| known.phase != "draining") {
             return Err(AdminError::CalledOff(node));
         }
-        let is_live = reported.is_some_and(|known| known.state == "live");
-        let is_done = holds.placed_chunks == 0 && (holds.garbage_chunks == 0 || !is_live);
-        if is_done && !holds.truncated {
+        let is_down = reported.is_some_and(|known| known.state == "down");
+        if holds.placed_chunks == 0 && (holds.garbage_chunks == 0 || is_down) {
+            if holds.orphans > 0 {
+                say(&format!(
+                    "{} copies in quarantine, which nobody needs, will go with it.\n",
+                    holds.orphans
+                ))?;
+            }
             return say(&format!(
                 "{node} is empty. Let it go with: gateway admin node remove {node}\n"
             ));

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::admin::bucket_orders::ShownBucket;
 use crate::admin::data::AwaitedReport;
 use crate::admin::findings::{Level, bytes, span};
-use crate::admin::node_orders::NodeHolds;
+use crate::admin::node_holds::NodeHolds;
 use crate::admin::status::{NodeReport, Status};
 use crate::jobs::{JobReport, JobState};
 
@@ -248,7 +248,7 @@ fn bucket_row(bucket: &ShownBucket) -> Vec<String> {
 /// How far a drain is.
 pub fn drain_progress(holds: &NodeHolds, jobs: &[JobReport]) -> String {
     let more = if holds.truncated { "more than " } else { "" };
-    if holds.placed_chunks == 0 && !holds.truncated {
+    if holds.placed_chunks == 0 {
         return format!(
             "All chunks were moved; {} copies wait out --gc-grace for reads that began earlier.\n",
             holds.garbage_chunks

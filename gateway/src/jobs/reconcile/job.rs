@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chunkproto::{ChunkError, JobName, NodeId};
-use metastore::MetaError;
+use metastore::{MetaError, NodePhase};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::info;
 
 use super::compare::{CompareError, Comparison, ComparisonSummary};
-use super::orphans::{OrphanLimits, OrphanSweep, OrphanVerdict};
+use super::orphans::{OrphanLimits, OrphanSweep, OrphanVerdict, forget_orphans};
 use crate::cluster::{Episode, NodeState};
 use crate::jobs::job::{Job, JobError, Round};
 use crate::jobs::replica_mover::ReplicaMover;
@@ -154,6 +154,11 @@ impl ReconcileJob {
 
     /// Deals with the orphans of all nodes that were compared; tells of nodes that have too many.
     async fn deal_with_orphans(&self, round: &Round) -> Result<Option<String>, MetaError> {
+        let membership = &self.mover.membership;
+        for removed in membership.removed() {
+            self.last().remove(&removed);
+            forget_orphans(&self.mover, removed, round).await?;
+        }
         let compared: Vec<_> = self
             .last()
             .iter()
@@ -168,7 +173,9 @@ impl ReconcileJob {
                         .await?
                 }
             };
-            if let OrphanVerdict::TooMany { orphans, placed } = dealt {
+            // One that is to leave places less and less, and its orphans go with it.
+            let is_to_stay = membership.phase(node) == NodePhase::Active;
+            if let (OrphanVerdict::TooMany { orphans, placed }, true) = (dealt, is_to_stay) {
                 alarms.push(format!(
                     "{orphans} chunks or more on the chunk server {node} are named by no row, beside \
                      {placed} that are"

@@ -221,6 +221,31 @@ impl OrphanSweep<'_> {
     }
 }
 
+/// Ends the orphans of a node that was removed: they went with its disks.
+///
+/// # Errors
+/// What keeps the metadata from being read or written.
+pub async fn forget_orphans(mover: &ReplicaMover, node: NodeId, round: &Round) -> MetaResult<()> {
+    let metastore = &mover.metastore;
+    while round.goes_on() {
+        let page = metastore.orphans(node, None, PAGE).await?;
+        if page.is_empty() {
+            break;
+        }
+        for orphan in page {
+            let fate = match orphan.quarantined_at {
+                // So that garbage collection forgets the claim of the quarantine.
+                Some(_) => OrphanFate::Garbage(round.now()),
+                None => OrphanFate::Spared,
+            };
+            metastore
+                .end_orphan(round.fence(), node, orphan.chunk.id, fate)
+                .await?;
+        }
+    }
+    Ok(())
+}
+
 fn is_past(since: Timestamp, time: Duration, now: Timestamp) -> bool {
     since.after(time) <= now
 }
