@@ -3,17 +3,22 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chunkproto::NodeId;
-use metastore::{BucketId, BucketName, ChunkOwner, MetaResult, Metastore, Placement};
+use futures::future::join_all;
+use metastore::{BucketId, BucketName, ChunkOwner, ChunkRef, MetaResult, Metastore, Placement};
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
-use crate::jobs::{Endangered, Survey, SurveyBoard};
+use crate::jobs::{Endangered, ReplicaMover, ReplicaState, Survey, SurveyBoard};
 
 /// Entries of the repair queue that are counted.
 const COUNTED_MAX: usize = 100_000;
 /// Objects without a reachable copy that are named.
 const NAMED_MAX: usize = 10;
+/// Nodes say in this time whether they have a chunk; else it is not known.
+const ANSWER_MAX: Duration = Duration::from_secs(3);
 /// Buckets read at a time, for the names of those.
 const BUCKETS_PAGE: usize = 1000;
 
@@ -46,6 +51,9 @@ pub struct Unreachable {
     pub object: String,
     /// Nodes that should hold it.
     pub nodes: Vec<NodeId>,
+    /// Whether each of them was just asked, and has no good copy.
+    #[serde(default)]
+    pub is_lost: bool,
 }
 
 /// What is left of chunks on silent nodes.
@@ -78,18 +86,32 @@ pub struct DataAdmin {
     metastore: Arc<dyn Metastore>,
     survey: SurveyBoard,
     replicas: u8,
+    nodes: Option<ReplicaMover>,
 }
 
 impl DataAdmin {
+    /// Looks at the queue of a cluster that keeps `replicas` of each chunk, and at what `survey` shows.
+    #[must_use]
     pub fn new(metastore: Arc<dyn Metastore>, survey: SurveyBoard, replicas: u8) -> Self {
         Self {
             metastore,
             survey,
             replicas,
+            nodes: None,
         }
     }
 
+    /// As it is, but before a chunk is called lost, its nodes are asked by `mover`.
+    #[must_use]
+    pub fn asking(self, mover: ReplicaMover) -> Self {
+        let nodes = Some(mover);
+        Self { nodes, ..self }
+    }
+
     /// How safe the data is, in numbers alone.
+    ///
+    /// # Errors
+    /// What keeps the metadata from being read.
     pub async fn count(&self) -> MetaResult<DataReport> {
         let counts = self.metastore.count_repairs(COUNTED_MAX).await?;
         Ok(DataReport {
@@ -104,6 +126,9 @@ impl DataAdmin {
     }
 
     /// How safe the data is, with the names of objects that are in danger.
+    ///
+    /// # Errors
+    /// What keeps the metadata from being read.
     pub async fn look(&self) -> MetaResult<DataReport> {
         let mut report = self.count().await?;
         let unreachable = match report.chunks_by_copies[0] {
@@ -114,13 +139,12 @@ impl DataAdmin {
         let owners = unreachable.iter().map(|placed| &placed.owner);
         let owners = owners.chain(survey.worst.iter().map(|chunk| &chunk.owner));
         let buckets = self.buckets_of(owners).await?;
-        report.unreachable = unreachable
-            .into_iter()
-            .map(|placed| Unreachable {
-                object: name_of(&placed.owner, &buckets),
-                nodes: placed.chunk.replicas,
-            })
-            .collect();
+        let looks = unreachable.into_iter().map(async |placed| Unreachable {
+            object: name_of(&placed.owner, &buckets),
+            is_lost: self.is_lost(&placed.chunk).await,
+            nodes: placed.chunk.replicas,
+        });
+        report.unreachable = join_all(looks).await;
         if let Some(awaited) = &mut report.awaited {
             for chunk in &survey.worst {
                 let (object, copies) = (name(chunk, &buckets), chunk.copies);
@@ -141,6 +165,19 @@ impl DataAdmin {
         let chunks: Vec<_> = none_left.map(|entry| entry.chunk).collect();
         let placements = self.metastore.placements(&chunks).await?;
         Ok(placements.into_iter().flatten().collect())
+    }
+
+    /// Whether no node that should hold a chunk has it. The queue does not say: it may have been
+    /// queued while they were away, and not looked at since.
+    async fn is_lost(&self, chunk: &ChunkRef) -> bool {
+        let Some(mover) = &self.nodes else {
+            return false;
+        };
+        let Ok(held) = timeout(ANSWER_MAX, mover.examine(chunk)).await else {
+            return false;
+        };
+        let is_bad = |state| matches!(state, ReplicaState::Nothing | ReplicaState::Other);
+        held.iter().all(|(_, state)| is_bad(*state))
     }
 
     /// The names of the buckets that these objects are in. Goes through all buckets until every one is

@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use chunkproto::NodeId;
 use serde::{Deserialize, Serialize};
 
-use super::data::{AwaitedReport, DataReport};
+use super::data::{AwaitedReport, DataReport, Unreachable};
 use super::status::NodeReport;
 use crate::cluster::Refusal;
 use crate::jobs::{BackupReport, JobReport, JobState};
@@ -120,7 +120,10 @@ fn of_damaged_rows(found: &mut Vec<Finding>, count: u64) {
 }
 
 fn of_unreachable(found: &mut Vec<Finding>, count: u64, data: &DataReport, nodes: &[NodeReport]) {
-    let objects = list(data.unreachable.iter().map(|one| &*one.object));
+    let objects = |some: &dyn Fn(&Unreachable) -> bool| {
+        let some = data.unreachable.iter().filter(|one| some(one));
+        list(some.map(|one| &*one.object))
+    };
     let can_be_read = |id: &NodeId| {
         let node = nodes.iter().find(|node| node.id == *id);
         node.is_some_and(|node| node.state == "live" && node.fenced_disks.is_empty())
@@ -129,27 +132,38 @@ fn of_unreachable(found: &mut Vec<Finding>, count: u64, data: &DataReport, nodes
     away.retain(|node| !can_be_read(node));
     away.sort_unstable();
     away.dedup();
-    if away.is_empty() {
+    if !away.is_empty() {
+        let nodes = list(away.iter().map(ToString::to_string));
+        let objects = objects(&|_| true);
+        add(
+            found,
+            Level::Danger,
+            format!("{count} chunks have no copy that can be reached now"),
+            format!(
+                "bring back the chunk servers that hold them: {nodes}. Some of the objects: {objects}"
+            ),
+        );
+    } else if data.unreachable.iter().any(|one| one.is_lost) {
+        let objects = objects(&|one| one.is_lost);
         add(
             found,
             Level::Danger,
             format!("{count} chunks have no good copy: damaged or lost wherever they were"),
             format!(
-                "nothing can repair them: write these objects again from elsewhere, or delete them. \
-                 Some of the objects: {objects}"
+                "nothing can repair them: write these objects again from elsewhere, or delete them. Some \
+                 of the objects, whose chunks were looked for just now: {objects}"
             ),
         );
-        return;
+    } else {
+        add(
+            found,
+            Level::Attention,
+            format!(
+                "{count} chunks had no copy that could be reached, and wait to be looked at again"
+            ),
+            "nothing: the chunk servers that hold them are back, and the job repair looks at each",
+        );
     }
-    let nodes = list(away.iter().map(ToString::to_string));
-    add(
-        found,
-        Level::Danger,
-        format!("{count} chunks have no copy that can be reached now"),
-        format!(
-            "bring back the chunk servers that hold them: {nodes}. Some of the objects: {objects}"
-        ),
-    );
 }
 
 /// What is at risk as long as chunk servers are silent.
@@ -494,5 +508,48 @@ pub fn span(seconds: u64) -> String {
         120..7200 => format!("{} min", seconds / 60),
         7200..172_800 => format!("{} h", seconds / 3600),
         _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of one chunk without a copy that was found, on nodes that are all live.
+    fn said_of(is_lost: bool) -> Finding {
+        let unreachable = Unreachable {
+            object: "photos/cat".into(),
+            nodes: Vec::new(),
+            is_lost,
+        };
+        let data = DataReport {
+            unreachable: vec![unreachable],
+            ..DataReport::default()
+        };
+        let mut found = Vec::new();
+        of_unreachable(&mut found, 1, &data, &[]);
+        found.remove(0)
+    }
+
+    #[test]
+    fn nobody_is_told_to_delete_what_was_not_looked_for_since_its_servers_returned() {
+        let finding = said_of(false);
+        assert_eq!(finding.level, Level::Attention);
+        assert!(!finding.advice.contains("delete"), "{}", finding.advice);
+        let lost = said_of(true);
+        assert_eq!(lost.level, Level::Danger);
+        assert!(lost.advice.contains("photos/cat"), "{}", lost.advice);
+    }
+
+    #[test]
+    fn chunks_with_copies_too_many_or_crowded_ones_are_told_of() {
+        let data = DataReport {
+            replicas: 3,
+            chunks_by_copies: vec![0, 0, 0, 4, 1, 0, 0, 0],
+            ..DataReport::default()
+        };
+        let mut found = Vec::new();
+        of_misplaced(&mut found, &data, &[]);
+        assert!(found[0].what.starts_with("5 chunks"), "{}", found[0].what);
     }
 }

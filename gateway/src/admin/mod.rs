@@ -19,6 +19,7 @@ mod server;
 mod status;
 mod user_orders;
 
+pub use data::{AwaitedReport, DataAdmin, DataReport, EndangeredObject, Unreachable};
 pub use node_holds::NodeHolds;
 pub use node_orders::{NodeAdmin, NodeOrder, OrderError};
 pub use server::{AdminParts, AdminServer};

@@ -23,7 +23,7 @@ use super::status::StatusAdmin;
 use super::user_orders::UserAdmin;
 use crate::chunks::ChunkTransport;
 use crate::cluster::{Membership, Refusal, Refusals};
-use crate::jobs::{BackupStatus, JobBoard, SurveyBoard};
+use crate::jobs::{BackupStatus, JobBoard, ReplicaMover, SurveyBoard};
 use crate::sealing::KeyRing;
 use crate::users::Secrets;
 
@@ -80,9 +80,14 @@ impl AdminServer {
             Arc::clone(metastore),
             parts.replicas,
         );
-        let nodes = match parts.writes {
-            Some((transport, time_max)) => nodes.asking(transport, time_max),
-            None => nodes,
+        let data = DataAdmin::new(Arc::clone(metastore), parts.survey, parts.replicas);
+        let (nodes, data) = match parts.writes {
+            Some((transport, time_max)) => {
+                let (by, membership) = (Arc::clone(&transport), Arc::clone(membership));
+                let mover = ReplicaMover::new(Arc::clone(metastore), by, membership);
+                (nodes.asking(transport, time_max), data.asking(mover))
+            }
+            None => (nodes, data),
         };
         let secrets = Secrets::new(Arc::clone(&parts.key_ring));
         let users = UserAdmin::new(Arc::clone(metastore), secrets);
@@ -91,7 +96,6 @@ impl AdminServer {
             (parts.key_ring, parts.master_key_dir),
             users.changes(),
         );
-        let data = DataAdmin::new(Arc::clone(metastore), parts.survey, parts.replicas);
         let refusals = Refusals::default();
         Self {
             status: StatusAdmin::new(

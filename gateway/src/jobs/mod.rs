@@ -42,7 +42,7 @@ pub use reach::probe;
 pub use rebalance::{Evenness, RebalanceJob, RebalanceSettings};
 pub use reconcile::{OrphanLimits, ReconcileJob, ReconcileSettings};
 pub use repair::{RepairJob, RepairSettings, write_hints};
-pub use replica_mover::ReplicaMover;
+pub use replica_mover::{ReplicaMover, ReplicaState};
 pub use runner::JobRunner;
 pub use start::{JobParts, run_jobs};
 pub use survey::{Endangered, Survey, SurveyBoard, survey};

@@ -18,6 +18,7 @@ mod removal;
 mod repair;
 mod repair_order;
 mod replicas;
+mod returns;
 mod survey;
 mod uploads;
 mod zones;

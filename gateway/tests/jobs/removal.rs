@@ -51,7 +51,7 @@ impl World {
     }
 
     /// Chunks that no row names, of last month.
-    fn put_old_orphans(&self, node: NodeId, count: u8) {
+    pub fn put_old_orphans(&self, node: NodeId, count: u8) {
         for number in 0..count {
             let born_at_ms = self.now().before(30 * DAY).0;
             let id = Builder::from_unix_timestamp_millis(born_at_ms, &[number; 10]);

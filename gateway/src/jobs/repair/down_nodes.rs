@@ -115,7 +115,10 @@ impl DownNodes {
         let gone = gone_nodes(&mover.membership);
         self.walks().retain(|node, _| gone.contains(node));
         for node in &gone {
-            while let Some((after, named)) = self.next_page(*node) {
+            // It may return in the middle of its chunks; the rest is not missed then.
+            while mover.membership.state(*node) == NodeState::Down
+                && let Some((after, named)) = self.next_page(*node)
+            {
                 if !round.goes_on() {
                     return Ok(());
                 }
