@@ -124,6 +124,15 @@ async fn the_last_nodes_cannot_be_drained() {
 }
 
 #[tokio::test]
+async fn no_orphans_are_accepted_where_none_were_found() {
+    let cluster = Cluster::start_with(2, 2, &SETTINGS).await;
+    let node = id(&cluster, 0).await;
+    let order = ["node", "accept-orphans", &node[..8]];
+    let refused = cluster.admin(&order).await.unwrap_err();
+    assert!(refused.contains("no orphans of"), "{refused}");
+}
+
+#[tokio::test]
 async fn a_job_that_was_paused_rests_until_it_is_resumed() {
     let cluster = Cluster::start_with(3, 2, &SETTINGS).await;
     let client = client_with_bucket(cluster.endpoint()).await;

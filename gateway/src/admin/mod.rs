@@ -15,6 +15,7 @@ mod metrics;
 mod node_holds;
 mod node_orders;
 mod orders;
+mod orphan_orders;
 mod server;
 mod status;
 mod user_orders;

@@ -99,6 +99,27 @@ pub enum OrderError {
          (gateway admin node list)"
     )]
     Suspect,
+    /// Nothing is there to be accepted.
+    #[error(
+        "no orphans of {0} are noted that are not in quarantine; they are noted when reconcile has compared \
+         it, and are older than --orphan-age"
+    )]
+    NoOrphans(NodeId),
+    /// The metadata looks older than the chunks.
+    #[error(
+        "{orphans} orphans are noted on it, but {doubtful} of {all} chunk servers look like that, and rows place \
+         chunks on {placing}: the metadata is the likelier culprit. If it was restored, restore a newer state"
+    )]
+    MetadataInDoubt {
+        /// Orphans of the node.
+        orphans: u64,
+        /// Nodes with so many.
+        doubtful: usize,
+        /// Nodes on which rows place anything.
+        placing: usize,
+        /// All nodes.
+        all: usize,
+    },
     /// It does not say what it holds.
     #[error("it does not say what it holds ({0}): try again later")]
     Silent(ChunkError),
@@ -124,8 +145,8 @@ fn advice(last_copies: u64) -> &'static str {
 /// Takes orders about nodes.
 #[derive(Clone)]
 pub struct NodeAdmin {
-    membership: Arc<Membership>,
-    metastore: Arc<dyn Metastore>,
+    pub(super) membership: Arc<Membership>,
+    pub(super) metastore: Arc<dyn Metastore>,
     replicas: u8,
     writes: Option<Writes>,
     /// Held while an order is checked and carried out: two that each may be carried out alone may not

@@ -13,10 +13,11 @@ use super::job_orders::JobAdmin;
 use super::master_key_orders::MasterKeyAdmin;
 use super::metadata_orders::MetadataAdmin;
 use super::node_orders::{NodeAdmin, NodeOrder, OrderError};
+use super::orphan_orders::AcceptedOrphans;
 use super::user_orders::UserAdmin;
 use crate::jobs::JobBoard;
 
-/// Where orders go: `nodes/{id}`, `nodes/{id}/drain|undrain|remove`, `jobs/{name}`, `buckets`,
+/// Where orders go: `nodes/{id}`, `nodes/{id}/drain|undrain|remove|accept-orphans`, `jobs/{name}`, `buckets`,
 /// `buckets/{name}`, `buckets/{name}/quota`, `users`, `users/{id}`,
 /// `users/{id}/disable|enable|delete|rotate`, `metadata/save`, `master-key/reseal`.
 pub const ORDERS_PATH: &str = "/admin/v1/";
@@ -62,6 +63,7 @@ impl Orders {
                 self.order(node, NodeOrder::Undrain).await
             }
             (&Method::POST, ["nodes", node, "remove"]) => self.order(node, NodeOrder::Remove).await,
+            (&Method::POST, ["nodes", node, "accept-orphans"]) => self.accept_orphans(node).await,
             (&Method::POST, ["jobs", job]) => self.jobs.change(job, request).await,
             (&Method::POST, ["metadata", "save"]) => self.metadata.save(request).await,
             (&Method::POST, ["master-key", "reseal"]) => self.master_key.reseal().await,
@@ -87,12 +89,26 @@ impl Orders {
         };
         match self.nodes.carry_out(node, order).await {
             Ok(()) => json(StatusCode::OK, &serde_json::json!({})),
-            Err(OrderError::Metadata(error)) => unavailable(&error.to_string()),
-            Err(refused @ OrderError::Unknown(_)) => {
-                refuse(StatusCode::NOT_FOUND, "not_found", &refused.to_string())
-            }
-            Err(refused) => refuse(StatusCode::CONFLICT, "conflict", &refused.to_string()),
+            Err(refused) => refusal(&refused),
         }
+    }
+
+    async fn accept_orphans(&self, node: &str) -> Answer {
+        let Ok(node) = node.parse::<NodeId>() else {
+            return no_node_id();
+        };
+        match self.nodes.accept_orphans(node).await {
+            Ok(orphans) => json(StatusCode::OK, &AcceptedOrphans { orphans }),
+            Err(refused) => refusal(&refused),
+        }
+    }
+}
+
+fn refusal(refused: &OrderError) -> Answer {
+    match refused {
+        OrderError::Metadata(error) => unavailable(&error.to_string()),
+        OrderError::Unknown(_) => refuse(StatusCode::NOT_FOUND, "not_found", &refused.to_string()),
+        _ => refuse(StatusCode::CONFLICT, "conflict", &refused.to_string()),
     }
 }
 

@@ -133,6 +133,9 @@ pub(super) struct Member {
     /// Whether a request failed since it was last reached.
     is_doubted: bool,
     returns: u32,
+    /// Whether an operator said that what it holds beside its rows is garbage, and that was not dealt
+    /// with yet.
+    pub(super) are_orphans_accepted: bool,
     requests: Arc<Requests>,
 }
 
@@ -148,6 +151,7 @@ impl Member {
             // It was never reached, until it is.
             is_doubted: true,
             returns: 0,
+            are_orphans_accepted: false,
             requests: Arc::new(Requests::new()),
         }
     }

@@ -244,6 +244,23 @@ impl Membership {
         zones.filter(|zone| !zone.is_empty()).collect()
     }
 
+    /// Notes whether an operator says that a node's orphans are garbage, however many they are. It holds
+    /// until they were dealt with once, or this process ends: what was put into quarantine is remembered
+    /// by the metadata.
+    pub fn accept_orphans(&self, node: NodeId, are_accepted: bool) {
+        if let Some(member) = self.write().get_mut(&node) {
+            member.are_orphans_accepted = are_accepted;
+        }
+    }
+
+    /// Whether an operator said so.
+    #[must_use]
+    pub fn are_orphans_accepted(&self, node: NodeId) -> bool {
+        let members = self.read();
+        let member = members.get(&node);
+        member.is_some_and(|member| member.are_orphans_accepted)
+    }
+
     /// Requests under way on a node, as far as this gateway knows.
     #[must_use]
     pub fn load(&self, node: NodeId) -> u32 {

@@ -118,6 +118,9 @@ pub enum NodeCommand {
     Undrain(OneNode),
     /// Remove a drained chunk server for good; it cannot register again
     Remove(OneNode),
+    /// Let all chunks go that a chunk server holds and no metadata names, however many they are: it came
+    /// back with older data directories. They stay in quarantine first
+    AcceptOrphans(OneNode),
 }
 
 /// A command that needs nothing but the gateway.

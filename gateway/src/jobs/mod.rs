@@ -40,7 +40,7 @@ pub use lifecycle::{LifecycleJob, LifecycleSettings};
 pub use progress::{JobBoard, JobProgress, JobReport, JobState};
 pub use reach::probe;
 pub use rebalance::{Evenness, RebalanceJob, RebalanceSettings};
-pub use reconcile::{OrphanLimits, ReconcileJob, ReconcileSettings};
+pub use reconcile::{FEW_ORPHANS, OrphanLimits, ReconcileJob, ReconcileSettings};
 pub use repair::{RepairJob, RepairSettings, write_hints};
 pub use replica_mover::{ReplicaMover, ReplicaState};
 pub use runner::JobRunner;

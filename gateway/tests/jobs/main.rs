@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod accept_orphans;
 mod backup;
 mod drain;
 mod garbage;

@@ -18,6 +18,7 @@ use super::findings::bytes;
 use super::job_orders::{JobOrder, RateOrder};
 use super::metadata_orders::{SaveOrder, SavedDatabase};
 use super::node_holds::NodeHolds;
+use super::orphan_orders::AcceptedOrphans;
 use super::status::{NodeReport, Status};
 use crate::config::{
     AdminCommand, DrainCommand, JobCommand, NodeCommand, Rate, RateCommand, SaveMetadataCommand,
@@ -69,6 +70,15 @@ async fn node(command: NodeCommand) -> Result<(), AdminError> {
                 .await?;
             say(&format!(
                 "{node} was removed. Stop its chunkd; its disks may be wiped.\n"
+            ))
+        }
+        NodeCommand::AcceptOrphans(one) => {
+            let link = Link::new(&one.link)?;
+            let node = find(&link.status().await?, &one.node)?.id;
+            let path = format!("nodes/{node}/accept-orphans");
+            let AcceptedOrphans { orphans } = link.order_of_hours(&path, &()).await?;
+            say(&format!(
+                "{orphans} chunks on {node} go into quarantine now, and are deleted when that is over.\n"
             ))
         }
     }

@@ -166,8 +166,13 @@ impl ReconcileJob {
             .collect();
         let mut alarms = Vec::new();
         for (node, last) in compared {
+            let is_ordered = membership.are_orphans_accepted(node);
             let dealt = match last.orphans {
-                Some((at, dealt)) if at.elapsed() < self.settings.orphans.period() => dealt,
+                Some((at, dealt))
+                    if at.elapsed() < self.settings.orphans.period() && !is_ordered =>
+                {
+                    dealt
+                }
                 _ => {
                     self.deal_with_orphans_of(node, last.compared.placed, round)
                         .await?
@@ -192,17 +197,23 @@ impl ReconcileJob {
         round: &Round,
     ) -> Result<OrphanVerdict, MetaError> {
         let began = Instant::now();
+        let membership = &self.mover.membership;
+        let are_accepted = membership.are_orphans_accepted(node);
         let orphans = OrphanSweep {
             mover: &self.mover,
             node,
             placed,
             limits: self.settings.orphans,
+            are_accepted,
             wanted: self.settings.replicas,
             round,
         };
         let dealt = orphans.deal().await?;
         if let Some(last) = self.last().get_mut(&node).filter(|_| round.goes_on()) {
             last.orphans = Some((began, dealt));
+            if are_accepted {
+                membership.accept_orphans(node, false);
+            }
         }
         Ok(dealt)
     }
@@ -249,9 +260,9 @@ impl Job for ReconcileJob {
             None => failed,
             Some(which) => Err(JobError::Alarm(format!(
                 "{which}. None of them is touched. If it is one chunk server alone, it may have come back \
-                 with older data directories, or was cut off for long: then they are garbage, and starting \
-                 the gateway with a higher --orphan-limit once lets them go. If it is all of them, the \
-                 metadata may be older than they are, as after a restore: restore a newer state first"
+                 with older data directories, or was cut off for long: then they are garbage, and gateway \
+                 admin node accept-orphans NODE lets them go. If it is all of them, the metadata may be \
+                 older than they are, as after a restore: restore a newer state first"
             ))),
         }
     }

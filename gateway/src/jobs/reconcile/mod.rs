@@ -9,4 +9,4 @@ mod job;
 mod orphans;
 
 pub use job::{ReconcileJob, ReconcileSettings};
-pub use orphans::OrphanLimits;
+pub use orphans::{FEW_ORPHANS, OrphanLimits};

@@ -17,7 +17,7 @@ const PAGE: usize = 1000;
 /// Longest rest between two looks at the orphans of a node.
 const PERIOD_MAX: Duration = Duration::from_secs(60);
 /// So many orphans are few on any node, whatever the percentage says.
-const FEW: u64 = 100;
+pub const FEW_ORPHANS: u64 = 100;
 
 /// When orphans are quarantined and deleted.
 #[derive(Debug, Clone, Copy)]
@@ -58,9 +58,20 @@ pub struct OrphanSweep<'a> {
     /// Chunks that rows place on it.
     pub placed: u64,
     pub limits: OrphanLimits,
+    /// Whether an operator says that all of them are garbage: then they are not too many, and go into
+    /// quarantine at once.
+    pub are_accepted: bool,
     /// Replicas that each chunk should have.
     pub wanted: u8,
     pub round: &'a Round,
+}
+
+/// Orphans of a node.
+#[derive(Default)]
+struct Counted {
+    all: u64,
+    /// Of those, the ones that were not put into quarantine yet.
+    fresh: u64,
 }
 
 impl OrphanSweep<'_> {
@@ -69,13 +80,16 @@ impl OrphanSweep<'_> {
     /// # Errors
     /// What keeps the metadata from being read or written.
     pub async fn deal(&self) -> MetaResult<OrphanVerdict> {
-        let orphans = self.count().await?;
-        if orphans == 0 || !self.round.goes_on() {
+        let Counted { all, fresh } = self.count().await?;
+        if all == 0 || !self.round.goes_on() {
             return Ok(OrphanVerdict::Well);
         }
-        if orphans > self.most(orphans) || !self.is_anything_placed().await? {
+        if self.are_too_many(fresh) || !self.is_anything_placed().await? {
             let placed = self.placed;
-            return Ok(OrphanVerdict::TooMany { orphans, placed });
+            return Ok(OrphanVerdict::TooMany {
+                orphans: all,
+                placed,
+            });
         }
         let mut after = None;
         while self.round.goes_on() {
@@ -99,10 +113,10 @@ impl OrphanSweep<'_> {
     }
 
     /// How many are still orphans, counted until there are too many; the others are spared.
-    async fn count(&self) -> MetaResult<u64> {
-        let (mut count, mut after) = (0, None);
+    async fn count(&self) -> MetaResult<Counted> {
+        let (mut count, mut after) = (Counted::default(), None);
         let metastore = &self.mover.metastore;
-        while self.round.goes_on() && count <= self.most(count) {
+        while self.round.goes_on() && !self.are_too_many(count.fresh) {
             let page = metastore.orphans(self.node, after, PAGE).await?;
             let Some(last) = page.last() else {
                 break;
@@ -116,7 +130,8 @@ impl OrphanSweep<'_> {
                         return Ok(count);
                     }
                 } else {
-                    count += 1;
+                    count.all += 1;
+                    count.fresh += u64::from(orphan.quarantined_at.is_none());
                 }
             }
         }
@@ -135,11 +150,12 @@ impl OrphanSweep<'_> {
         Ok(false)
     }
 
-    /// So many of `count` orphans are no reason to doubt the metadata.
-    fn most(&self, count: u64) -> u64 {
-        let all = self.placed.saturating_add(count);
+    /// Whether so many are a reason to doubt the metadata. Those in quarantine passed this already.
+    fn are_too_many(&self, fresh: u64) -> bool {
+        let all = self.placed.saturating_add(fresh);
         let percent = u64::from(self.limits.limit_percent);
-        (all.saturating_mul(percent) / 100).max(FEW)
+        let most = (all.saturating_mul(percent) / 100).max(FEW_ORPHANS);
+        fresh > most && !self.are_accepted
     }
 
     /// Orphans, each with where its chunk is by the row that names it elsewhere, if one does. Empty if a
@@ -158,6 +174,7 @@ impl OrphanSweep<'_> {
     fn is_due(&self, orphan: &Orphan) -> bool {
         let now = self.round.now();
         match orphan.quarantined_at {
+            None if self.are_accepted => true,
             None => is_past(orphan.since, self.limits.age, now),
             Some(at) => is_past(at, self.limits.quarantine, now),
         }
@@ -238,9 +255,10 @@ pub async fn forget_orphans(mover: &ReplicaMover, node: NodeId, round: &Round) -
                 Some(_) => OrphanFate::Garbage(round.now()),
                 None => OrphanFate::Spared,
             };
-            metastore
-                .end_orphan(round.fence(), node, orphan.chunk.id, fate)
-                .await?;
+            let ended = metastore.end_orphan(round.fence(), node, orphan.chunk.id, fate);
+            if round.unless_fenced(ended.await)?.is_none() {
+                return Ok(());
+            }
         }
     }
     Ok(())
