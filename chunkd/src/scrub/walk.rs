@@ -190,7 +190,7 @@ impl<'a> Walk<'a> {
         self.saved_at = Instant::now();
         if let Err(error) = kept::save(self.disk.dir(), &self.pass) {
             let dir = self.disk.dir().display();
-            tracing::debug!(%dir, %error, "how far scrubbing is was not kept");
+            tracing::debug!(%dir, %error, "scrub progress could not be saved");
         }
     }
 }

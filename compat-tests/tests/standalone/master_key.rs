@@ -63,7 +63,7 @@ async fn secrets_and_objects_outlive_a_change_of_the_master_key() {
         "{said}"
     );
     assert!(
-        said.contains("needs earlier master keys no longer"),
+        said.contains("no longer needs the earlier master keys"),
         "{said}"
     );
     server.gateway().terminate().await;

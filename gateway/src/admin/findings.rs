@@ -439,7 +439,7 @@ fn of_backup(found: &mut Vec<Finding>, backup: &BackupReport) {
     }
 }
 
-/// A node that says that it lives, and that this gateway does not reach.
+/// A node that sends heartbeats, and that this gateway does not reach.
 fn of_unreached(found: &mut Vec<Finding>, node: &NodeReport, name: &str, down_after: Duration) {
     let unreached_s = node.unreached_s.unwrap_or(0);
     let then = match node.state.as_str() {
@@ -453,7 +453,7 @@ fn of_unreached(found: &mut Vec<Finding>, node: &NodeReport, name: &str, down_af
         found,
         Level::Attention,
         format!(
-            "{name} says that it lives, and has not been reached there for {}",
+            "{name} sends heartbeats from there, but has been unreachable for data for {}",
             span(unreached_s)
         ),
         format!(

@@ -219,7 +219,7 @@ impl NodeAdmin {
         };
         self.metastore.set_node_phase(node, wanted).await?;
         self.membership.set_phase(node, wanted);
-        info!(%node, phase = ?wanted, "an operator said what is wanted of a chunk server");
+        info!(%node, phase = ?wanted, "an operator changed the phase of a chunk server");
         Ok(())
     }
 

@@ -249,7 +249,7 @@ fn refusal_of(error: &MetaError) -> Answer {
         MetaError::NameTaken(name) => refuse(
             StatusCode::CONFLICT,
             "conflict",
-            &format!("'{name}' is another user's"),
+            &format!("'{name}' is already used by another user"),
         ),
         error => unavailable(&error.to_string()),
     }

@@ -66,7 +66,7 @@ impl Drop for InFlightBody {
         if sender.try_send(chunks).is_err() {
             tracing::debug!(
                 ?ids,
-                "chunks of a body that came to nothing are left to be found"
+                "cannot queue the chunks of an abandoned body for deletion; reconciliation will find them"
             );
         }
     }

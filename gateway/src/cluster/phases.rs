@@ -37,7 +37,7 @@ pub async fn follow_phases(
             () = tokio::time::sleep(PERIOD) => {}
         }
         if let Err(error) = learn_phases(metastore.as_ref(), &membership).await {
-            warn!(%error, "what operators want of chunk servers was not read");
+            warn!(%error, "cannot read the phases of chunk servers; keeping the ones known");
         }
     }
 }

@@ -27,7 +27,7 @@ pub async fn queue_abandoned(
         };
         let count = chunks.len();
         if let Err(error) = metastore.queue_garbage(chunks, clock.now()).await {
-            warn!(count, %error, "chunks of a body that came to nothing were not queued");
+            warn!(count, %error, "cannot queue the chunks of an abandoned body for deletion; reconciliation will find them");
         }
     }
 }

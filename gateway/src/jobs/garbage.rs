@@ -179,7 +179,7 @@ impl GarbageCollector {
         match late.first() {
             None => Ok(()),
             Some(entry) => Err(JobError::Alarm(format!(
-                "garbage is dated {} ms after 1970, which is to come: the clock of a gateway was or is \
+                "a garbage entry is dated in the future ({} ms since 1970): the clock of a gateway was or is \
                  wrong. It is collected when that moment has passed",
                 entry.unlinked_at.0
             ))),

@@ -75,7 +75,7 @@ impl ReplicaMover {
         }
     }
 
-    /// As it is, but with lots from `chance`.
+    /// This with `chance` as its source of randomness.
     #[must_use]
     pub fn drawing(self, chance: Chance) -> Self {
         Self { chance, ..self }

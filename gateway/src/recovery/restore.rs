@@ -225,7 +225,10 @@ impl FoundCheckpoint {
             return Ok(false);
         };
         if layout.crc64() != file.crc64 {
-            warn!(file = file.name, "a file of a checkpoint is another");
+            warn!(
+                file = file.name,
+                "a checkpoint file has a different checksum"
+            );
             return Ok(false);
         }
         for chunk in &layout.chunks {

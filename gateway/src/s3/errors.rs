@@ -195,7 +195,7 @@ fn quota_exceeded(unit: &str, max: u64) -> S3Error {
 }
 
 fn slow_down(error: &dyn Error) -> S3Error {
-    warn!(%error, "a request was turned away");
+    warn!(%error, "request rejected: memory budget exhausted");
     s3_error!(SlowDown)
 }
 

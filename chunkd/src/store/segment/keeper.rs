@@ -278,7 +278,7 @@ impl KeeperContext {
         let gate = &self.segments.gate;
         gate.poison_if_fatal(fault);
         gate.count_disk_error();
-        tracing::error!(%fault, dir = %self.segments.dir.display(), "segments cannot be kept in order");
+        tracing::error!(%fault, dir = %self.segments.dir.display(), "segment maintenance failed");
     }
 
     /// Brings the segments' rows in the index up to date, and makes the index durable.

@@ -61,7 +61,7 @@ pub enum AdminError {
     #[error("{1} chunk servers have ids that begin with {0}; give more of it")]
     ManyNodes(String, usize),
     /// The drain was cancelled (undrain) while waiting.
-    #[error("{0} is no longer draining: somebody called that off, or removed it")]
+    #[error("{0} is no longer draining: the drain was cancelled, or the chunk server was removed")]
     CalledOff(NodeId),
     /// The answer cannot be shown.
     #[error("the answer cannot be written: {0}")]

@@ -41,7 +41,7 @@ fn shown(done: &Rotation) -> String {
     }
     if done.is_complete() {
         text.push_str(
-            "The metadata needs earlier master keys no longer. Keep them with your backups: those, and \
+            "The metadata no longer needs the earlier master keys. Keep them with your backups: those, and \
              what rebuild-metadata reads from chunks, still need them.\n",
         );
     } else {

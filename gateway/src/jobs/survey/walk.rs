@@ -55,7 +55,7 @@ pub async fn survey_awaited(
             _ = stop.changed() => return,
             outcome = survey(&mover, &board) => {
                 if let Err(error) = outcome {
-                    warn!(%error, "what silent chunk servers hold was not counted");
+                    warn!(%error, "counting the chunks on silent chunk servers failed");
                 }
             }
         }

@@ -164,7 +164,7 @@ impl S3Auth for Directory {
             Ok(KeptSecret::Active(secret)) => Ok(SecretKey::from(secret)),
             Ok(KeptSecret::Disabled(_)) => Err(unknown_key()),
             Err(failure) => {
-                error!(access_key, %failure, "a user's secret key cannot be opened: is the master key another one?");
+                error!(access_key, %failure, "cannot decrypt a user's secret key: was the master key changed?");
                 Err(s3_error!(InternalError))
             }
         }

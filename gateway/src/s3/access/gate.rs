@@ -333,7 +333,7 @@ impl Gate {
             warn!(
                 error,
                 bucket = bucket.name.as_str(),
-                "a kept policy cannot be read"
+                "a stored bucket policy is invalid: access is denied"
             );
             s3_error!(AccessDenied)
         })?;

@@ -55,7 +55,7 @@ impl S3Access for Gate {
         let bucket = self.bucket(&request.input.bucket, &request.headers).await?;
         let key = ObjectKey::parse(request.input.key.as_str()).map_err(errors::from_name)?;
         if request.input.success_action_status == Some(201) && !is_xml_text(key.as_str()) {
-            let message = "No answer with status 201 can carry the key.";
+            let message = "success_action_status 201 is not supported for keys with characters that XML cannot represent.";
             return Err(s3_error!(InvalidArgument, "{message}"));
         }
         // From here on, the form is the PUT that it stands for.

@@ -24,7 +24,7 @@ pub enum UnsignedChunksError {
     #[error(transparent)]
     Body(StdError),
     /// A chunk's size, its end or the trailer is not what it must be.
-    #[error("the body is no sequence of chunks")]
+    #[error("malformed aws-chunked body")]
     Malformed,
     /// It is shorter or longer than was declared.
     #[error("the chunks do not hold as many bytes as were declared")]

@@ -188,7 +188,8 @@ fn pair(tag: Tag) -> S3Result<(String, String)> {
 }
 
 fn size(bytes: i64) -> S3Result<u64> {
-    u64::try_from(bytes).map_err(|_| s3_error!(InvalidArgument, "An object size is not negative"))
+    u64::try_from(bytes)
+        .map_err(|_| s3_error!(InvalidArgument, "An object size must not be negative"))
 }
 
 fn set_expiration(rule: &mut Rule, expiration: &LifecycleExpiration) -> S3Result<()> {

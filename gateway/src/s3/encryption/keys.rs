@@ -148,7 +148,7 @@ impl S3Gateway {
             .ok_or_else(|| {
                 s3_error!(
                     InvalidArgument,
-                    "Server Side Encryption with AWS KMS managed keys needs a key id: this store has no default key."
+                    "Server Side Encryption with AWS KMS managed keys needs a key id: no default key is configured."
                 )
             })
     }
@@ -192,7 +192,7 @@ fn from_ring(failure: KeyRingError) -> S3Error {
             "The key id names no key of this store.",
         ),
         KeyRingError::WrongKey => {
-            error!("an object's data key does not open: is the master key another one?");
+            error!("cannot decrypt an object's data key: was the master key changed?");
             s3_error!(InternalError)
         }
     }

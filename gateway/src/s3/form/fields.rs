@@ -136,7 +136,7 @@ fn moment(moment: &Timestamp) -> S3Result<String> {
     let mut text = Vec::new();
     let written = moment.format(TimestampFormat::DateTime, &mut text);
     let text = written.ok().and_then(|()| String::from_utf8(text).ok());
-    text.ok_or_else(|| s3_error!(InvalidArgument, "A form field holds no date."))
+    text.ok_or_else(|| s3_error!(InvalidArgument, "A form field is not a valid date."))
 }
 
 fn set(headers: &mut HeaderMap, name: &str, value: &str) -> S3Result<()> {

@@ -71,7 +71,7 @@ impl S3Gateway {
             .queue_garbage(layout.chunks, Timestamp::now())
             .await
         {
-            warn!(%error, "chunks of a failed write stay behind");
+            warn!(%error, "cannot queue the chunks of a failed write for deletion; reconciliation will find them");
         }
     }
 }

@@ -71,8 +71,9 @@ pub(crate) fn requested_retention(headers: &HeaderMap) -> S3Result<Option<Retent
     match (mode, until) {
         (None, None) => Ok(None),
         (Some(mode), Some(until)) => {
-            let until = DtoTimestamp::parse(TimestampFormat::DateTime, until)
-                .map_err(|_| s3_error!(InvalidArgument, "The retain until date is no date"))?;
+            let until = DtoTimestamp::parse(TimestampFormat::DateTime, until).map_err(|_| {
+                s3_error!(InvalidArgument, "The retain until date is not a valid date")
+            })?;
             if lock_mode(mode).is_err() {
                 return Err(s3_error!(InvalidArgument, "Unknown wormMode directive."));
             }

@@ -247,7 +247,7 @@ fn source_key(header: &str, bucket: &str) -> S3Result<ObjectKey> {
 fn etag_condition(header: Option<&str>) -> S3Result<Option<ETagCondition>> {
     let parse = |text: &str| {
         ETagCondition::parse_http_header(text.as_bytes())
-            .map_err(|_| s3_error!(InvalidArgument, "'{text}' is no entity tag."))
+            .map_err(|_| s3_error!(InvalidArgument, "'{text}' is not a valid entity tag."))
     };
     header
         .filter(|text| !text.is_empty())
