@@ -118,8 +118,8 @@ pub enum NodeCommand {
     Undrain(OneNode),
     /// Remove a drained chunk server for good; it cannot register again
     Remove(OneNode),
-    /// Let all chunks go that a chunk server holds and no metadata names, however many they are: it came
-    /// back with older data directories. They stay in quarantine first
+    /// Accept all unreferenced chunks of one chunk server as garbage, however many: for one that came back
+    /// with older data directories. They are quarantined first
     AcceptOrphans(OneNode),
 }
 
