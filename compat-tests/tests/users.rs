@@ -78,7 +78,7 @@ async fn an_email_is_one_users_alone() {
         .await
         .unwrap();
     let taken = user(&server, &["create", "Bob", "--email", "a@x"]).await;
-    assert!(taken.unwrap_err().contains("another user's"));
+    assert!(taken.unwrap_err().contains("used by another user"));
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ async fn a_chunk_server_that_is_heard_and_cannot_be_reached_is_told_of_and_given
     cluster.node(cut_off).proxy().set(Passage::Cut);
     let told = eventually("a word on it", DEADLINE, async || {
         let said = cluster.admin(&["status"]).await.ok()?;
-        said.contains("has not been reached").then_some(said)
+        said.contains("unreachable for data").then_some(said)
     })
     .await;
     assert!(told.contains("--advertise"), "{told}");
