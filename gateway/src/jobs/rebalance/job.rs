@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chunkproto::{ChunkId, JobName, NodeId};
-use futures::future::join_all;
 use metastore::{ChunkRef, MetaResult};
 use tokio::time::{Instant, sleep};
 
@@ -25,8 +24,6 @@ const PERIOD: Duration = Duration::from_secs(10);
 const PAGE: usize = 256;
 /// Pages looked through for a chunk that may move, for one transfer of one round.
 const PAGES_MAX: usize = 16;
-/// Chunks moved at the same time.
-const PARALLEL: usize = 2;
 /// Pairs of nodes tried before the plan is looked at again.
 const TRANSFERS_MAX: usize = 4;
 /// Chunks moved between two looks at the plan.
@@ -100,13 +97,11 @@ impl RebalanceJob {
     ) -> MetaResult<usize> {
         let mut moved = 0;
         let chunks = self.candidates(transfer, nodes, round).await?;
-        for pair in chunks.chunks(PARALLEL) {
-            let moves = pair.iter().map(|chunk| self.give(chunk, transfer, round));
-            for (chunk, outcome) in pair.iter().zip(join_all(moves).await) {
-                if round.readable(chunk.id, outcome)? == Some(MoveOutcome::Moved) {
-                    note_move(nodes, transfer, chunk.length_bytes);
-                    moved += 1;
-                }
+        for chunk in chunks {
+            let outcome = self.give(&chunk, transfer, round).await;
+            if round.readable(chunk.id, outcome)? == Some(MoveOutcome::Moved) {
+                note_move(nodes, transfer, chunk.length_bytes);
+                moved += 1;
             }
             if !round.goes_on() {
                 break;
