@@ -23,7 +23,7 @@ pub struct RebuildConfig {
     /// Owner (canonical id) of objects whose chunks record no owner [default: the root user]
     #[arg(long, value_name = "ID", default_value = crate::s3::ROOT_CANONICAL_ID)]
     pub owner: String,
-    /// Leave all multipart uploads incomplete; without this, those whose parts are whole become objects
+    /// Leave all multipart uploads incomplete; without this, those that can be put together become objects
     #[arg(long)]
     pub leave_uploads: bool,
 }
