@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::http::{WithSecret as _, get_with};
 use crate::kit::{Server, get, put};
 
-/// A server that waits at a step until it is let go on.
+/// A server that waits at a step, the first time, until it is let go on.
 struct Waiting {
     server: Server,
     reached: mpsc::Receiver<()>,
@@ -26,13 +26,16 @@ impl Waiting {
         let (at_step, reached) = mpsc::channel();
         let (go_on, wait) = mpsc::channel::<()>();
         let has_gone_on = Arc::new(AtomicBool::new(false));
-        let (wait, gone_on) = (Mutex::new(wait), Arc::clone(&has_gone_on));
+        let (wait, gone_on) = (Mutex::new(Some(wait)), Arc::clone(&has_gone_on));
         let server = Server::with(|options| {
             options.segment_max_bytes = 0;
             options.probe = Probe::new(move |asked| {
-                if asked == step {
+                let first = || wait.lock().unwrap().take();
+                if asked == step
+                    && let Some(wait) = first()
+                {
                     at_step.send(()).unwrap();
-                    let _ = wait.lock().unwrap().recv();
+                    let _ = wait.recv();
                     gone_on.store(true, Ordering::SeqCst);
                 }
                 Ok(())

@@ -13,7 +13,7 @@ use chunkproto::{ChunkError, ChunkId};
 use futures::future::join_all;
 use tempfile::TempDir;
 
-use crate::kit::{Dice, KIB, copy_dir, data, get, number_from_env, put, segments};
+use crate::kit::{Dice, KIB, copy_dir, data, get, list_all, number_from_env, put, segments};
 
 const SEGMENT_BYTES: u32 = 256 << 10;
 const BLOCK: usize = 4096;
@@ -90,14 +90,7 @@ async fn spoil_and_open(seed: u64, ours: &Path, theirs: &Path, chunks: &Chunks) 
 }
 
 async fn assert_no_lies(store: &ChunkStore, chunks: &Chunks) {
-    let listed = store.list(None, usize::MAX).await.unwrap();
-    let used: u64 = listed.iter().map(|info| info.length_bytes).sum();
-    let state = store.state();
-    assert_eq!(
-        (state.chunk_count, state.used_bytes),
-        (listed.len() as u64, used)
-    );
-    for info in listed {
+    for info in list_all(store).await {
         let expected = chunks.get(&info.id).expect("a chunk of ours");
         match get(store, info.id, None).await {
             Ok(got) => assert!(got == *expected, "{}", info.id),

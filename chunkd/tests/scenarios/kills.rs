@@ -7,32 +7,41 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::env;
 use std::fs;
+use std::hint;
 use std::io::{self, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, abort};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chunkd::{ChunkStore, Probe, Step, StoreOptions};
 use chunkproto::{ChunkId, ChunkInfo, Crc64};
 use futures::future::join_all;
+use rustix::process::{Signal, getpid, kill_process};
 use tempfile::TempDir;
 
-use crate::kit::{Dice, KIB, data, get, put};
+use crate::kit::{Dice, KIB, data, get, list_all, number_from_env, put};
 
 const DIR: &str = "SEXTANT_KILL_DIR";
 const STEP: &str = "SEXTANT_KILL_STEP";
 const AFTER: &str = "SEXTANT_KILL_AFTER";
+/// How long after that step, in nanoseconds.
+const LATER: &str = "SEXTANT_KILL_LATER_NANOS";
 const SEGMENT_BYTES: u32 = 256 << 10;
 const LENGTHS: [usize; 7] = [1, 100, 4 * KIB, 20 * KIB, 40 * KIB, 60 * KIB, 70 * KIB];
 /// By then every step should have come, on a busy machine too.
+const KILLS_IN_GROUPS: usize = 12;
 const WORKS_AT_MOST: Duration = Duration::from_secs(60);
 /// Chunks that are left, the newest; so each segment holds some for a while, and some are moved.
 const KEPT_EVERY: usize = 6;
 const KEPT_MAX: usize = 60;
 /// How many steps of a kind are let pass, one kill after the other on the same directory.
 const PASSES: [usize; 4] = [0, 1, 5, 17];
+/// A group is written within so many nanoseconds, or half of it is.
+const WRITE_NANOS: usize = 6_000;
 
 /// What the parent knows of a chunk from the words of the killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,9 +70,28 @@ async fn a_process_killed_at_any_step_loses_nothing_and_brings_nothing_back() {
         let mut told = Told::default();
         for after in PASSES {
             println!("killed at {step:?} after {after} of them");
-            told.hear(&killed_at(dir.path(), kind, after));
+            told.hear(&killed_at(dir.path(), kind, after, 0));
             told.check(dir.path()).await;
         }
+    }
+}
+
+/// What is left of the group are whole pages of it, some of them, from its beginning.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_killed_in_the_middle_of_a_group_loses_nothing_and_brings_nothing_back() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let seed = number_from_env("SEXTANT_KILL_SEED").unwrap_or(now.subsec_nanos().into());
+    println!("SEXTANT_KILL_SEED={seed}");
+    let mut dice = Dice::new(seed);
+    let kind = Step::ALL
+        .into_iter()
+        .position(|step| step == Step::WriteGroup);
+    let (dir, mut told) = (TempDir::new().unwrap(), Told::default());
+    for _ in 0..KILLS_IN_GROUPS {
+        let (after, later) = (dice.below(60), 1 + dice.below(WRITE_NANOS));
+        println!("killed {later} ns after {after} groups");
+        told.hear(&killed_at(dir.path(), kind.unwrap(), after, later));
+        told.check(dir.path()).await;
     }
 }
 
@@ -74,9 +102,9 @@ async fn a_process_killed_while_it_starts_loses_nothing_and_brings_nothing_back(
         let mut told = Told::default();
         for (kind, step) in Step::OF_RECOVERY.into_iter().enumerate() {
             println!("killed at {step:?} after {after} of them");
-            told.hear(&killed_at(dir.path(), 2, 17));
+            told.hear(&killed_at(dir.path(), 2, 17, 0));
             let after = if step == Step::EnterFound { after } else { 0 };
-            told.hear(&killed_at(dir.path(), Step::ALL.len() + kind, after));
+            told.hear(&killed_at(dir.path(), Step::ALL.len() + kind, after, 0));
             told.check(dir.path()).await;
         }
     }
@@ -88,13 +116,14 @@ fn step_of(kind: usize) -> Step {
 }
 
 /// What a process said that was killed at this step.
-fn killed_at(dir: &Path, kind: usize, after: usize) -> String {
+fn killed_at(dir: &Path, kind: usize, after: usize, later: usize) -> String {
     let output = Command::new(env::current_exe().unwrap())
         .args(["kills::works_until_it_is_killed", "--exact", "--ignored"])
         .arg("--nocapture")
         .env(DIR, dir)
         .env(STEP, kind.to_string())
         .env(AFTER, after.to_string())
+        .env(LATER, later.to_string())
         .output()
         .unwrap();
     let words = String::from_utf8_lossy(&output.stderr);
@@ -164,7 +193,7 @@ impl Told {
     }
 
     async fn compare(&self, store: &ChunkStore) -> Vec<ChunkInfo> {
-        let listed = store.list(None, usize::MAX).await.unwrap();
+        let listed = list_all(store).await;
         for info in &listed {
             let (known, length, seed) = self.chunks[&info.id];
             let got = get(store, info.id, None).await;
@@ -186,12 +215,6 @@ impl Told {
         for (id, (known, ..)) in &self.chunks {
             assert!(*known != Known::Held || is_listed(id), "{id} is lost");
         }
-        let used: u64 = listed.iter().map(|info| info.length_bytes).sum();
-        let state = store.state();
-        assert_eq!(
-            (state.chunk_count, state.used_bytes),
-            (listed.len() as u64, used)
-        );
         listed
     }
 }
@@ -230,13 +253,15 @@ fn options(dir: &Path, probe: Probe) -> StoreOptions {
 async fn works_until_it_is_killed() {
     let number = |name| env::var(name).unwrap().parse::<usize>().unwrap();
     let (step, after) = (step_of(number(STEP)), number(AFTER));
+    let later = Duration::from_nanos(number(LATER) as u64);
+    let end = abort_in(later);
     let seen = AtomicUsize::new(0);
     let probe = Probe::new(move |at| {
         let is_there = at == step && seen.fetch_add(1, Ordering::SeqCst) == after;
         // How many groups are found depends on when the index was last made durable.
         let is_past = step == Step::EnterFound && at == Step::EndRecovery;
         if is_there || is_past {
-            abort();
+            end();
         }
         Ok(())
     });
@@ -277,6 +302,29 @@ async fn delete_aloud(store: &ChunkStore, id: ChunkId) {
     say(&format!("said deleting {id}"));
     store.delete(id).await.unwrap();
     say(&format!("said deleted {id}"));
+}
+
+/// A way to end this process so long from then on. It does not sleep meanwhile, which would take too long.
+fn abort_in(later: Duration) -> impl Fn() + Send + Sync {
+    let now = Arc::new(AtomicBool::new(false));
+    if !later.is_zero() {
+        let now = Arc::clone(&now);
+        thread::spawn(move || {
+            while !now.load(Ordering::Relaxed) {
+                hint::spin_loop();
+            }
+            let began = Instant::now();
+            while began.elapsed() < later {
+                hint::spin_loop();
+            }
+            // Unlike an abort, it ends other threads in the middle of a system call.
+            kill_process(getpid(), Signal::KILL).unwrap();
+        });
+    }
+    move || match later {
+        Duration::ZERO => abort(),
+        _ => now.store(true, Ordering::Relaxed),
+    }
 }
 
 /// Says it past all buffers.

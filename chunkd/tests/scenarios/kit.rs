@@ -194,6 +194,24 @@ pub fn segments(dir: &Path) -> Vec<PathBuf> {
     names.into_iter().map(path).collect()
 }
 
+/// All chunks that a store lists, at a moment when nobody changes any, and the counts agree: compaction may
+/// be setting damaged ones aside.
+pub async fn list_all(store: &ChunkStore) -> Vec<ChunkInfo> {
+    let counts = || {
+        let state = store.state();
+        (state.chunk_count, state.used_bytes)
+    };
+    loop {
+        let before = counts();
+        let listed = store.list(None, usize::MAX).await.unwrap();
+        if counts() == before {
+            let used = listed.iter().map(|info| info.length_bytes).sum();
+            assert_eq!(before, (listed.len() as u64, used));
+            return listed;
+        }
+    }
+}
+
 /// Waits for what a background thread does in its own time.
 pub async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
