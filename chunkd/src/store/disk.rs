@@ -81,24 +81,25 @@ impl Disk {
         let Recovered {
             segments,
             sequence,
-            rotten,
+            unreadable: not_read,
         } = recovered;
         let index = Arc::new(index);
-        let failed = || Fault::io("start a thread for", identity.layout.root());
+        let root = identity.layout.root().to_owned();
+        let failed = || Fault::io("start a thread for", &root);
         let committer = Committer::start(Arc::clone(&segments), Arc::clone(&index), sequence);
         let committer = Arc::new(committer.map_err(failed())?);
         let chunk_locks = Arc::new(ChunkLocks::default());
         let unreadable = Arc::new(Unreadable::default());
-        let keeper = Keeper::start(KeeperContext {
+        let keeper_context = KeeperContext {
             layout: identity.layout.clone(),
             segments: Arc::clone(&segments),
             index: Arc::clone(&index),
             committer: Arc::clone(&committer),
             chunk_locks: Arc::clone(&chunk_locks),
             unreadable: Arc::clone(&unreadable),
-        });
+        };
         let disk = Self {
-            keeper: Mutex::new(Some(keeper.map_err(failed())?)),
+            keeper: Mutex::new(None),
             committer,
             segments,
             index,
@@ -110,10 +111,13 @@ impl Disk {
             closed: AtomicBool::new(false),
             identity,
         };
-        for id in rotten {
-            // Told, and set aside, where that is found.
+        for id in not_read {
+            // Told, and noted, where that is found.
             let _ = disk.verify(id);
         }
+        // IMPORTANT: after that. What it changes at the moment stays where it is, and would be listed.
+        let keeper = Keeper::start(keeper_context).map_err(failed())?;
+        *disk.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(keeper);
         Ok(disk)
     }
 

@@ -138,7 +138,7 @@ pub(crate) fn scan(bytes: &[u8]) {
         assert!(trace.at > from && trace.at < segment.len() as u64);
         salvage(&file, &(trace.at..SEGMENT_BYTES.into()), 1).expect("memory can be read");
     }
-    salvage_unnamed(&file, SEGMENT_BYTES, 1).expect("memory can be read");
+    salvage_unnamed(&file, SEGMENT_BYTES).expect("memory can be read");
 }
 
 /// The file of segment `slot` that the input describes.

@@ -15,6 +15,9 @@ use super::record::RecordHead;
 use super::scan::Scan;
 
 /// The chunks whose whole records lie in `range`, as of group `sequence`. Each was verified.
+///
+/// The number should be the lowest that their group can have: then each delete that can be read and came after
+/// them is obeyed.
 pub(super) fn salvage(
     file: &Arc<SegmentFile>,
     range: &Range<u64>,
@@ -42,13 +45,12 @@ pub(super) fn salvage(
     Ok(rows)
 }
 
-/// The chunks whose whole records have room of their own and are named by no group that can be read, as of
-/// group `sequence`. A record that never became a chunk may be among them: whoever put it was told of a
-/// failure, or of nothing. Reads the heads of the whole segment again.
+/// The chunks whose whole records have room of their own and are named by no group that can be read, each as of
+/// the last group before it. A record that never became a chunk may be among them: whoever put it was told of
+/// a failure, or of nothing. Reads the heads of the whole segment again.
 pub(super) fn salvage_unnamed(
     file: &Arc<SegmentFile>,
     segment_bytes: u32,
-    sequence: u64,
 ) -> Result<Vec<Row>, Fault> {
     let mut scan = Scan::new(file, 0, 0, segment_bytes);
     let mut named = HashSet::new();
@@ -56,7 +58,7 @@ pub(super) fn salvage_unnamed(
         named.extend(scanned.group.entries.iter().filter_map(Entry::offset));
     }
     let mut rows = Vec::new();
-    for at in scan.records().to_vec() {
+    for (at, sequence) in scan.records().to_vec() {
         if named.contains(&at) {
             continue;
         }

@@ -26,8 +26,8 @@ pub(super) struct Scan<'a> {
     understood: u64,
     /// What was not understood since the last group.
     unread: Vec<Range<u64>>,
-    /// Where records with room of their own begin.
-    records: Vec<u64>,
+    /// Where records with room of their own begin, each with the number of the last group before.
+    records: Vec<(u64, u64)>,
     /// Number of the last group among all of the store.
     sequence: u64,
     /// Where a head is that looks like a damaged one, behind the last group.
@@ -42,6 +42,8 @@ pub(super) struct Scanned {
     pub group: Group,
     /// Where the group's head is.
     pub at: u64,
+    /// Number of the group before it, among all of the store; 0 if none was read.
+    pub after: u64,
     /// Groups are missing before this one, and they were in these bytes; nowhere if none is.
     pub lost: Vec<Range<u64>>,
 }
@@ -51,6 +53,8 @@ pub(super) struct Scanned {
 pub(super) struct Trace {
     /// Where it is.
     pub at: u64,
+    /// Number of the last group before it; 0 if none was read.
+    pub after: u64,
     /// The number of the group, if that is not damaged too.
     pub sequence: u64,
 }
@@ -83,15 +87,20 @@ impl<'a> Scan<'a> {
                 self.ordinal = group.ordinal.wrapping_add(1);
                 // A damaged head before it shows in the ordinals.
                 self.trace = None;
-                self.sequence = group.sequence;
+                let after = std::mem::replace(&mut self.sequence, group.sequence);
                 self.step(u64::from(group.bytes));
                 let unread = std::mem::take(&mut self.unread);
                 let lost = if missing { unread } else { Vec::new() };
-                return Ok(Some(Scanned { group, at, lost }));
+                return Ok(Some(Scanned {
+                    group,
+                    at,
+                    after,
+                    lost,
+                }));
             }
             match self.record()? {
                 Some(record_bytes) => {
-                    self.records.push(at);
+                    self.records.push((at, self.sequence));
                     self.step(record_bytes);
                 }
                 None => {
@@ -103,8 +112,9 @@ impl<'a> Scan<'a> {
         Ok(None)
     }
 
-    /// Where the records with room of their own begin that were passed.
-    pub fn records(&self) -> &[u64] {
+    /// Where the records with room of their own begin that were passed, each with the number of the last group
+    /// before it; 0 where there is none.
+    pub fn records(&self) -> &[(u64, u64)] {
         &self.records
     }
 
@@ -161,6 +171,7 @@ impl<'a> Scan<'a> {
             let sequence = sequence.filter(|sequence| *sequence > self.sequence);
             self.trace = sequence.map(|sequence| Trace {
                 at: self.at,
+                after: self.sequence,
                 sequence,
             });
         }

@@ -173,17 +173,23 @@ impl Segments {
         self.lock().life_at(location).is_some()
     }
 
-    /// The open file of a segment in use that cannot be freed meanwhile.
+    /// The open file of a segment in use, in its present life.
     pub(super) fn file(&self, slot: u32) -> Result<Arc<SegmentFile>, Fault> {
-        let row = {
+        loop {
+            let row = {
+                let mut table = self.lock();
+                if let Some(file) = table.handles.get(slot) {
+                    return Ok(file);
+                }
+                table.slot(slot).row
+            };
+            let file = self.open(slot, &row)?;
             let mut table = self.lock();
-            if let Some(file) = table.handles.get(slot) {
-                return Ok(file);
+            // Another life may have begun meanwhile.
+            if table.slot(slot).row.generation == file.generation {
+                return Ok(table.handles.keep(file));
             }
-            table.slot(slot).row
-        };
-        let file = self.open(slot, &row)?;
-        Ok(self.lock().handles.keep(file))
+        }
     }
 
     /// Counts a record of `bytes` bytes at `location` as a chunk, or as one no more.

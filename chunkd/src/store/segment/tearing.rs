@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 use super::super::admission::Gate;
 use super::super::directory::Layout;
 use super::super::index::{Index, IndexCache};
+use super::ALIGN_BYTES;
 use super::append::{Appender, PendingChange, record_bytes};
 use super::committer::{Request, Work};
 use super::file::SegmentFile;
@@ -66,7 +67,8 @@ fn record(length: usize, seed: u8) -> SegmentRecord {
     SegmentRecord::new(head, vec![Bytes::from(data)])
 }
 
-fn change(
+/// A change, and who hears of it.
+pub(super) fn change(
     work: Work,
 ) -> (
     PendingChange,
@@ -185,9 +187,13 @@ impl Fixture {
         file.write_all_at(bytes, at).unwrap();
         self.clear_index();
         let recovered = recover(self.options.clone(), &self.index, false).unwrap();
-        assert!(recovered.rotten.is_empty(), "torn, and not rotten");
+        assert!(recovered.unreadable.is_empty());
         let whole = at as usize..at as usize + bytes.len();
         file.write_all_at(&self.bytes[whole], at).unwrap();
+        // The block with a torn head is removed.
+        let block = self.head.start as usize..self.head.start as usize + ALIGN_BYTES as usize;
+        file.write_all_at(&self.bytes[block], self.head.start)
+            .unwrap();
         let listed = self.index.page(None, usize::MAX).unwrap();
         listed.into_iter().map(|info| info.id).collect()
     }
