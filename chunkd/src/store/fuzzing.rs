@@ -100,8 +100,6 @@ pub(crate) fn open(bytes: &[u8]) {
 
 async fn list(store: &ChunkStore) -> Vec<chunkproto::ChunkInfo> {
     let listed = store.list(None, 1000).await.expect("an index can be read");
-    let state = store.state();
-    assert_eq!(state.chunk_count, listed.len() as u64);
     let mut sound = Vec::new();
     for info in listed {
         let end = info.length_bytes;

@@ -49,7 +49,7 @@ pub struct StoreOptions {
 
 /// How long a lock is waited for, and how often it is tried: a process that ends, or one that was forked at
 /// this moment and has not become another program yet, keeps it a little longer.
-const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 const LOCK_RETRY: Duration = Duration::from_millis(10);
 /// A filesystem has room for so many segments, unless they would be shorter than the next number.
 const SEGMENTS_MIN: u64 = 64;

@@ -15,7 +15,7 @@ use std::process::{Command, abort};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use chunkd::{ChunkStore, Probe, Step, StoreOptions};
 use chunkproto::{ChunkId, ChunkInfo, Crc64};
@@ -34,7 +34,7 @@ const SEGMENT_BYTES: u32 = 256 << 10;
 const LENGTHS: [usize; 7] = [1, 100, 4 * KIB, 20 * KIB, 40 * KIB, 60 * KIB, 70 * KIB];
 /// By then every step should have come, on a busy machine too.
 const KILLS_IN_GROUPS: usize = 12;
-const WORKS_AT_MOST: Duration = Duration::from_secs(60);
+const WORKS_AT_MOST: Duration = Duration::from_secs(300);
 /// Chunks that are left, the newest; so each segment holds some for a while, and some are moved.
 const KEPT_EVERY: usize = 6;
 const KEPT_MAX: usize = 60;
@@ -76,13 +76,11 @@ async fn a_process_killed_at_any_step_loses_nothing_and_brings_nothing_back() {
     }
 }
 
-/// What is left of the group are whole pages of it, some of them, from its beginning.
+/// What is left of the group are whole pages of it, some of them, from its beginning. `SEXTANT_KILL_SEED=n` has
+/// other groups, and other moments in them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_killed_in_the_middle_of_a_group_loses_nothing_and_brings_nothing_back() {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let seed = number_from_env("SEXTANT_KILL_SEED").unwrap_or(now.subsec_nanos().into());
-    println!("SEXTANT_KILL_SEED={seed}");
-    let mut dice = Dice::new(seed);
+    let mut dice = Dice::new(number_from_env("SEXTANT_KILL_SEED").unwrap_or(1));
     let kind = Step::ALL
         .into_iter()
         .position(|step| step == Step::WriteGroup);

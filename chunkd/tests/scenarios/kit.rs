@@ -201,14 +201,15 @@ pub async fn list_all(store: &ChunkStore) -> Vec<ChunkInfo> {
         let state = store.state();
         (state.chunk_count, state.used_bytes)
     };
+    let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        let before = counts();
         let listed = store.list(None, usize::MAX).await.unwrap();
-        if counts() == before {
-            let used = listed.iter().map(|info| info.length_bytes).sum();
-            assert_eq!(before, (listed.len() as u64, used));
+        let used = listed.iter().map(|info| info.length_bytes).sum();
+        let (chunks, counted) = (listed.len() as u64, counts());
+        if counted == (chunks, used) {
             return listed;
         }
+        assert!(Instant::now() < deadline, "{counted:?} of {chunks}, {used}");
     }
 }
 

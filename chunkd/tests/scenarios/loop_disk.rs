@@ -6,6 +6,8 @@ use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -88,7 +90,12 @@ impl LoopDisk {
 
     /// Unmounts and mounts again, which ends a cut.
     pub fn mount_again(&self) {
-        run("umount", [self.mount_point().as_os_str()]).unwrap();
+        let ends = Instant::now() + Duration::from_secs(10);
+        // A process that another scenario is starting may still hold files of it.
+        while let Err(error) = run("umount", [self.mount_point().as_os_str()]) {
+            assert!(Instant::now() < ends, "{error}");
+            thread::yield_now();
+        }
         self.mount().unwrap();
     }
 

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use chunkd::{ChunkStore, OpenError, Probe, Step, StoreOptions};
 use chunkproto::ChunkId;
@@ -22,6 +23,8 @@ type Chunks = BTreeMap<ChunkId, Vec<u8>>;
 fn open_with(dir: &Path, probe: Probe) -> Result<ChunkStore, OpenError> {
     let mut options = StoreOptions::new(dir);
     options.segment_bytes = SEGMENT_BYTES;
+    // Whether groups are there does not hang on the time that a scenario takes.
+    options.quiet_after = Duration::from_secs(3600);
     options.probe = probe;
     ChunkStore::open(options)
 }

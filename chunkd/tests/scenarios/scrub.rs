@@ -121,7 +121,7 @@ async fn a_restart_goes_on_where_the_walk_was() {
         .oldest_verified_at_ms
         .abs_diff(before.oldest_verified_at_ms);
     assert!(
-        kept_ms <= 4000 && after.verified_chunks <= 1,
+        kept_ms <= 60_000 && after.verified_chunks <= 1,
         "{before:?} {after:?}"
     );
     scrubbing.abort();
@@ -129,7 +129,8 @@ async fn a_restart_goes_on_where_the_walk_was() {
 
 #[tokio::test]
 async fn no_chunk_is_passed_over() {
-    const CHUNKS: u64 = 600;
+    // A page of the walk has 256.
+    const CHUNKS: u64 = 300;
     let (dir, node) = fresh_node();
     for seed in 0..CHUNKS {
         let bytes = data(20 * KIB, seed);

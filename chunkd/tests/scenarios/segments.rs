@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use chunkd::{ChunkStore, Probe, Step, StoreOptions};
 use chunkproto::{ByteRange, ChunkError, ChunkId};
@@ -152,6 +153,7 @@ async fn segments_that_die_by_themselves_are_used_again_without_a_move() {
     let moves = Arc::new(AtomicUsize::new(0));
     let mut options = StoreOptions::new(dir.path());
     options.segment_bytes = SEGMENT_BYTES;
+    options.quiet_after = Duration::from_secs(3600);
     let counted = Arc::clone(&moves);
     options.probe = Probe::new(move |step| {
         counted.fetch_add(usize::from(step == Step::MoveRecord), Ordering::SeqCst);

@@ -9,7 +9,6 @@ use chunkproto::Crc64;
 use futures::future::{join_all, try_join_all};
 use futures::{StreamExt as _, stream};
 use gateway::chunks::{BodyWriter, ByteBudget, WriteError, WriterSettings, WrittenBody};
-use gateway::cluster::NodeTimeouts;
 use tokio::sync::Barrier;
 use tokio::time::{Instant, timeout};
 
@@ -183,15 +182,6 @@ async fn a_node_that_never_says_that_a_chunk_is_durable_is_raced_by_another_one(
     }
 }
 
-/// Nodes that are not taken for suspect while a scenario waits for them.
-fn patient(count: u8) -> Nodes {
-    let timeouts = NodeTimeouts {
-        suspect_after: Duration::from_secs(3600),
-        ..NodeTimeouts::default()
-    };
-    Nodes::with(count, timeouts)
-}
-
 #[tokio::test(start_paused = true)]
 #[expect(clippy::disallowed_methods, reason = "its waits take no real time")]
 async fn a_write_ends_though_nodes_that_never_answer_are_tried_in_place_of_each_other() {
@@ -203,7 +193,7 @@ async fn a_write_ends_though_nodes_that_never_answer_are_tried_in_place_of_each_
         (13 * MIB, Fault::DiesAtSync),
     ];
     let writes = cases.map(async |(length, failing)| {
-        let nodes = patient(4);
+        let nodes = Nodes::new(4);
         let [a, b, ..] = nodes.all()[..] else {
             panic!("four nodes")
         };
@@ -219,7 +209,7 @@ async fn a_write_ends_though_nodes_that_never_answer_are_tried_in_place_of_each_
 #[tokio::test(start_paused = true)]
 #[expect(clippy::disallowed_methods, reason = "its waits take no real time")]
 async fn a_node_that_takes_pieces_much_later_than_all_others_is_replaced() {
-    let nodes = patient(4);
+    let nodes = Nodes::new(4);
     let slow = nodes.all()[0];
     nodes.set_fault(slow, Fault::Trickles(Duration::from_secs(1)));
     // 35 pieces to each chunk.

@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use crate::nodes::{Fault, Nodes, body_of, owner, payload};
+use crate::nodes::{Fault, Nodes, body_of, owner, patience, payload};
 
 /// Length of the chunks that [`World::put_chunk`] writes.
 pub const CHUNK_BYTES: usize = 1000;
@@ -82,7 +82,7 @@ impl World {
     pub async fn giving_up_after(count: u8, down_after: Duration) -> Self {
         let timeouts = NodeTimeouts {
             down_after,
-            ..NodeTimeouts::default()
+            ..patience()
         };
         Self::with(Nodes::with(count, timeouts)).await
     }

@@ -75,13 +75,21 @@ pub struct Nodes {
 /// What a test does in the middle of what it tests.
 type Hook = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
+/// Nodes register once, and nothing hears from them again: none is taken for suspect while a scenario runs.
+pub fn patience() -> NodeTimeouts {
+    NodeTimeouts {
+        suspect_after: Duration::from_secs(3600),
+        ..NodeTimeouts::default()
+    }
+}
+
 /// Length of the pieces that nodes send.
 const PIECE_BYTES: usize = 10_000;
 
 impl Nodes {
     /// `count` healthy nodes.
     pub fn new(count: u8) -> Self {
-        Self::with(count, NodeTimeouts::default())
+        Self::with(count, patience())
     }
 
     /// As [`new`](Self::new), with a membership of those timeouts.

@@ -111,7 +111,8 @@ mod tests {
         Body::http_body(StreamBody::new(pieces))
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
+    #[expect(clippy::disallowed_methods, reason = "its waits take no real time")]
     async fn slow_bodies_end_and_leave_their_turns_to_others() {
         let undeclared = UndeclaredLength {
             turn_max: Duration::from_millis(10),
