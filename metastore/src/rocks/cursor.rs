@@ -100,19 +100,7 @@ impl Store {
         end: Vec<u8>,
         limit: usize,
     ) -> MetaResult<Vec<(Vec<u8>, R)>> {
-        let mut found = Vec::new();
-        if limit == 0 || start >= end {
-            return Ok(found);
-        }
-        let mut cursor = Cursor::over(self, table, start, end);
-        while let Some(key) = cursor.key()? {
-            found.push((key.to_vec(), cursor.row()?));
-            if found.len() == limit {
-                break;
-            }
-            cursor.step();
-        }
-        Ok(found)
+        self.rows_in(table, start, end, limit, |_, row| row.map(Some))
     }
 
     /// As [`range`](Self::range), without rows that cannot be decoded: for queues, whose rows stand for
@@ -124,22 +112,36 @@ impl Store {
         end: Vec<u8>,
         limit: usize,
     ) -> MetaResult<Vec<(Vec<u8>, R)>> {
-        let mut found = Vec::new();
+        let note = |key: &[u8], failure| self.damaged.note(table.name, key, &failure);
+        self.rows_in(table, start, end, limit, |key, row| {
+            Ok(row.map_err(|failure| note(key, failure)).ok())
+        })
+    }
+
+    /// Up to `limit` rows of `start..end` that `choose` does not leave out.
+    fn rows_in<R: DeserializeOwned>(
+        &self,
+        table: Table<R>,
+        start: Vec<u8>,
+        end: Vec<u8>,
+        limit: usize,
+        choose: impl Fn(&[u8], MetaResult<R>) -> MetaResult<Option<R>>,
+    ) -> MetaResult<Vec<(Vec<u8>, R)>> {
+        let mut chosen = Vec::new();
         if limit == 0 || start >= end {
-            return Ok(found);
+            return Ok(chosen);
         }
         let mut cursor = Cursor::over(self, table, start, end);
         while let Some(key) = cursor.key()? {
-            match cursor.row() {
-                Ok(row) => found.push((key.to_vec(), row)),
-                Err(failure) => self.damaged.note(table.name, key, &failure),
+            if let Some(row) = choose(key, cursor.row())? {
+                chosen.push((key.to_vec(), row));
             }
-            if found.len() == limit {
+            if chosen.len() == limit {
                 break;
             }
             cursor.step();
         }
-        Ok(found)
+        Ok(chosen)
     }
 
     /// Whether `start..end` has any row.

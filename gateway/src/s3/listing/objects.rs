@@ -18,6 +18,16 @@ use crate::s3::errors;
 use crate::s3::gateway::S3Gateway;
 use crate::s3::object::headers;
 
+/// What a listing asks for, in either version.
+struct PageRequest {
+    prefix: Option<String>,
+    delimiter: Option<String>,
+    /// The key or common prefix behind which it begins.
+    after: Option<String>,
+    /// Most keys and common prefixes.
+    limit: i32,
+}
+
 impl S3Gateway {
     /// `GET /bucket?list-type=2`.
     pub(crate) async fn list_objects_v2(
@@ -32,21 +42,14 @@ impl S3Gateway {
             Some(token) => Some(cursor_of(&token)?),
             None => given(input.start_after.clone()),
         };
-        let page = self
-            .list(
-                &input.bucket,
-                prefix.clone(),
-                delimiter.clone(),
-                after,
-                limit,
-            )
-            .await?;
-
-        let next = if page.truncated {
-            last_name(&page)
-        } else {
-            None
+        let request = PageRequest {
+            prefix: prefix.clone(),
+            delimiter: delimiter.clone(),
+            after,
+            limit,
         };
+        let page = self.page_of(&input.bucket, request).await?;
+        let next = next_name(&page);
         let owners = match input.fetch_owner.unwrap_or(false) {
             true => self.owners_in(&page).await?,
             false => HashMap::new(),
@@ -80,21 +83,14 @@ impl S3Gateway {
         let limit = page_limit("max-keys", input.max_keys, ENTRIES_MAX)?;
         let (prefix, delimiter) = (given(input.prefix), given(input.delimiter));
         let after = given(input.marker.clone());
-        let page = self
-            .list(
-                &input.bucket,
-                prefix.clone(),
-                delimiter.clone(),
-                after,
-                limit,
-            )
-            .await?;
-
-        let next = if page.truncated {
-            last_name(&page)
-        } else {
-            None
+        let request = PageRequest {
+            prefix: prefix.clone(),
+            delimiter: delimiter.clone(),
+            after,
+            limit,
         };
+        let page = self.page_of(&input.bucket, request).await?;
+        let next = next_name(&page);
         let is_truncated = Some(next.is_some());
         // Without a delimiter, clients go on from the last key.
         let next_marker = next
@@ -127,21 +123,18 @@ impl S3Gateway {
     }
 
     /// A page of a bucket's current objects.
-    pub(crate) async fn list(
+    async fn page_of(
         &self,
         bucket: &str,
-        prefix: Option<String>,
-        delimiter: Option<String>,
-        after: Option<String>,
-        limit: i32,
+        request: PageRequest,
     ) -> S3Result<ListPage<ListedObject>> {
         let bucket = self.bucket(bucket).await?;
         let query = ListQuery {
             bucket: bucket.id,
-            prefix: prefix.unwrap_or_default(),
-            delimiter,
-            after,
-            limit: usize::try_from(limit).unwrap_or_default(),
+            prefix: request.prefix.unwrap_or_default(),
+            delimiter: request.delimiter,
+            after: request.after,
+            limit: usize::try_from(request.limit).unwrap_or_default(),
         };
         self.metastore
             .list_objects(query)
@@ -150,9 +143,10 @@ impl S3Gateway {
     }
 }
 
-/// The key or common prefix that ends a page: the cursor of the next one.
-pub fn last_name(page: &ListPage<ListedObject>) -> Option<String> {
-    page.entries.last().map(|entry| match entry {
+/// The key or common prefix that ends a page, if another one follows: the cursor of that.
+fn next_name(page: &ListPage<ListedObject>) -> Option<String> {
+    let last = page.entries.last().filter(|_| page.truncated)?;
+    Some(match last {
         ListEntry::Item(object) => object.key.as_str().to_owned(),
         ListEntry::CommonPrefix(prefix) => prefix.clone(),
     })
