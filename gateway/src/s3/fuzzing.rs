@@ -22,6 +22,7 @@ pub use super::access::fuzzing as access;
 use super::body::check::BodyCheck;
 use super::bucket::{self, lifecycle};
 use super::edge::guard::refuse_unknown_subresource;
+use super::edge::signature::Signature;
 use super::edge::signature_dates::refuse_bad_dates;
 use super::edge::target::RequestTarget;
 use super::edge::virtual_host::VirtualHosts;
@@ -161,7 +162,8 @@ fn object(modified_at: Timestamp) -> ObjectVersion {
 pub fn request_headers(text: &str) {
     let given = headers_of(text);
     let now = OffsetDateTime::from_unix_timestamp(1_800_000_000).expect("in 2027");
-    let _ = refuse_bad_dates(&given, None, now);
+    let signature = Signature::of(&Method::GET, &given, None);
+    let _ = refuse_bad_dates(signature, &given, None, now);
     let _ = headers::system_headers(&given);
     let _ = headers::refuse_append(&given);
     let metadata: Metadata = given
@@ -264,7 +266,8 @@ pub fn address(text: &str) {
         let more = format!("{}&torrent", query.unwrap_or_default());
         assert!(refuse_unknown_subresource(&method, names_object, Some(&more)).is_err());
     }
-    let _ = refuse_bad_dates(&headers, query, OffsetDateTime::UNIX_EPOCH);
+    let signature = Signature::of(&method, &headers, query);
+    let _ = refuse_bad_dates(signature, &headers, query, OffsetDateTime::UNIX_EPOCH);
     let _ = redispatch::without_signature(&uri);
     let query = query.unwrap_or_default();
     if let Ok(name) = listing::objects::cursor_of(query) {

@@ -301,7 +301,7 @@ mod tests {
     use super::super::Caller;
     use super::super::context::Read;
     use super::*;
-    use crate::s3::edge::signature_facts::SignatureFacts;
+    use crate::s3::edge::signature::Signature;
 
     /// Headers of a request.
     type Given = &'static [(&'static str, &'static str)];
@@ -326,11 +326,7 @@ mod tests {
             source_ip: None,
             tls: None,
             bucket_owner: "acme$ann",
-            signature: Some(SignatureFacts::of(
-                &http::Method::GET,
-                &headers,
-                uri.query(),
-            )),
+            signature: Signature::of(&http::Method::GET, &headers, uri.query()),
             existing_tags: &[],
             // Ten minutes later.
             now_ms: 1_577_836_800_000 + 600_000,

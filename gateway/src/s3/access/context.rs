@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, Uri};
 use super::account::{account_of, arn_of};
 use super::caller::Caller;
 use crate::http::{TlsVersion, query_pairs};
-use crate::s3::edge::signature_facts::SignatureFacts;
+use crate::s3::edge::signature::Signature;
 use crate::s3::edge::sub_resource::creates_object;
 
 /// Keys in the family `s3:` that requests here have.
@@ -124,8 +124,8 @@ pub struct RequestContext<'a> {
     pub tls: Option<TlsVersion>,
     /// Canonical id of who owns the bucket.
     pub bucket_owner: &'a str,
-    /// How it was signed, where that is known.
-    pub signature: Option<SignatureFacts>,
+    /// How it was signed, if it was.
+    pub signature: Option<Signature>,
     /// Tags of the object that is there, if they were looked up.
     pub existing_tags: &'a [(String, String)],
     /// The present moment, in milliseconds since 1970.
@@ -189,11 +189,14 @@ impl RequestContext<'_> {
                 let number = self.tls.map(TlsVersion::number);
                 number.map(str::to_owned).into_iter().collect()
             }
-            "authtype" => self.signed(|signature| signature.auth_type.map(str::to_owned)),
-            "signatureversion" => self.signed(|signature| signature.version.map(str::to_owned)),
+            "authtype" => self.signed(|signature| Some(signature.auth_type().to_owned())),
+            "signatureversion" => {
+                self.signed(|signature| signature.version_name().map(str::to_owned))
+            }
             "signatureage" => self.signed(|signature| {
-                let age_ms = self.now_ms.checked_sub(signature.signed_at_ms?);
-                age_ms.map(|age_ms| age_ms.to_string())
+                let signed_at_ms = signature.signed_at_ms(self.headers, self.uri.query())?;
+                let age_ms = self.now_ms.checked_sub(signed_at_ms)?;
+                Some(age_ms.to_string())
             }),
             _ if name.starts_with("x-amz-") => self.header(&name),
             _ if name.starts_with("object-lock-") => self.header(&format!("x-amz-{name}")),
@@ -234,9 +237,8 @@ impl RequestContext<'_> {
             .collect()
     }
 
-    fn signed(&self, fact: impl Fn(&SignatureFacts) -> Option<String>) -> Vec<String> {
-        let signature = self.signature.as_ref();
-        signature.and_then(fact).into_iter().collect()
+    fn signed(&self, fact: impl Fn(Signature) -> Option<String>) -> Vec<String> {
+        self.signature.and_then(fact).into_iter().collect()
     }
 
     fn query(&self, name: &str) -> Vec<String> {

@@ -26,7 +26,7 @@ use super::decide::{
 use super::policy::{Policy, Verdict};
 use crate::http::{Peer, query_value};
 use crate::s3::bucket::document_cache::DocumentCache;
-use crate::s3::edge::signature_facts::SignatureFacts;
+use crate::s3::edge::signature::Signature;
 use crate::s3::errors;
 
 /// A request as far as decisions look at it.
@@ -40,8 +40,8 @@ pub struct RequestFacts<'a> {
     pub uri: &'a Uri,
     /// Where it came from.
     pub peer: Option<Peer>,
-    /// How it was signed.
-    pub signature: Option<SignatureFacts>,
+    /// How it was signed, if it was.
+    pub signature: Option<Signature>,
 }
 
 impl<'a> RequestFacts<'a> {
@@ -52,7 +52,7 @@ impl<'a> RequestFacts<'a> {
             headers: &request.headers,
             uri: &request.uri,
             peer: Peer::of(&request.extensions),
-            signature: SignatureFacts::noted_in(&request.extensions),
+            signature: Signature::noted_in(&request.extensions),
         }
     }
 }

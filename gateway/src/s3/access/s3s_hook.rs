@@ -11,7 +11,7 @@ use super::actions::{RequiredPermission, extra_permissions, required_permission}
 use super::caller::Caller;
 use super::gate::{Gate, RequestFacts, Verified};
 use crate::http::Peer;
-use crate::s3::edge::signature_facts::SignatureFacts;
+use crate::s3::edge::signature::{Signature, SignatureVersion};
 use crate::s3::edge::xml_text::is_xml_text;
 use crate::s3::form::head::FormFields;
 use crate::s3::{errors, form};
@@ -37,7 +37,7 @@ impl S3Access for Gate {
             headers: &headers,
             uri: &uri,
             peer: Peer::of(context.extensions_mut()),
-            signature: SignatureFacts::noted_in(context.extensions_mut()),
+            signature: Signature::noted_in(context.extensions_mut()),
         };
         self.authorize_operation(
             &operation,
@@ -62,12 +62,12 @@ impl S3Access for Gate {
         let carried = request.extensions.get::<FormFields>().cloned();
         request.headers = form::fields::headers_of(&request.input, &carried.unwrap_or_default())?;
         let mut request_facts = RequestFacts::of(request);
-        if let Some(signature) = &mut request_facts.signature {
+        if let Some(Signature::Form(version)) = &mut request_facts.signature {
             // Only a signature of version 4 names a region.
-            signature.version = Some(if request.region.is_some() {
-                "AWS4-HMAC-SHA256"
+            *version = Some(if request.region.is_some() {
+                SignatureVersion::V4
             } else {
-                "AWS"
+                SignatureVersion::V2
             });
         }
         let required: Option<RequiredPermission> = required_permission("PostObject", false);

@@ -6,6 +6,7 @@ use s3s::Body;
 
 use super::unsigned_chunks::UnsignedChunks;
 use crate::s3::edge::envelope::Refused;
+use crate::s3::edge::signature::{Signature, SignatureVersion};
 
 const PAYLOAD: &str = "x-amz-content-sha256";
 const DECODED_LENGTH: &str = "x-amz-decoded-content-length";
@@ -16,8 +17,11 @@ const UNSIGNED: &[u8] = b"STREAMING-UNSIGNED-PAYLOAD-TRAILER";
 ///
 /// # Errors
 /// Refuses chunks whose signatures nobody could check, and a body whose decoded length is not declared.
-pub fn take_apart(request: Request<Body>) -> Result<Request<Body>, Refused> {
-    if *request.method() != Method::PUT || is_taken_apart_by_s3s(&request) {
+pub fn take_apart(
+    request: Request<Body>,
+    signature: Option<Signature>,
+) -> Result<Request<Body>, Refused> {
+    if *request.method() != Method::PUT || is_taken_apart_by_s3s(signature) {
         return Ok(request);
     }
     match request.headers().get(PAYLOAD).map(HeaderValue::as_bytes) {
@@ -45,13 +49,11 @@ pub fn take_apart(request: Request<Body>) -> Result<Request<Body>, Refused> {
 }
 
 /// s3s takes apart, or refuses, what is signed with Signature Version 4.
-fn is_taken_apart_by_s3s(request: &Request<Body>) -> bool {
-    let authorization = request.headers().get(header::AUTHORIZATION);
-    let query = request.uri().query().unwrap_or_default();
-    authorization.is_some_and(|value| value.as_bytes().starts_with(b"AWS4-"))
-        || query
-            .split('&')
-            .any(|pair| pair.starts_with("X-Amz-Signature="))
+fn is_taken_apart_by_s3s(signature: Option<Signature>) -> bool {
+    matches!(
+        signature,
+        Some(Signature::Header(SignatureVersion::V4) | Signature::Query(SignatureVersion::V4))
+    )
 }
 
 fn is_coded_in_chunks(headers: &HeaderMap) -> bool {
@@ -88,6 +90,12 @@ mod tests {
             .unwrap()
     }
 
+    fn taken_apart(request: Request<Body>) -> Result<Request<Body>, Refused> {
+        let query = request.uri().query();
+        let signature = Signature::of(request.method(), request.headers(), query);
+        take_apart(request, signature)
+    }
+
     fn bytes_of(request: Request<Body>) -> bytes::Bytes {
         let collected = futures::executor::block_on(request.into_body().collect());
         collected.unwrap().to_bytes()
@@ -105,7 +113,7 @@ mod tests {
                 (DECODED_LENGTH, "5"),
             ],
         ] {
-            let request = take_apart(upload("/b/k", &headers)).unwrap();
+            let request = taken_apart(upload("/b/k", &headers)).unwrap();
             assert_eq!(request.headers()["content-length"], "5");
             assert_eq!(bytes_of(request), "hello");
         }
@@ -123,7 +131,7 @@ mod tests {
             ),
             ("/b/k?X-Amz-Signature=0", vec![streaming]),
         ] {
-            let request = take_apart(upload(uri, &headers)).unwrap();
+            let request = taken_apart(upload(uri, &headers)).unwrap();
             assert_eq!(bytes_of(request).len(), 15, "{uri} {headers:?}");
         }
     }
@@ -131,7 +139,7 @@ mod tests {
     #[test]
     fn signed_chunks_without_a_signature_and_chunks_without_length_are_refused() {
         let code = |headers: &[(&'static str, &str)]| {
-            let refused = take_apart(upload("/b/k", headers));
+            let refused = taken_apart(upload("/b/k", headers));
             refused.map(drop).unwrap_err().code
         };
         let signed = ("x-amz-content-sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD");

@@ -9,10 +9,10 @@ use super::authentication::check_authentication;
 use super::envelope::Refused;
 use super::guard::{Refusal, refuse_unknown_subresource};
 use super::known_request::KnownRequest;
+use super::signature::{Signature, SignatureVersion};
 use super::signature_dates::refuse_bad_dates;
-use super::signature_facts::SignatureFacts;
 use super::signature_region::check_region;
-use super::signature_v2::{is_signed_by_header, refuse_uncovered};
+use super::signature_v2::refuse_uncovered;
 use crate::http::query_pairs;
 
 /// Which requests may go on to s3s. Cheap to clone.
@@ -41,19 +41,20 @@ impl Admission {
                 Refused::new(status, code, refusal.to_string())
             },
         )?;
-        refuse_uncovered(method, headers, query).map_err(|refusal| {
+        refuse_uncovered(method, known.signature, query).map_err(|refusal| {
             let (status, code) = (StatusCode::BAD_REQUEST, "InvalidArgument");
             Refused::new(status, code, refusal.to_string())
         })?;
         if !known.is_form {
             check_authentication(headers, query)?;
         }
-        refuse_unsigned_override(method, query, &known.signature)?;
+        refuse_unsigned_override(method, query, known.signature)?;
         if known.is_form && !headers.contains_key(header::CONTENT_LENGTH) {
             // s3s would gather the file in memory before anybody is asked whether it may come.
             return Err(Refused::missing_length("Content-Length"));
         }
-        if !self.sigv2_headers && is_signed_by_header(headers) {
+        let is_v2_header = known.signature == Some(Signature::Header(SignatureVersion::V2));
+        if is_v2_header && !self.sigv2_headers {
             let message = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
             return Err(Refused::new(
                 StatusCode::BAD_REQUEST,
@@ -62,7 +63,7 @@ impl Admission {
             ));
         }
         check_region(headers, query, &self.region)?;
-        refuse_bad_dates(headers, query, OffsetDateTime::now_utc())?;
+        refuse_bad_dates(known.signature, headers, query, OffsetDateTime::now_utc())?;
         if let Some(bounds) = known.body.bounds {
             bounds.refuse_declared(headers)?;
         }
@@ -74,11 +75,11 @@ impl Admission {
 fn refuse_unsigned_override(
     method: &Method,
     query: Option<&str>,
-    signature: &SignatureFacts,
+    signature: Option<Signature>,
 ) -> Result<(), Refused> {
     let is_read = matches!(*method, Method::GET | Method::HEAD);
     let overrides = || query_pairs(query).any(|(key, _)| key.starts_with("response-"));
-    if !is_read || signature.auth_type.is_some() || !overrides() {
+    if !is_read || signature.is_some() || !overrides() {
         return Ok(());
     }
     let message = "Request specific response headers cannot be used for anonymous GET requests.";
@@ -105,8 +106,8 @@ mod tests {
             (Method::GET, "versionId=x", false),
             (Method::PUT, "response-expires=x", false),
         ] {
-            let signature = SignatureFacts::of(&method, &HeaderMap::new(), Some(query));
-            let refused = refuse_unsigned_override(&method, Some(query), &signature);
+            let signature = Signature::of(&method, &HeaderMap::new(), Some(query));
+            let refused = refuse_unsigned_override(&method, Some(query), signature);
             assert_eq!(refused.is_err(), is_refused, "{method} {query}");
         }
     }

@@ -2,6 +2,8 @@
 //! signatures, a host that none covers, a session token where no temporary keys are given out, a
 //! digest that is none. s3s would choose among them, or not look.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, StatusCode, header};
 use percent_encoding::percent_decode_str;
 
@@ -17,20 +19,20 @@ const SECURITY_TOKEN: &str = "x-amz-security-token";
 /// # Errors
 /// What S3 answers.
 pub fn check_authentication(headers: &HeaderMap, query: Option<&str>) -> Result<(), Refused> {
-    let by_header = headers.contains_key(header::AUTHORIZATION);
+    let in_headers = headers.get_all(header::AUTHORIZATION).iter().count();
     let by_query_4 =
         has_query_key(query, "X-Amz-Signature") || has_query_key(query, "X-Amz-Algorithm");
     let by_query_2 = has_query_key(query, "Signature");
-    let mechanisms = [by_header, by_query_4, by_query_2];
-    match mechanisms.into_iter().filter(|used| *used).count() {
+    match in_headers + usize::from(by_query_4) + usize::from(by_query_2) {
         0 => return Ok(()),
         1 => {}
         _ => return Err(two_mechanisms()),
     }
     refuse_token(headers, query)?;
-    let signed = match by_header {
-        true => signed_by_header(headers),
-        false => query_value(query, "X-Amz-SignedHeaders").map(std::borrow::Cow::into_owned),
+    let signed = if in_headers > 0 {
+        signed_by_header(headers)
+    } else {
+        query_value(query, "X-Amz-SignedHeaders").map(Cow::into_owned)
     };
     // Version 2 signs no host; and a list that is not there is left for s3s to miss.
     let Some(signed) = signed else {
@@ -161,6 +163,7 @@ mod tests {
         let refused = Err("InvalidArgument");
         assert_eq!(outcome(&[header], "X-Amz-Signature=0"), refused);
         assert_eq!(outcome(&[header], "Signature=0"), refused);
+        assert_eq!(outcome(&[header, header], ""), refused);
         assert_eq!(outcome(&[], "Signature=0&X-Amz-Algorithm=x"), refused);
         assert_eq!(outcome(&[], "x-id=GetObject"), Ok(()));
     }

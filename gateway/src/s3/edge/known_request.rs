@@ -8,7 +8,7 @@ use s3s::Body;
 use super::cors::CrossOrigin;
 use super::envelope::{Envelope, RequestId};
 use super::error_context::ErrorContext;
-use super::signature_facts::SignatureFacts;
+use super::signature::Signature;
 use super::target::RequestTarget;
 use super::virtual_host::VirtualHosts;
 use crate::http::{ContinuePending, DrainingBody};
@@ -26,8 +26,8 @@ pub struct KnownRequest {
     pub version: Version,
     /// What its address names.
     pub target: RequestTarget,
-    /// How it is signed, before anybody verified that.
-    pub signature: SignatureFacts,
+    /// How it is signed, before anybody verified that; `None` if nobody signed it.
+    pub signature: Option<Signature>,
     /// Whether it may be an HTML form.
     pub is_form: bool,
     /// What it says of the page that sent it, if one did.
@@ -74,14 +74,16 @@ impl KnownRequest {
             },
             is_head: *method == Method::HEAD,
             version: parts.version,
-            signature: SignatureFacts::of(method, headers, parts.uri.query()),
+            signature: Signature::of(method, headers, parts.uri.query()),
             is_form: is_form(method, headers),
             cross_origin: CrossOrigin::of(method, headers),
             target,
             error_context,
             body: watch,
         };
-        parts.extensions.insert(known.signature);
+        if let Some(signature) = known.signature {
+            parts.extensions.insert(signature);
+        }
         parts.extensions.insert(known.target.clone());
         (Request::from_parts(parts, Body::http_body(body)), known)
     }

@@ -8,6 +8,7 @@
 //! | `target`, `virtual_host` | which bucket and key an address names |
 //! | `sub_resource` | the query keys that make another request of an address |
 //! | `guard` | sub-resources that are not built answer `NotImplemented` |
+//! | `signature` | where a signature stands, and of which version it is |
 //! | `authentication`, `signature_*` | what is wrong with a signature before it is computed |
 //! | `sigv2_bucket_path`, `object_url` | addresses as signatures and answers have them |
 //! | `listing_limit` | how many listings run at once |
@@ -26,8 +27,8 @@ pub(crate) mod listing_limit;
 pub(crate) mod object_url;
 pub(crate) mod redispatch;
 pub(crate) mod server;
+pub(crate) mod signature;
 pub(crate) mod signature_dates;
-pub(crate) mod signature_facts;
 pub(crate) mod signature_region;
 pub(crate) mod signature_v2;
 pub(crate) mod sigv2_bucket_path;

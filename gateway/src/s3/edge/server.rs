@@ -133,12 +133,13 @@ impl S3Server {
         request: Request<Body>,
         known: &KnownRequest,
     ) -> Result<Response<Body>, Refused> {
-        let mut request = unsigned_upload::take_apart(self.undeclared.declare(request).await?)?;
+        let request = self.undeclared.declare(request).await?;
+        let mut request = unsigned_upload::take_apart(request, known.signature)?;
         if known.is_form {
             request = form::head::read_head(request).await?;
             request = form::tail::end_at_file(request, &self.undeclared).await?;
         }
-        let request = end_with_slash(&known.target, request);
+        let request = end_with_slash(&known.target, known.signature, request);
         self.service.call(request).await.map_err(|failure| {
             let id = known.envelope.request_id.as_str();
             error!(id, ?failure, "a request failed");

@@ -1,5 +1,5 @@
-//! How a request is signed, as far as policies ask: read before the signature is verified, and taken
-//! for true only of requests whose signature was.
+//! How a request is signed: worked out once, before the signature is verified, and taken for true only of
+//! requests whose signature was.
 
 use http::{Extensions, HeaderMap, Method};
 use time::PrimitiveDateTime;
@@ -8,60 +8,97 @@ use time::macros::format_description;
 use crate::http::{has_query_key, query_value};
 use crate::s3::form::answer::is_form;
 
-/// How a request is signed. Stands in its extensions.
+/// Where the signature of a request stands, and of which version it is. Stands in the extensions of a request
+/// that is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SignatureFacts {
-    /// Where the signature stands: `REST-HEADER`, `REST-QUERY-STRING` or `POST`.
-    pub auth_type: Option<&'static str>,
-    /// `AWS` or `AWS4-HMAC-SHA256`; `None` for a form, whose fields are not read yet.
-    pub version: Option<&'static str>,
-    /// When it was signed, in milliseconds since 1970; version 4 alone says so.
-    pub signed_at_ms: Option<u64>,
+pub enum Signature {
+    /// In the `Authorization` header.
+    Header(SignatureVersion),
+    /// In the query: a presigned URL.
+    Query(SignatureVersion),
+    /// In a field of a form, if it is signed at all; `None` until its fields are read.
+    Form(Option<SignatureVersion>),
 }
 
-const VERSION_2: &str = "AWS";
-const VERSION_4: &str = "AWS4-HMAC-SHA256";
+/// The version of a signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignatureVersion {
+    /// Signature Version 2.
+    V2,
+    /// Signature Version 4, and whatever else an `Authorization` header may hold: s3s refuses that.
+    V4,
+}
 
-impl SignatureFacts {
-    /// How a request with these is signed. A form is signed in a field, if it is.
+impl Signature {
+    /// How a request with these is signed; `None` if nobody signed it.
     #[must_use]
-    pub fn of(method: &Method, headers: &HeaderMap, query: Option<&str>) -> Self {
-        let facts = |auth_type, version, signed_at: Option<&str>| Self {
-            auth_type: Some(auth_type),
-            version,
-            signed_at_ms: signed_at.and_then(moment_ms),
-        };
-        let authorization = headers.get(http::header::AUTHORIZATION);
+    pub fn of(method: &Method, headers: &HeaderMap, query: Option<&str>) -> Option<Self> {
+        let mut authorizations = headers.get_all(http::header::AUTHORIZATION).iter();
+        let is_signed_by_header = headers.contains_key(http::header::AUTHORIZATION);
+        // In the order in which s3s looks.
         if has_query_key(query, "Signature") {
-            return facts("REST-QUERY-STRING", Some(VERSION_2), None);
+            return Some(Self::Query(SignatureVersion::V2));
+        }
+        if authorizations.any(|value| value.as_bytes().starts_with(b"AWS ")) {
+            return Some(Self::Header(SignatureVersion::V2));
         }
         if has_query_key(query, "X-Amz-Signature") {
-            let date = query_value(query, "X-Amz-Date");
-            return facts("REST-QUERY-STRING", Some(VERSION_4), date.as_deref());
+            return Some(Self::Query(SignatureVersion::V4));
         }
-        match authorization.map(|value| value.as_bytes()) {
-            Some(value) if value.starts_with(b"AWS ") => {
-                facts("REST-HEADER", Some(VERSION_2), None)
-            }
-            Some(_) => {
-                let date = headers
-                    .get("x-amz-date")
-                    .and_then(|date| date.to_str().ok());
-                facts("REST-HEADER", Some(VERSION_4), date)
-            }
-            None if is_form(method, headers) => facts("POST", None, None),
-            None => Self {
-                auth_type: None,
-                version: None,
-                signed_at_ms: None,
-            },
+        if is_signed_by_header {
+            return Some(Self::Header(SignatureVersion::V4));
         }
+        is_form(method, headers).then_some(Self::Form(None))
     }
 
-    /// The facts that the server noted.
+    /// What the server noted of the request.
     #[must_use]
     pub fn noted_in(extensions: &Extensions) -> Option<Self> {
         extensions.get().copied()
+    }
+
+    /// Whether it is of Signature Version 2.
+    #[must_use]
+    pub fn is_v2(self) -> bool {
+        self.version() == Some(SignatureVersion::V2)
+    }
+
+    /// What `s3:authType` calls it.
+    #[must_use]
+    pub fn auth_type(self) -> &'static str {
+        match self {
+            Self::Header(_) => "REST-HEADER",
+            Self::Query(_) => "REST-QUERY-STRING",
+            Self::Form(_) => "POST",
+        }
+    }
+
+    /// What `s3:signatureversion` calls it; `None` for a form whose fields are not read.
+    #[must_use]
+    pub fn version_name(self) -> Option<&'static str> {
+        self.version().map(|version| match version {
+            SignatureVersion::V2 => "AWS",
+            SignatureVersion::V4 => "AWS4-HMAC-SHA256",
+        })
+    }
+
+    /// When it was made, in milliseconds since 1970, as a request with these says; version 4 alone does.
+    #[must_use]
+    pub fn signed_at_ms(self, headers: &HeaderMap, query: Option<&str>) -> Option<u64> {
+        match self {
+            Self::Header(SignatureVersion::V4) => {
+                moment_ms(headers.get("x-amz-date")?.to_str().ok()?)
+            }
+            Self::Query(SignatureVersion::V4) => moment_ms(&query_value(query, "X-Amz-Date")?),
+            _ => None,
+        }
+    }
+
+    fn version(self) -> Option<SignatureVersion> {
+        match self {
+            Self::Header(version) | Self::Query(version) => Some(version),
+            Self::Form(version) => version,
+        }
     }
 }
 
@@ -73,38 +110,53 @@ fn moment_ms(date: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+    use http::header::{AUTHORIZATION, CONTENT_TYPE};
+
+    use super::SignatureVersion::{V2, V4};
     use super::*;
+
+    fn of(authorizations: &[&'static str], query: &str) -> Option<Signature> {
+        let mut headers = HeaderMap::new();
+        for value in authorizations {
+            headers.append(AUTHORIZATION, HeaderValue::from_static(value));
+        }
+        Signature::of(&Method::GET, &headers, Some(query))
+    }
 
     #[test]
     fn signatures_are_told_apart_by_place_and_version() {
-        let facts = |authorization: &'static str, query| {
-            let value = http::HeaderValue::from_static(authorization);
-            let headers = match authorization {
-                "" => HeaderMap::new(),
-                _ => HeaderMap::from_iter([(http::header::AUTHORIZATION, value)]),
-            };
-            let facts = SignatureFacts::of(&Method::GET, &headers, Some(query));
-            (facts.auth_type, facts.version, facts.signed_at_ms)
-        };
-        let (header, query) = (Some("REST-HEADER"), Some("REST-QUERY-STRING"));
-        assert_eq!(facts("AWS AK:x", ""), (header, Some(VERSION_2), None));
-        assert_eq!(
-            facts("AWS4-HMAC-SHA256 x", ""),
-            (header, Some(VERSION_4), None)
-        );
-        assert_eq!(facts("", "Signature=x"), (query, Some(VERSION_2), None));
-        assert_eq!(
-            facts("", "X-Amz-Signature=x&X-Amz-Date=19700101T000001Z"),
-            (query, Some(VERSION_4), Some(1000))
-        );
-        assert_eq!(facts("", ""), (None, None, None));
-        let posted = |headers: &HeaderMap| {
-            let facts = SignatureFacts::of(&Method::POST, headers, Some("uploads"));
-            facts.auth_type
-        };
-        assert_eq!(posted(&HeaderMap::new()), None, "an upload is no form");
-        let kind = http::HeaderValue::from_static("multipart/form-data; boundary=x");
-        let form = HeaderMap::from_iter([(http::header::CONTENT_TYPE, kind)]);
-        assert_eq!(posted(&form), Some("POST"));
+        let version_4 = "AWS4-HMAC-SHA256 x";
+        assert_eq!(of(&["AWS AK:x"], ""), Some(Signature::Header(V2)));
+        assert_eq!(of(&[version_4], ""), Some(Signature::Header(V4)));
+        let hidden = of(&[version_4, "AWS AK:x"], "");
+        assert_eq!(hidden, Some(Signature::Header(V2)));
+        assert_eq!(of(&[], "Signature=x"), Some(Signature::Query(V2)));
+        assert_eq!(of(&[], "Sign%61ture=x"), Some(Signature::Query(V2)));
+        assert_eq!(of(&[], "X-Amz-Signature=x"), Some(Signature::Query(V4)));
+        let several = of(&["AWS AK:x"], "X-Amz-Signature=x");
+        assert_eq!(several, Some(Signature::Header(V2)));
+        assert_eq!(of(&[], ""), None);
+    }
+
+    #[test]
+    fn a_form_may_be_signed_in_a_field_and_an_upload_is_no_form() {
+        let posted = |headers: &HeaderMap| Signature::of(&Method::POST, headers, Some("uploads"));
+        assert_eq!(posted(&HeaderMap::new()), None);
+        let kind = HeaderValue::from_static("multipart/form-data; boundary=x");
+        let form = HeaderMap::from_iter([(CONTENT_TYPE, kind)]);
+        assert_eq!(posted(&form), Some(Signature::Form(None)));
+    }
+
+    #[test]
+    fn version_4_alone_says_when_it_was_made() {
+        let query = Some("X-Amz-Date=19700101T000001Z");
+        let date = HeaderValue::from_static("19700101T000002Z");
+        let headers = HeaderMap::from_iter([(http::HeaderName::from_static("x-amz-date"), date)]);
+        let signed_at = |signature: Signature| signature.signed_at_ms(&headers, query);
+        assert_eq!(signed_at(Signature::Query(V4)), Some(1000));
+        assert_eq!(signed_at(Signature::Header(V4)), Some(2000));
+        assert_eq!(signed_at(Signature::Header(V2)), None);
+        assert_eq!(signed_at(Signature::Form(Some(V4))), None);
     }
 }

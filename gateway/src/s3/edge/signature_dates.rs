@@ -10,6 +10,7 @@ use time::macros::format_description;
 use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 
 use super::envelope::Refused;
+use super::signature::{Signature, SignatureVersion};
 use crate::http::query_value;
 
 /// How far a client's clock may be off.
@@ -53,11 +54,12 @@ impl DateRefusal {
 /// # Errors
 /// What S3 answers.
 pub fn refuse_bad_dates(
+    signature: Option<Signature>,
     headers: &HeaderMap,
     query: Option<&str>,
     now: OffsetDateTime,
 ) -> Result<(), Refused> {
-    check_dates(headers, query, now).map_err(|refusal| {
+    check_dates(signature, headers, query, now).map_err(|refusal| {
         let (code, message) = refusal.words();
         let refused = Refused::new(StatusCode::FORBIDDEN, code, message);
         if refusal != DateRefusal::Skewed {
@@ -84,26 +86,27 @@ pub fn refuse_bad_dates(
 /// # Errors
 /// [`DateRefusal`].
 fn check_dates(
+    signature: Option<Signature>,
     headers: &HeaderMap,
     query: Option<&str>,
     now: OffsetDateTime,
 ) -> Result<(), DateRefusal> {
     check_validity(query)?;
-    let authorization = headers.get(http::header::AUTHORIZATION);
-    let authorization = authorization.map_or(&[][..], |value| value.as_bytes());
-    if authorization.starts_with(b"AWS ") {
-        return check_date(headers, now);
+    match signature {
+        Some(Signature::Header(SignatureVersion::V2)) => check_date(headers, now),
+        // A date that is none is left for s3s to refuse.
+        Some(Signature::Header(SignatureVersion::V4)) => {
+            let date = headers
+                .get("x-amz-date")
+                .and_then(|date| date.to_str().ok());
+            check_skew(date.and_then(parse_basic), now)
+        }
+        // Its validity ends a presigned URL; it must not begin far ahead of now.
+        _ => {
+            let signed_at = query_value(query, "X-Amz-Date").and_then(|date| parse_basic(&date));
+            check_skew(signed_at.filter(|date| *date > now), now)
+        }
     }
-    // A date that is none is left for s3s to refuse.
-    if authorization.starts_with(b"AWS4-") {
-        let date = headers
-            .get("x-amz-date")
-            .and_then(|date| date.to_str().ok());
-        return check_skew(date.and_then(parse_basic), now);
-    }
-    // Its validity ends a presigned URL; it must not begin far ahead of now.
-    let signed_at = query_value(query, "X-Amz-Date").and_then(|date| parse_basic(&date));
-    check_skew(signed_at.filter(|date| *date > now), now)
 }
 
 fn check_validity(query: Option<&str>) -> Result<(), DateRefusal> {
@@ -163,7 +166,8 @@ mod tests {
             })
             .collect();
         let now = OffsetDateTime::from_unix_timestamp(NOW).unwrap();
-        check_dates(&headers, Some(query), now)
+        let signature = Signature::of(&http::Method::GET, &headers, Some(query));
+        check_dates(signature, &headers, Some(query), now)
     }
 
     #[test]

@@ -5,12 +5,13 @@
 
 use std::collections::HashSet;
 
-use http::{HeaderMap, Method};
+use http::Method;
 
+use super::signature::{Signature, SignatureVersion};
 use super::sub_resource::{
     INERT_IN_VERSION_2, READS_UNSIGNED_BY_VERSION_2, SIGNED_BY_VERSION_2, is_amz_parameter,
 };
-use crate::http::{has_query_key, query_pairs};
+use crate::http::query_pairs;
 
 /// Why a request with Signature Version 2 is refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -29,13 +30,13 @@ pub enum Uncovered {
 /// [`Uncovered`] with the key.
 pub fn refuse_uncovered(
     method: &Method,
-    headers: &HeaderMap,
+    signature: Option<Signature>,
     query: Option<&str>,
 ) -> Result<(), Uncovered> {
-    let is_presigned = has_query_key(query, "Signature");
-    if !is_presigned && !is_signed_by_header(headers) {
+    if !signature.is_some_and(Signature::is_v2) {
         return Ok(());
     }
+    let is_presigned = signature == Some(Signature::Query(SignatureVersion::V2));
     let shown = |key: &str| key.chars().take(100).collect();
     let mut seen = HashSet::new();
     for (key, _) in query_pairs(query) {
@@ -47,13 +48,6 @@ pub fn refuse_uncovered(
         }
     }
     Ok(())
-}
-
-/// Whether the `Authorization` header is of Signature Version 2.
-#[must_use]
-pub fn is_signed_by_header(headers: &HeaderMap) -> bool {
-    let mut signatures = headers.get_all(http::header::AUTHORIZATION).iter();
-    signatures.any(|value| value.as_bytes().starts_with(b"AWS "))
 }
 
 fn is_covered(method: &Method, key: &str) -> bool {
@@ -70,13 +64,16 @@ fn is_covered(method: &Method, key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
 
     const PRESIGNED: &str = "AWSAccessKeyId=AK&Signature=c2ln&Expires=1";
 
     fn presigned(method: Method, further: &str) -> Result<(), Uncovered> {
         let query = format!("{PRESIGNED}{further}");
-        refuse_uncovered(&method, &HeaderMap::new(), Some(&query))
+        let signature = Signature::of(&method, &HeaderMap::new(), Some(&query));
+        refuse_uncovered(&method, signature, Some(&query))
     }
 
     #[test]
@@ -103,11 +100,8 @@ mod tests {
         assert_eq!(presigned(Method::PUT, "&acl&acl"), twice("acl"));
         assert_eq!(presigned(Method::PUT, "&acl=&%61cl"), twice("acl"));
         assert_eq!(presigned(Method::GET, "&Expires=2"), twice("Expires"));
-        let headers = HeaderMap::from_iter([(
-            http::header::AUTHORIZATION,
-            http::HeaderValue::from_static("AWS AK:c2ln"),
-        )]);
-        let by_header = |query| refuse_uncovered(&Method::PUT, &headers, Some(query));
+        let in_header = Some(Signature::Header(SignatureVersion::V2));
+        let by_header = |query| refuse_uncovered(&Method::PUT, in_header, Some(query));
         assert_eq!(by_header("tagging&tagging"), twice("tagging"));
         assert_eq!(by_header("legal-hold"), Ok(()));
     }
@@ -118,8 +112,12 @@ mod tests {
         assert_eq!(presigned(Method::PUT, "&x-amz-acl=private"), Ok(()));
         assert_eq!(presigned(Method::DELETE, "&versionId=x"), Ok(()));
         assert_eq!(presigned(Method::GET, "&prefix=a&marker=b"), Ok(()));
-        let version_4 = Some("X-Amz-Signature=0&acl&acl");
-        let none = HeaderMap::new();
-        assert_eq!(refuse_uncovered(&Method::PUT, &none, version_4), Ok(()));
+        for other in [
+            Signature::Query(SignatureVersion::V4),
+            Signature::Form(None),
+        ] {
+            let refused = refuse_uncovered(&Method::PUT, Some(other), Some("acl&acl"));
+            assert_eq!(refused, Ok(()));
+        }
     }
 }

@@ -3,33 +3,29 @@
 //! there before, which makes no other request of it.
 
 use http::uri::PathAndQuery;
-use http::{Request, Uri, header};
+use http::{Request, Uri};
 
+use super::signature::Signature;
 use super::target::RequestTarget;
 
 /// The request with a slash behind its path, if that names nothing but a bucket and Signature
 /// Version 2 stands over it; else as it was.
-pub fn end_with_slash<B>(target: &RequestTarget, mut request: Request<B>) -> Request<B> {
+pub fn end_with_slash<B>(
+    target: &RequestTarget,
+    signature: Option<Signature>,
+    mut request: Request<B>,
+) -> Request<B> {
     let ends_in_bucket = target.bucket.is_some()
         && !target.bucket_from_host
         && !target.names_object()
         && !request.uri().path().ends_with('/');
     if ends_in_bucket
-        && is_signed_by_version_2(&request)
+        && signature.is_some_and(Signature::is_v2)
         && let Some(uri) = with_slash(request.uri())
     {
         *request.uri_mut() = uri;
     }
     request
-}
-
-fn is_signed_by_version_2<B>(request: &Request<B>) -> bool {
-    let authorization = request.headers().get(header::AUTHORIZATION);
-    let query = request.uri().query().unwrap_or_default();
-    authorization.is_some_and(|value| value.as_bytes().starts_with(b"AWS "))
-        || query
-            .split('&')
-            .any(|pair| pair.starts_with("AWSAccessKeyId="))
 }
 
 fn with_slash(uri: &Uri) -> Option<Uri> {
@@ -45,6 +41,8 @@ fn with_slash(uri: &Uri) -> Option<Uri> {
 
 #[cfg(test)]
 mod tests {
+    use http::header;
+
     use super::*;
     use crate::s3::edge::virtual_host::VirtualHosts;
 
@@ -52,7 +50,11 @@ mod tests {
         let request = request.body(()).unwrap();
         let hosts = VirtualHosts::new(vec!["localhost".into()]);
         let target = RequestTarget::of(&hosts, request.uri(), request.headers());
-        end_with_slash(&target, request).uri().to_string()
+        let query = request.uri().query();
+        let signature = Signature::of(request.method(), request.headers(), query);
+        end_with_slash(&target, signature, request)
+            .uri()
+            .to_string()
     }
 
     #[test]
@@ -67,7 +69,7 @@ mod tests {
             (version_2, "/bucket%2Fkey", "/bucket%2Fkey"),
             (version_2, "/", "/"),
             (version_4, "/bucket", "/bucket"),
-            ("", "/b?AWSAccessKeyId=AK", "/b/?AWSAccessKeyId=AK"),
+            ("", "/b?Signature=c2ln", "/b/?Signature=c2ln"),
             ("", "/bucket", "/bucket"),
         ] {
             let request = Request::get(uri).header(header::AUTHORIZATION, authorization);
