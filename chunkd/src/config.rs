@@ -20,7 +20,8 @@ const LOG_DEFAULT: &str = "info";
 
 /// Sextant's chunk server: keeps chunks of objects on its disks and serves them to gateways.
 ///
-/// Every setting may also be given in a TOML file, under its long name with underscores. A flag
+/// Every setting may also be given in a TOML file, under its long name, such as
+/// cluster-secret-file. A flag
 /// wins over the environment, the environment over the file, the file over the default.
 #[derive(Debug, Parser)]
 #[command(name = "chunkd", version)]
@@ -34,7 +35,7 @@ struct Flags {
 
 /// The settings as they stand in one source. Also the shape of the file.
 #[derive(Debug, Default, clap::Args, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct Settings {
     /// Data directory, one for each disk; may be repeated, in the environment separated by commas. A
     /// new one is made if it is missing [required]
@@ -54,7 +55,7 @@ struct Settings {
         value_name = "ID",
         value_delimiter = ','
     )]
-    #[serde(deserialize_with = "one_or_many")]
+    #[serde(alias = "forget_disk", deserialize_with = "one_or_many")]
     forget_disk: Option<Vec<DiskId>>,
     /// Address and port of the chunk API; port 0 takes a free one [default: 127.0.0.1:9100]
     #[arg(long, env = "SEXTANT_CHUNKD_LISTEN", value_name = "ADDR")]
@@ -66,6 +67,11 @@ struct Settings {
         env = "SEXTANT_GATEWAYS",
         value_name = "URL",
         value_delimiter = ','
+    )]
+    #[serde(
+        rename = "gateway",
+        alias = "gateways",
+        deserialize_with = "one_or_many"
     )]
     gateways: Option<Vec<String>>,
     /// URL at which gateways and other nodes reach this one; needed when listening on all addresses
@@ -84,15 +90,19 @@ struct Settings {
         value_name = "TEXT",
         hide_env_values = true
     )]
+    #[serde(alias = "cluster_secret")]
     cluster_secret: Option<String>,
     /// File with the cluster secret [default: none]
     #[arg(long, env = "SEXTANT_CLUSTER_SECRET_FILE", value_name = "FILE")]
+    #[serde(alias = "cluster_secret_file")]
     cluster_secret_file: Option<PathBuf>,
     /// How full a disk may get before new chunks are refused, in percent, 1 to 100 [default: 95]
     #[arg(long, env = "SEXTANT_CHUNKD_FULL_PERCENT", value_name = "PERCENT")]
+    #[serde(alias = "full_percent")]
     full_percent: Option<u8>,
     /// Memory for the cache of all disks' indexes, in MiB, 1 to 4096 [default: 16]
     #[arg(long, env = "SEXTANT_CHUNKD_INDEX_CACHE_MIB", value_name = "MIB")]
+    #[serde(alias = "index_cache_mib")]
     index_cache_mib: Option<u16>,
     /// When a write is acknowledged: power-safe, when it is on the disk, or page-cache, when the
     /// kernel has it, for caches and tests [default: power-safe]
@@ -101,9 +111,11 @@ struct Settings {
     /// Seconds in which every chunk is read from its disk and verified once, over and over; 0 for never
     /// [default: 1209600, two weeks]
     #[arg(long, env = "SEXTANT_CHUNKD_SCRUB_PERIOD", value_name = "SECONDS")]
+    #[serde(alias = "scrub_period")]
     scrub_period: Option<u64>,
     /// Maximum MiB per second that scrubbing reads from a disk when it is behind, 1 to 65536 [default: 64]
     #[arg(long, env = "SEXTANT_CHUNKD_SCRUB_RATE_MIB", value_name = "MIB")]
+    #[serde(alias = "scrub_rate_mib")]
     scrub_rate_mib: Option<u32>,
     /// What to log to standard error: error, warn, info, debug, trace, or per module, such as
     /// info,chunkd=debug [default: info]
@@ -350,7 +362,7 @@ mod tests {
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let text = "data = '/file'\nzone = 'rack1'\nlisten = '127.0.0.1:1'\n\
-                    gateways = ['http://a:1/', 'http://b:2']\ncluster_secret = '0123456789abcdef'\n";
+                    gateway = ['http://a:1/', 'http://b:2']\ncluster-secret = '0123456789abcdef'\n";
         fs::write(file.path(), text).unwrap();
         let path = file.path().to_str().unwrap();
         let config = load(&["--config", path, "--data", "/flag"]).unwrap();
@@ -359,6 +371,21 @@ mod tests {
         assert_eq!(config.gateways, ["http://a:1", "http://b:2"]);
         assert_eq!(config.node.store.full_percent, StoreOptions::FULL_PERCENT);
         assert_eq!(config.advertised(config.listen), "http://127.0.0.1:1");
+    }
+
+    #[test]
+    fn the_file_has_the_names_of_the_flags_and_those_with_underscores_are_taken_too() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        for text in [
+            "gateway = 'http://a:1'\ncluster-secret = '0123456789abcdef'\nfull-percent = 80",
+            "gateways = ['http://a:1']\ncluster_secret = '0123456789abcdef'\nfull_percent = 80",
+        ] {
+            fs::write(file.path(), format!("data = '/a'\n{text}\n")).unwrap();
+            let config = load(&["--config", path]).unwrap();
+            assert_eq!(config.gateways, ["http://a:1"]);
+            assert_eq!(config.node.store.full_percent, 80);
+        }
     }
 
     #[test]

@@ -53,6 +53,25 @@ pub struct WriterSettings {
     pub finish_within: Duration,
 }
 
+impl WriterSettings {
+    /// Durable replicas that a write needs while `takers` nodes could take it.
+    #[must_use]
+    pub fn quorum(&self, takers: usize) -> usize {
+        let wanted = usize::from(self.replicas);
+        match self.write_quorum {
+            Some(quorum) => usize::from(quorum),
+            None if takers >= wanted => wanted,
+            None => wanted / 2 + 1,
+        }
+    }
+
+    /// Nodes that must take writes for any write to succeed.
+    #[must_use]
+    pub fn nodes_needed(&self) -> usize {
+        self.quorum(0)
+    }
+}
+
 /// What a body is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyKind {
@@ -151,14 +170,9 @@ impl WriterParts {
         usize::from(self.settings.replicas)
     }
 
-    /// Durable replicas that a write needs while `takers` nodes could take it.
+    /// As [`WriterSettings::quorum`].
     pub fn write_quorum(&self, takers: usize) -> usize {
-        let wanted = self.replicas_wanted();
-        match self.settings.write_quorum {
-            Some(quorum) => usize::from(quorum),
-            None if takers >= wanted => wanted,
-            None => wanted / 2 + 1,
-        }
+        self.settings.quorum(takers)
     }
 }
 

@@ -113,7 +113,7 @@ pub(super) fn admin_parts(parts: &Parts, reports: &Reports, config: &GatewayConf
         survey: reports.survey.clone(),
         database: parts.database.on_this_machine(),
         secret: parts.secret.clone(),
-        nodes_needed: usize::from(parts.writer.write_quorum.unwrap_or(1)),
+        nodes_needed: parts.writer.nodes_needed(),
         replicas: parts.writer.replicas,
         writes: Some((Arc::clone(&parts.transport), parts.writer.finish_within)),
         key_ring: Arc::clone(&parts.key_ring),
