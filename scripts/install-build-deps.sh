@@ -3,6 +3,8 @@
 # libclang for its bindings. Does nothing where everything is there.
 set -euo pipefail
 
+# A mirror may fail once, and another installation hold the lock.
+patience=(-o Acquire::Retries=5 -o DPkg::Lock::Timeout=300)
 missing=()
 command -v g++ >/dev/null || missing+=(g++)
 command -v make >/dev/null || missing+=(make)
@@ -14,5 +16,5 @@ echo "Installing for the build: ${missing[*]}"
 sudo=""
 [ "$(id -u)" -eq 0 ] || sudo=sudo
 command -v apt-get >/dev/null || { echo "Install these by hand: ${missing[*]}" >&2; exit 1; }
-$sudo apt-get update -qq
-$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+$sudo apt-get "${patience[@]}" update -qq
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get "${patience[@]}" install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

@@ -3,6 +3,8 @@
 # Where it cannot, the soak test goes on without, and says so at its end.
 set -euo pipefail
 
+# A mirror may fail once, and another installation hold the lock.
+patience=(-o Acquire::Retries=5 -o DPkg::Lock::Timeout=300)
 missing=()
 compgen -G '/usr/lib*/*/faketime/libfaketimeMT.so.1' >/dev/null \
     || compgen -G '/usr/lib*/faketime/libfaketimeMT.so.1' >/dev/null || missing+=(libfaketime)
@@ -13,7 +15,7 @@ echo "Installing for the soak test: ${missing[*]}"
 sudo=""
 [ "$(id -u)" -eq 0 ] || sudo="sudo -n"
 if ! command -v apt-get >/dev/null \
-    || ! $sudo apt-get update -qq \
-    || ! $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; then
+    || ! $sudo apt-get "${patience[@]}" update -qq \
+    || ! $sudo env DEBIAN_FRONTEND=noninteractive apt-get "${patience[@]}" install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; then
     echo "not installed: ${missing[*]}; the faults that need it do not come" >&2
 fi

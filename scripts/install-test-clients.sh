@@ -7,6 +7,8 @@ venv=${1:?usage: install-test-clients.sh VENV-DIRECTORY}
 sudo=""
 [ "$(id -u)" -eq 0 ] || sudo=sudo
 
+# A mirror may fail once, and another installation hold the lock.
+patience=(-o Acquire::Retries=5 -o DPkg::Lock::Timeout=300)
 missing=()
 command -v rclone >/dev/null || missing+=(rclone)
 command -v s3cmd >/dev/null || missing+=(s3cmd)
@@ -16,12 +18,12 @@ command -v python3 >/dev/null || missing+=(python3 python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then
     echo "Installing for the tests: ${missing[*]}"
     command -v apt-get >/dev/null || { echo "Install these by hand: ${missing[*]}" >&2; exit 1; }
-    $sudo apt-get update -qq
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    $sudo apt-get "${patience[@]}" update -qq
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get "${patience[@]}" install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
 if ! "$venv/bin/aws" --version >/dev/null 2>&1 || ! "$venv/bin/python" -c 'import boto3' 2>/dev/null; then
     echo "Installing the aws cli and boto3 into $venv"
     python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check 'awscli>=1.36' 'boto3>=1.36'
+    "$venv/bin/pip" install --retries 10 --quiet --disable-pip-version-check 'awscli>=1.36' 'boto3>=1.36'
 fi

@@ -9,7 +9,7 @@
 #   SINGLE=10GiB scripts/measure-memory.sh target/release           with a single 10 GiB object
 #
 # MODES (default "serve standalone") picks the set-ups, DIR (default: a temporary directory) the disk.
-set -euo pipefail
+set -Eeuo pipefail
 
 bin=${1:?usage: measure-memory.sh DIRECTORY-WITH-THE-BUILT-PROGRAMS}
 COUNT=${COUNT:-32} SIZE=${SIZE:-1GiB} SOURCES=${SOURCES:-8} SINGLE=${SINGLE:-}
@@ -28,7 +28,10 @@ stop_all() {
 }
 clean_up() { stop_all; rm -rf "$dir"; }
 trap clean_up EXIT
-trap 'exit 1' INT TERM
+trap 'echo "line $LINENO: status $? of: $BASH_COMMAND" >&2' ERR
+for signal in HUP INT TERM; do
+    trap "echo 'ended by SIG$signal' >&2; exit 1" "$signal"
+done
 
 # The keys that transfer-load signs with.
 export SEXTANT_ACCESS_KEY=SXTESTACCESSKEY SEXTANT_SECRET_KEY=the-secret-key-of-all-tests
@@ -36,7 +39,7 @@ export SEXTANT_CLUSTER_SECRET=the-cluster-secret-of-all-tests SEXTANT_LOG=warn,s
 
 # Waits for the line that says that a server is ready, and prints its URLs.
 urls_in() { # FILE PID
-    for _ in $(seq 300); do
+    for _ in $(seq 1200); do
         if grep -q ' is ready at ' "$1"; then
             sed -nE 's/.* is ready at (http:[^ ]+)( \(admin: (http:[^)]+)\))?.*/\1 \3/p' "$1"
             return
@@ -50,7 +53,7 @@ urls_in() { # FILE PID
 }
 
 ready() { # ADMIN-URL
-    for _ in $(seq 300); do
+    for _ in $(seq 1200); do
         [ "$(curl --silent --noproxy '*' "$1/metrics" | grep -c '^sextant_node_live{.*} 1$')" = 6 ] && return
         sleep 0.1
     done
@@ -59,7 +62,7 @@ ready() { # ADMIN-URL
 }
 
 start() { # MODE; on an empty disk; sets gateway (its pid) and endpoint
-    local listen=(--listen 127.0.0.1:0 --admin-listen 127.0.0.1:0) out="$dir/$1.out" admin
+    local listen=(--listen 127.0.0.1:0 --admin-listen 127.0.0.1:0) out="$dir/$1.out" urls admin
     stop_all
     rm -rf "${dir:?}"/*
     if [ "$1" = serve ]; then
@@ -69,7 +72,8 @@ start() { # MODE; on an empty disk; sets gateway (its pid) and endpoint
     fi
     gateway=$!
     pids+=("$gateway")
-    read -r endpoint admin <<<"$(urls_in "$out" "$gateway")"
+    urls=$(urls_in "$out" "$gateway")
+    read -r endpoint admin <<<"$urls"
     if [ "$1" = serve ]; then
         for node in 1 2 3 4 5 6; do
             "$bin/chunkd" --data "$dir/chunkd-$node" --listen 127.0.0.1:0 --gateway "$admin" \

@@ -1,6 +1,7 @@
 """Listings: pages, delimiters, markers, encodings, versions, uploads."""
 
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 
 from server import BucketCase
 
@@ -13,8 +14,8 @@ class Listings(BucketCase):
 
     def test_fifteen_hundred_keys_come_in_two_pages(self):
         keys = [f"dir{n % 3}/{n:04}" for n in range(1500)]
-        for key in keys:
-            self.put(key)
+        with ThreadPoolExecutor(10) as pool:  # as many as boto3 keeps connections
+            list(pool.map(self.put, keys))
         for operation in ["list_objects_v2", "list_objects"]:
             pages = self.pages(operation)
             self.assertEqual([len(p["Contents"]) for p in pages], [1000, 500])

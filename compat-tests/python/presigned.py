@@ -11,7 +11,7 @@ from server import BucketCase, client
 class Presigned(BucketCase):
     def fetch(self, url, method="GET", body=None, headers=None):
         request = urllib.request.Request(url, data=body, method=method, headers=headers or {})
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return answer.read()
 
     def signer(self, **settings):

@@ -17,7 +17,7 @@ class Signatures(BucketCase):
         # urllib would name a type, which Version 2 signs.
         untyped = {"Content-Type": ""} if body is not None else {}
         request = urllib.request.Request(url, data=body, method=method, headers=untyped)
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return answer.read()
 
     def test_headers_sign_every_key(self):

@@ -33,7 +33,7 @@ FILES = ["s3tests/functional/test_s3.py", "s3tests/functional/test_headers.py"]
 LEFT_OUT = ["fails_on_rgw", "iam_account", "iam_user", "cloud_transition", "cloud_restore",
             "bucket_logging", "bucket_logging_cleanup", "sns"]
 MARKERS = {"core": ["not fails_on_aws"], "stretch": ["fails_on_aws"]}
-READY_WITHIN_S = 30
+READY_WITHIN_S = 120
 # Tests that watch lifecycle rules at work; others need days of 24 hours.
 SHORT_DAYS = {"core": "test_delete_marker_expiration or "
                       "test_lifecycle_plain_null_version_current_transition",

@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -12,9 +12,10 @@ use tokio::process::{Child, Command};
 
 use crate::endpoint::Endpoint;
 use crate::environment::{python_program, search_path};
+use crate::finished::Finished;
 
 /// The longest command moves 100 MiB, on a machine that builds at the same time.
-const COMMAND_DEADLINE: Duration = Duration::from_secs(180);
+const COMMAND_DEADLINE: Duration = Duration::from_secs(600);
 
 /// A home directory with clients set up for one endpoint. Gone on drop.
 #[derive(Debug)]
@@ -22,17 +23,6 @@ pub struct ClientHome {
     home: TempDir,
     endpoint: Endpoint,
     variables: Vec<(&'static str, String)>,
-}
-
-/// What a command left.
-#[derive(Debug)]
-pub struct Finished {
-    /// Whether it ended well.
-    pub success: bool,
-    /// Its standard output.
-    pub stdout: String,
-    /// Its standard error.
-    pub stderr: String,
 }
 
 impl ClientHome {
@@ -190,56 +180,7 @@ impl ClientHome {
     }
 
     async fn finish(&self, command: &mut Command) -> Finished {
-        let program = command.as_std().get_program().to_owned();
-        let output = tokio::time::timeout(COMMAND_DEADLINE, command.output()).await;
-        let output =
-            output.unwrap_or_else(|_| panic!("{program:?} took over {COMMAND_DEADLINE:?}"));
-        Finished::of(output.unwrap_or_else(|error| panic!("{program:?} cannot be run: {error}")))
-    }
-}
-
-impl Finished {
-    /// What it printed, or what it said before it failed.
-    ///
-    /// # Errors
-    /// Its standard error, if it did not end well.
-    pub fn outcome(self) -> Result<String, String> {
-        match self.success {
-            true => Ok(self.stdout),
-            false => Err(self.stderr),
-        }
-    }
-
-    pub(crate) fn of(output: Output) -> Self {
-        Self {
-            success: output.status.success(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-
-    /// Standard output of a command that must have ended well.
-    ///
-    /// # Panics
-    /// When it did not.
-    #[must_use]
-    pub fn expect_success(self, program: &str) -> String {
-        assert!(
-            self.success,
-            "{program} failed:\n{}\n{}",
-            self.stdout, self.stderr
-        );
-        self.stdout
-    }
-
-    /// Standard error of a command that must have failed.
-    ///
-    /// # Panics
-    /// When it did not fail.
-    #[must_use]
-    pub fn expect_failure(self) -> String {
-        assert!(!self.success, "success was not expected:\n{}", self.stdout);
-        self.stderr
+        Finished::of(command, COMMAND_DEADLINE).await
     }
 }
 

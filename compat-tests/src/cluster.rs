@@ -11,9 +11,9 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::chunk_server::{ChunkServer, Proxies};
-use crate::client_home::Finished;
 use crate::endpoint::Endpoint;
 use crate::environment::server_program;
+use crate::finished::{ADMIN_DEADLINE, Finished};
 use crate::gateway_process::GatewayProcess;
 use crate::proxy::Proxy;
 use crate::wait::eventually;
@@ -25,7 +25,9 @@ pub const CLUSTER_SECRET: &str = "the-cluster-secret-of-all-tests";
 const METADATA_DIR: &str = "metadata";
 
 /// A node is seen live within a heartbeat, and missed after six seconds without one.
-const MEMBERSHIP_DEADLINE: Duration = Duration::from_secs(20);
+const MEMBERSHIP_DEADLINE: Duration = Duration::from_secs(120);
+/// A round of a job ends within a second or two of the order.
+const PAUSED_DEADLINE: Duration = Duration::from_secs(120);
 
 /// Between two looks at what all nodes hold.
 const LOOK_PERIOD: Duration = Duration::from_millis(200);
@@ -176,7 +178,7 @@ impl Cluster {
     /// which must be stopped; `nodes` chunk servers must be there.
     ///
     /// # Panics
-    /// When the program cannot be run.
+    /// When the program cannot be run, or does not end in time.
     pub async fn recover(&self, command: &str, nodes: usize, arguments: &[&str]) -> Finished {
         let mut url = OsString::from("rocksdb:");
         url.push(self.metadata());
@@ -187,8 +189,7 @@ impl Cluster {
         program.args(["admin", command, "--metadata"]).arg(url);
         let address = self.gateway.admin().trim_start_matches("http://");
         program.args(["--admin-listen", address, "--nodes", &nodes.to_string()]);
-        let output = program.args(arguments).output().await;
-        Finished::of(output.expect("the gateway's program can be run"))
+        Finished::of(program.args(arguments), ADMIN_DEADLINE).await
     }
 
     /// The chunk servers.
@@ -242,24 +243,34 @@ impl Cluster {
         job.unwrap_or_else(|| panic!("no job {name}")).clone()
     }
 
+    /// Pauses a background job, and waits until it rests.
+    ///
+    /// # Panics
+    /// When it does not rest in time.
+    pub async fn pause_job(&self, name: &str) {
+        let paused = self.admin(&["job", "pause", name]).await;
+        paused.expect("a job can be paused");
+        eventually(&format!("{name} paused"), PAUSED_DEADLINE, async || {
+            (self.job(name).await["state"] == "paused").then_some(())
+        })
+        .await;
+    }
+
     /// Runs `gateway admin` with these words; what it printed, or why it refused.
     ///
     /// # Errors
     /// What the command said before it failed.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// When it cannot be started, or does not end in time.
     pub async fn admin(&self, words: &[&str]) -> Result<String, String> {
-        let output = Command::new(server_program("gateway"))
-            .arg("admin")
-            .args(words)
+        let mut program = Command::new(server_program("gateway"));
+        program.arg("admin").args(words);
+        program
             .env_clear()
             .env("SEXTANT_ADMIN_URL", self.gateway.admin())
-            .env("SEXTANT_CLUSTER_SECRET", CLUSTER_SECRET)
-            .output()
-            .await
-            .expect("the gateway's program can be started");
-        Finished::of(output).outcome()
+            .env("SEXTANT_CLUSTER_SECRET", CLUSTER_SECRET);
+        Finished::of(&mut program, ADMIN_DEADLINE).await.outcome()
     }
 
     /// All of the gateway's `/status`.

@@ -1,8 +1,13 @@
 //! The Rust SDK, set up for a test server.
 
+use std::time::Duration;
+
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, SharedHttpClient};
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Credentials, Region, SharedHttpClient, StalledStreamProtectionConfig,
+};
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -14,7 +19,11 @@ use http_body_util::StreamBody;
 
 use crate::endpoint::Endpoint;
 
-/// A client with the SDK's default settings, but path style and no retries: a failure is a finding.
+/// A busy machine may be slow to accept a connection.
+const CONNECT_MAX: Duration = Duration::from_secs(60);
+
+/// A client with the SDK's default settings, but path style and no retries: a failure is a finding. Nor
+/// does it give a server up that is slow.
 #[must_use]
 pub fn sdk(endpoint: &Endpoint) -> Client {
     client(endpoint, Builder::new().build_http())
@@ -50,6 +59,12 @@ fn client(endpoint: &Endpoint, http: SharedHttpClient) -> Client {
         .credentials_provider(credentials)
         .force_path_style(true)
         .retry_config(RetryConfig::disabled())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(CONNECT_MAX)
+                .build(),
+        )
         .http_client(http)
         .build();
     Client::from_conf(config)

@@ -12,9 +12,9 @@ use crate::environment::server_program;
 use crate::wait::eventually;
 
 /// A server has so long to start; opening its databases takes well under a second.
-const START_DEADLINE: Duration = Duration::from_secs(30);
+const START_DEADLINE: Duration = Duration::from_secs(120);
 /// A server has so long to stop after SIGTERM: its own drain takes at most 30 s.
-const STOP_DEADLINE: Duration = Duration::from_secs(45);
+const STOP_DEADLINE: Duration = Duration::from_secs(120);
 /// How much of the log a failed test shows.
 const LOG_TAIL_LINES: usize = 60;
 

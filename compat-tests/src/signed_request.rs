@@ -17,7 +17,7 @@ use crate::answer::Answer;
 use crate::endpoint::Endpoint;
 
 /// A server has so long to answer.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+const ANSWER_DEADLINE: Duration = Duration::from_secs(120);
 
 /// What the signature says of the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

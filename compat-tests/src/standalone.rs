@@ -8,9 +8,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::client_home::Finished;
 use crate::endpoint::Endpoint;
 use crate::environment::server_program;
+use crate::finished::{ADMIN_DEADLINE, Finished};
 use crate::gateway_process::GatewayProcess;
 
 /// A standalone server. Its processes and its data are gone with it.
@@ -63,7 +63,7 @@ impl Standalone {
     /// Runs `gateway admin` with these words, on its data or against it as the words say.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// When it cannot be started, or does not end in time.
     pub async fn admin(&self, words: &[&str]) -> Finished {
         let secret = fs::read_to_string(self.data().join("cluster-secret")).unwrap_or_default();
         let mut program = Command::new(server_program("gateway"));
@@ -74,8 +74,7 @@ impl Standalone {
         if !secret.is_empty() {
             program.env("SEXTANT_CLUSTER_SECRET", secret);
         }
-        let output = program.arg("admin").args(words).output().await;
-        Finished::of(output.expect("the gateway's program can be run"))
+        Finished::of(program.arg("admin").args(words), ADMIN_DEADLINE).await
     }
 
     /// All of its `/status`.

@@ -199,8 +199,8 @@ async fn a_client_that_leaves_in_mid_upload_frees_what_it_held() {
     for _ in 0..20 {
         large.clone().send_part_and_leave(10 * MIB).await;
     }
-    // With the budget leaked, this would wait for 30 s and get a 503.
-    eventually("an upload", Duration::from_secs(20), async || {
+    // With the budget leaked, each try would wait for 30 s and get a 503.
+    eventually("an upload", Duration::from_secs(120), async || {
         (large.clone().send().await.status == 200).then_some(())
     })
     .await;

@@ -9,6 +9,7 @@ use compat_tests::{ClientHome, Payload, eventually};
 use crate::{TestServer, start_server};
 
 const MIB: u64 = 1024 * 1024;
+const DEADLINE: Duration = Duration::from_secs(120);
 
 async fn home_with_bucket(server: &TestServer) -> ClientHome {
     let home = ClientHome::new(server.endpoint());
@@ -122,7 +123,7 @@ async fn a_mount_reads_and_writes_like_a_disk() {
     let flags = ["--vfs-cache-mode=writes", "--vfs-write-back=0s"];
     let mounting = ["mount", "sx:bucket", "mount", "--dir-cache-time=1s"];
     let mut rclone = home.start_rclone(&[&mounting[..], &flags].concat());
-    eventually("the mount", Duration::from_secs(20), async || {
+    eventually("the mount", DEADLINE, async || {
         mount.join("large").exists().then_some(())
     })
     .await;
@@ -138,15 +139,20 @@ async fn a_mount_reads_and_writes_like_a_disk() {
     })
     .await
     .unwrap();
+    // What was written goes up in the background.
+    let all = ["lsf", "-R", "--files-only", "sx:bucket"];
+    eventually("all files in the bucket", DEADLINE, async || {
+        let listed = home.rclone(&all).await;
+        (listed == "dir/renamed\ndir/written.txt\n").then_some(())
+    })
+    .await;
     // A program that another test is starting holds the files that were open, until it runs.
     home.shell("until fusermount3 -u mount; do sleep 0.1; done")
         .await;
-    let ended = tokio::time::timeout(Duration::from_secs(20), rclone.wait()).await;
+    let ended = tokio::time::timeout(DEADLINE, rclone.wait()).await;
     assert!(ended.unwrap().unwrap().success());
 
-    let listed = home
-        .rclone(&["lsf", "-R", "--files-only", "sx:bucket"])
-        .await;
+    let listed = home.rclone(&all).await;
     assert_eq!(listed, "dir/renamed\ndir/written.txt\n");
     let read = home.rclone(&["cat", "sx:bucket/dir/written.txt"]).await;
     assert_eq!(read, "through the mount");

@@ -20,7 +20,7 @@ async fn upload_over_a_death(victim: impl AsyncFn(&Cluster) -> Option<usize>) {
     for piece in rest.by_ref().take(12 * 16) {
         pieces.send(piece).await.expect("the upload goes on");
     }
-    let number = eventually("a node to kill", Duration::from_secs(20), async || {
+    let number = eventually("a node to kill", Duration::from_secs(120), async || {
         victim(&cluster).await
     });
     let number = number.await;
@@ -118,6 +118,8 @@ async fn a_byte_that_turned_on_a_disk_never_reaches_a_client() {
     let client = client_with_bucket(cluster.endpoint()).await;
     let payload = Payload::new(1, 12 * MIB);
     put(&client, "k", payload).await;
+    // Nothing that is turned is made good, however soon it is found.
+    cluster.pause_job("repair").await;
     cluster.node(0).kill().await;
     turn_bytes(&cluster.nodes()[0].data().join("segments"));
     cluster.node(0).start_again().await;

@@ -341,7 +341,7 @@ async fn recovery_refuses_a_directory_with_a_database_and_too_few_chunk_servers(
     assert!(refused.contains("is there already"), "{refused}");
     lose_metadata(&mut cluster).await;
     let refused = cluster
-        .recover("rebuild-metadata", 2, &["--wait", "8"])
+        .recover("rebuild-metadata", 2, &["--wait", "30"])
         .await;
     let refused = refused.expect_failure();
     assert!(refused.contains("1 of 2 chunk servers"), "{refused}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use compat_tests::{Cluster, eventually};
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 fn copy_directory(from: &Path, to: &Path) {
     fs::create_dir(to).expect("a directory");
@@ -23,8 +23,9 @@ fn copy_directory(from: &Path, to: &Path) {
 #[tokio::test]
 async fn of_two_chunk_servers_with_one_identity_both_are_named() {
     let mut cluster = Cluster::start(1, 1).await;
-    let original = cluster.nodes()[0].data();
-    copy_directory(&original, &cluster.next_data());
+    cluster.node(0).terminate().await;
+    copy_directory(&cluster.nodes()[0].data(), &cluster.next_data());
+    cluster.node(0).start_again().await;
     cluster.add_node().await;
 
     let addresses = [0, 1].map(|at| cluster.nodes()[at].address().to_owned());

@@ -8,7 +8,7 @@ use crate::kit::{MIB, assert_stored, chunks_per_node, client_with_bucket, put};
 
 /// Even means here: two chunks more or less.
 const SETTINGS: [(&str, &str); 2] = [("--rebalance-threshold", "0"), ("--gc-grace", "1")];
-const MOVE_MAX: Duration = Duration::from_secs(90);
+const MOVE_MAX: Duration = Duration::from_secs(240);
 
 #[tokio::test]
 async fn a_node_that_joins_empty_gets_its_share_while_all_objects_stay_readable() {

@@ -3,17 +3,21 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
-use compat_tests::{Cluster, Endpoint, Payload, body_of_pieces, sdk};
+use compat_tests::{Cluster, Endpoint, Payload, body_of_pieces, eventually, sdk};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 pub(crate) const MIB: u64 = 1024 * 1024;
 /// How an upload is fed.
 pub(crate) const PIECE_BYTES: u64 = 64 * 1024;
+/// A chunk server that a busy machine keeps silent for six seconds takes no chunks until it is heard
+/// again. Where no other can, clients are told 503, and to try again, for no longer than this.
+const SILENT_MAX: Duration = Duration::from_secs(60);
 
 /// A client, and the bucket for it.
 pub(crate) async fn client_with_bucket(endpoint: &Endpoint) -> Client {
@@ -24,9 +28,18 @@ pub(crate) async fn client_with_bucket(endpoint: &Endpoint) -> Client {
 }
 
 pub(crate) async fn put(client: &Client, key: &str, payload: Payload) {
-    let put = client.put_object().bucket("big").key(key);
-    let put = put.body(ByteStream::from(payload.bytes()));
-    put.send().await.expect("the object is stored");
+    eventually("an object taken without a 503", SILENT_MAX, async || {
+        let put = client.put_object().bucket("big").key(key);
+        let put = put.body(ByteStream::from(payload.bytes()));
+        let Err(refused) = put.send().await else {
+            return Some(());
+        };
+        let answer = refused.raw_response();
+        let status = answer.map(|answer| answer.status().as_u16());
+        assert_eq!(status, Some(503), "the object is stored: {refused:?}");
+        None
+    })
+    .await;
 }
 
 pub(crate) async fn assert_stored(client: &Client, key: &str, payload: Payload) {

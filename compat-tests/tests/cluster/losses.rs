@@ -19,9 +19,11 @@ const SETTINGS: [(&str, &str); 4] = [
     ("--rebalance-threshold", "0"),
     ("--move-rate", "4MiB"),
 ];
-const HEALED_WITHIN: Duration = Duration::from_secs(90);
+const HEALED_WITHIN: Duration = Duration::from_secs(120);
 /// A node compacts what has lost nothing for five seconds.
-const COMPACTS_WITHIN: Duration = Duration::from_secs(60);
+const COMPACTS_WITHIN: Duration = Duration::from_secs(120);
+/// A compaction may be over before the kill comes; so many are tried.
+const COMPACTIONS_MAX: usize = 3;
 
 async fn put_all(client: &Client, payloads: &[Payload]) {
     for payload in payloads {
@@ -92,6 +94,16 @@ async fn losing_the_newcomer_that_gets_chunks_loses_nothing() {
 
 #[tokio::test]
 async fn losing_a_node_while_it_compacts_loses_nothing() {
+    for _ in 0..COMPACTIONS_MAX {
+        if lose_while_compacting().await {
+            return;
+        }
+    }
+    panic!("{COMPACTIONS_MAX} kills came too late");
+}
+
+/// Kills a node while it compacts, and reads everything from it alone; false when it had done.
+async fn lose_while_compacting() -> bool {
     let mut cluster = Cluster::start_with(3, 3, &SETTINGS).await;
     let client = client_with_bucket(cluster.endpoint()).await;
     let payloads: Vec<_> = (1..=90).map(|seed| Payload::new(seed, MIB)).collect();
@@ -116,13 +128,16 @@ async fn losing_a_node_while_it_compacts_loses_nothing() {
 
     cluster.node(0).kill().await;
 
-    assert!(segments_in_use(&data) >= used, "the kill came too late");
+    if segments_in_use(&data) < used {
+        return false;
+    }
     cluster.node(0).start_again().await;
     cluster.wait_for_live(3).await;
     // Its own copies are all that there is.
     cluster.node(1).kill().await;
     cluster.node(2).kill().await;
     assert_all(&client, &kept).await;
+    true
 }
 
 /// Bytes that a process has written to files and sockets.

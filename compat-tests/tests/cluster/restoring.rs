@@ -17,7 +17,7 @@ const SETTINGS: [(&str, &str); 2] = [
     ("--metadata-log-size", "20KB"),
 ];
 /// The backup is behind by a second or two.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(120);
 
 async fn backup(cluster: &Cluster) -> Value {
     cluster.whole_status().await["metadata_backup"].clone()

@@ -10,7 +10,7 @@ use crate::kit::{MIB, assert_stored, client_with_bucket, put};
 
 /// A node is given up as soon as it is suspected.
 const SETTINGS: [(&str, &str); 2] = [("--node-down-after", "6"), ("--gc-grace", "1")];
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(120);
 const OBJECTS: u64 = 12;
 
 #[tokio::test]

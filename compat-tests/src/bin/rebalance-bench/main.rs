@@ -53,7 +53,7 @@ async fn main() {
         ("--move-rate", &arguments.move_rate),
     ];
     let mut cluster = Cluster::start_with(NODES, 3, &settings).await;
-    steps::pause(&cluster).await;
+    cluster.pause_job("rebalance").await;
     let load = Load::prepare(
         cluster.endpoint(),
         arguments.size_kib << 10,
@@ -81,7 +81,7 @@ async fn main() {
         with.add(load.run(span, gets, puts).await);
         moved_bytes += steps::moved_bytes(&cluster).await - before;
         steps::assert_running(&cluster).await;
-        steps::pause(&cluster).await;
+        cluster.pause_job("rebalance").await;
     }
     let seconds = span.as_secs_f64() * f64::from(arguments.turns);
     println!(

@@ -1,21 +1,6 @@
 //! The job, by what operators have.
 
-use std::time::Duration;
-
-use compat_tests::{Cluster, eventually};
-
-/// A round ends within a second or two of the order.
-const PAUSED_WITHIN: Duration = Duration::from_secs(30);
-
-/// Pauses the job, and waits until it rests.
-pub(crate) async fn pause(cluster: &Cluster) {
-    let paused = cluster.admin(&["job", "pause", "rebalance"]).await;
-    paused.expect("a job can be paused");
-    eventually("a paused job", PAUSED_WITHIN, async || {
-        (cluster.job("rebalance").await["state"] == "paused").then_some(())
-    })
-    .await;
-}
+use compat_tests::Cluster;
 
 /// What the job has moved since the gateway's start.
 pub(crate) async fn moved_bytes(cluster: &Cluster) -> u64 {
