@@ -3,7 +3,7 @@
 
 mod files;
 #[path = "../../tests/nodes/mod.rs"]
-#[expect(dead_code, reason = "tests need more of it")]
+#[expect(dead_code, unused_imports, reason = "tests need more of it")]
 #[cfg_attr(test, expect(clippy::unwrap_used, reason = "it is of the tests"))]
 mod nodes;
 mod requests;
