@@ -134,7 +134,7 @@ pub(crate) fn scan(bytes: &[u8]) {
             }
         }
     }
-    if let Some(trace) = scan.trace() {
+    for trace in scan.traces().to_vec() {
         assert!(trace.at > from && trace.at < segment.len() as u64);
         salvage(&file, &(trace.at..SEGMENT_BYTES.into()), 1).expect("memory can be read");
     }

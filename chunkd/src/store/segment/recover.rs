@@ -103,6 +103,8 @@ struct Recovery<'a> {
     latest: Option<LastGroup>,
     /// Damaged heads at the ends of segments.
     damaged_heads: Vec<DamagedHead>,
+    /// Whether the last group of all is one of them.
+    last_is_damaged: bool,
     /// Damaged records in the last groups of segments, which are not entered.
     damaged: Vec<Row>,
     /// Chunks whose records the disk cannot read.
@@ -130,6 +132,7 @@ impl<'a> Recovery<'a> {
             walk,
             latest: None,
             damaged_heads: Vec::new(),
+            last_is_damaged: false,
             damaged: Vec::new(),
             unreadable: Vec::new(),
         })
@@ -184,7 +187,7 @@ impl<'a> Recovery<'a> {
             if let (Some(first), Some(end)) = (lost.first(), lost.last()) {
                 let mut rows = Vec::new();
                 for range in lost {
-                    rows.extend(salvage(&file, range, after + 1)?);
+                    rows.extend(salvage(&file, range, after.max(&self.applied) + 1)?);
                 }
                 rows.extend(salvage_unnamed(&file, row.bytes)?);
                 tracing::error!(
@@ -202,13 +205,12 @@ impl<'a> Recovery<'a> {
                 self.enter(&durable, &file)?;
             }
         }
-        if let Some(trace) = scan.trace() {
-            self.damaged_heads.push(DamagedHead {
-                trace,
-                file: Arc::clone(&file),
-                segment_bytes: row.bytes,
-            });
-        }
+        let heads = scan.traces().iter().map(|trace| DamagedHead {
+            trace: *trace,
+            file: Arc::clone(&file),
+            segment_bytes: row.bytes,
+        });
+        self.damaged_heads.extend(heads);
         match last {
             Some(scanned) => self.take_last(LastGroup { scanned, file }),
             None => Ok(()),

@@ -46,7 +46,7 @@ pub(super) fn salvage(
 }
 
 /// The chunks whose whole records have room of their own and are named by no group that can be read, each as of
-/// the last group before it. A record that never became a chunk may be among them: whoever put it was told of
+/// the first group that can name it. A record that never became a chunk may be among them: whoever put it was told of
 /// a failure, or of nothing. Reads the heads of the whole segment again.
 pub(super) fn salvage_unnamed(
     file: &Arc<SegmentFile>,
@@ -58,12 +58,12 @@ pub(super) fn salvage_unnamed(
         named.extend(scanned.group.entries.iter().filter_map(Entry::offset));
     }
     let mut rows = Vec::new();
-    for (at, sequence) in scan.records().to_vec() {
+    for (at, before) in scan.records().to_vec() {
         if named.contains(&at) {
             continue;
         }
         if let Some(head) = scan.record_at(at)? {
-            rows.extend(whole(file, at, &head, sequence)?.map(|(row, _)| row));
+            rows.extend(whole(file, at, &head, before + 1)?.map(|(row, _)| row));
         }
     }
     Ok(rows)

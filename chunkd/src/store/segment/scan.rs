@@ -30,8 +30,8 @@ pub(super) struct Scan<'a> {
     records: Vec<(u64, u64)>,
     /// Number of the last group among all of the store.
     sequence: u64,
-    /// Where a head is that looks like a damaged one, behind the last group.
-    trace: Option<Trace>,
+    /// Heads that look damaged, behind the last group.
+    traces: Vec<Trace>,
     window: Bytes,
     window_at: u64,
 }
@@ -72,7 +72,7 @@ impl<'a> Scan<'a> {
             unread: Vec::new(),
             records: Vec::new(),
             sequence: 0,
-            trace: None,
+            traces: Vec::new(),
             window: Bytes::new(),
             window_at: 0,
         }
@@ -86,7 +86,7 @@ impl<'a> Scan<'a> {
                 let missing = group.ordinal != self.ordinal;
                 self.ordinal = group.ordinal.wrapping_add(1);
                 // A damaged head before it shows in the ordinals.
-                self.trace = None;
+                self.traces.clear();
                 let after = std::mem::replace(&mut self.sequence, group.sequence);
                 self.step(u64::from(group.bytes));
                 let unread = std::mem::take(&mut self.unread);
@@ -118,9 +118,9 @@ impl<'a> Scan<'a> {
         &self.records
     }
 
-    /// What is left of a damaged head behind the last group, at the end.
-    pub fn trace(&self) -> Option<Trace> {
-        self.trace
+    /// What is left of damaged heads behind the last group, at the end.
+    pub fn traces(&self) -> &[Trace] {
+        &self.traces
     }
 
     /// The head of the record that begins at `at`.
@@ -165,16 +165,14 @@ impl<'a> Scan<'a> {
     }
 
     fn look_for_trace(&mut self) -> Result<(), Fault> {
-        if self.trace.is_none() {
-            let sequence = Group::traced_sequence(&self.view(0)?, self.file.nonce);
-            // What a crash has cut off in the number itself shows an earlier one.
-            let sequence = sequence.filter(|sequence| *sequence > self.sequence);
-            self.trace = sequence.map(|sequence| Trace {
-                at: self.at,
-                after: self.sequence,
-                sequence,
-            });
-        }
+        let sequence = Group::traced_sequence(&self.view(0)?, self.file.nonce);
+        // What a crash has cut off in the number itself shows an earlier one.
+        let sequence = sequence.filter(|sequence| *sequence > self.sequence);
+        self.traces.extend(sequence.map(|sequence| Trace {
+            at: self.at,
+            after: self.sequence,
+            sequence,
+        }));
         Ok(())
     }
 

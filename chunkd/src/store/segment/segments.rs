@@ -185,9 +185,13 @@ impl Segments {
             };
             let file = self.open(slot, &row)?;
             let mut table = self.lock();
-            // Another life may have begun meanwhile.
-            if table.slot(slot).row.generation == file.generation {
-                return Ok(table.handles.keep(file));
+            let generation = table.slots.get(&slot).map(|entry| entry.row.generation);
+            // Another life may have begun meanwhile; or the file was given back, and whoever opened it has the
+            // last of it.
+            match generation {
+                Some(present) if present != file.generation => {}
+                Some(_) => return Ok(table.handles.keep(file)),
+                None => return Ok(file),
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The last groups of segments. The last one of all may be torn: what is not whole of it was never
 //! acknowledged. The others were durable once, but a crash may have torn one of them while it was the last of
 //! all, and with a new index that looks like bit rot. So a damaged record counts for nothing either way: an
-//! earlier copy of its chunk, if there is one, stays the chunk.
+//! earlier copy of its chunk, if there is one, stays the chunk; it is verified when it is read.
 
 use std::sync::Arc;
 
@@ -78,7 +78,9 @@ impl Recovery<'_> {
     /// Enters the last group of all.
     pub(super) fn enter_latest(&mut self) -> Result<(), Fault> {
         match self.latest.take() {
-            Some(last) if last.sequence() < self.walk.sequence => self.enter_durable(last),
+            Some(last) if self.last_is_damaged || last.sequence() < self.walk.sequence => {
+                self.enter_durable(last)
+            }
             Some(last) => self.enter_torn(last),
             None => Ok(()),
         }
@@ -93,6 +95,13 @@ impl Recovery<'_> {
             unreadable.extend(is_unreadable.then_some(row.info.id));
             if is_unreadable { Ok(()) } else { Err(fault) }
         })?;
+        for row in &damaged {
+            tracing::error!(
+                chunk = %row.info.id, segment = %last.file.path().display(),
+                "bit rot: a record at the end of a segment is damaged, or was torn by an earlier crash; an \
+                 earlier copy of its chunk is looked for"
+            );
+        }
         self.note_damaged(&damaged);
         self.enter(&last.scanned, &last.file)?;
         self.damaged.extend(damaged);
@@ -128,10 +137,14 @@ impl Recovery<'_> {
             if is_gone || self.index.get(row.info.id)?.is_some() {
                 continue;
             }
-            if let Err(fault) = self.quarantine(row) {
-                tracing::error!(chunk = %row.info.id, %fault, "no copy of a damaged chunk could be kept");
+            let gate = &self.options.gate;
+            match self.quarantine(row) {
+                Ok(()) => gate.count_quarantined(),
+                Err(fault) => {
+                    gate.poison_if_fatal(&fault);
+                    tracing::error!(chunk = %row.info.id, %fault, "no copy of a damaged chunk could be kept");
+                }
             }
-            self.options.gate.count_quarantined();
         }
         Ok(())
     }
@@ -146,15 +159,27 @@ impl Recovery<'_> {
         quarantine::keep(&self.options.layout, row.info.id, &raw, detail)
     }
 
-    /// Finds what a damaged head at the end of a segment spoke of, unless it may be the last group of all.
+    /// Finds what damaged heads at the ends of segments spoke of. One behind all whole groups is the last of all:
+    /// it is torn, and was never acknowledged.
     pub(super) fn salvage_ends(&mut self) -> Result<(), Fault> {
+        let heads = std::mem::take(&mut self.damaged_heads);
         let latest = self.latest.as_ref().map_or(0, LastGroup::sequence);
-        let known = self.applied + 1..=latest.max(self.walk.sequence);
-        for head in std::mem::take(&mut self.damaged_heads) {
-            if known.contains(&head.trace.sequence) {
-                self.salvage_end(&head)?;
+        let whole_end = latest.max(self.walk.sequence);
+        let numbers = heads.iter().map(|head| head.trace.sequence);
+        let torn = numbers.filter(|number| *number > whole_end).max();
+        self.last_is_damaged = torn.is_some();
+        for head in &heads {
+            let number = head.trace.sequence;
+            if Some(number) == torn {
+                self.erase(head)?;
+            } else if number > self.applied {
+                self.salvage_end(head)?;
             } else {
-                self.erase(&head)?;
+                tracing::error!(
+                    segment = %head.file.path().display(), at = head.trace.at, number,
+                    "the head of the last group of a segment is damaged, and its number too; it is left alone. \
+                     If a crash has not torn it, its chunks must be repaired from other replicas"
+                );
             }
         }
         Ok(())
@@ -167,7 +192,8 @@ impl Recovery<'_> {
             segment_bytes,
         } = head;
         let (at, end) = (trace.at, u64::from(*segment_bytes));
-        let mut rows = salvage(file, &(at..end), trace.after + 1)?;
+        let first = trace.after.max(self.applied) + 1;
+        let mut rows = salvage(file, &(at..end), first)?;
         rows.extend(salvage_unnamed(file, *segment_bytes)?);
         tracing::error!(
             segment = %file.path().display(), at, saved = rows.len(),
@@ -182,6 +208,11 @@ impl Recovery<'_> {
     /// IMPORTANT: before another group takes its number. With a new index this one would be taken for rot,
     /// and what was cut off with it for lost.
     fn erase(&self, head: &DamagedHead) -> Result<(), Fault> {
+        tracing::warn!(
+            segment = %head.file.path().display(), at = head.trace.at,
+            "the head of the last group is torn and is removed; a crash leaves such a head, and nothing of the \
+             group was acknowledged"
+        );
         let blank = Bytes::from(vec![0; ALIGN_BYTES as usize]);
         head.file.write(&[blank], head.trace.at)?;
         if self.options.gate.durability().syncs() {

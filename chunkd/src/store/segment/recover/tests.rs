@@ -122,6 +122,11 @@ impl Store {
         file.write_all_at(bytes, at).unwrap();
     }
 
+    /// Where the head is of the group of a record that came alone.
+    fn head_of(&self, record: &SegmentRecord) -> u64 {
+        u64::from(self.location(record).offset) / BLOCK as u64 * BLOCK as u64
+    }
+
     fn blank(&self, slot: u32, at: u64) {
         self.write(&[0; BLOCK], slot, at);
     }
@@ -242,13 +247,35 @@ fn what_a_torn_head_spoke_of_stays_cut_off_when_another_group_takes_its_number()
 }
 
 #[test]
+fn of_damaged_heads_behind_all_others_the_last_alone_is_torn() {
+    let [whole, rotten, torn] = [(); 3].map(|()| record(HALF_BYTES));
+    let mut store = Store::new();
+    store.do_all([&whole, &rotten, &torn].map(append));
+    for record in [&rotten, &torn] {
+        let slot = store.location(record).slot;
+        store.write(&[0], slot, store.head_of(record));
+    }
+    assert_ne!(store.location(&rotten).slot, store.location(&torn).slot);
+    store.lose_index();
+
+    store.start();
+
+    assert_eq!(store.listed(), ids([&whole, &rotten]));
+    let later = record(HALF_BYTES);
+    store.do_all([append(&later)]);
+    store.lose_index();
+    store.start();
+    assert_eq!(store.listed(), ids([&whole, &rotten, &later]));
+}
+
+#[test]
 fn rot_brings_no_chunk_back_whose_delete_can_be_read() {
     let (deleted, landed) = (record(HALF_BYTES), record(9000));
     let fill = [(); 2].map(|()| record(HALF_BYTES));
     let mut store = Store::new();
     let reservation = store.reserve(&landed);
     store.do_all([append(&deleted)]);
-    let head = u64::from(store.location(&deleted).offset) / BLOCK as u64 * BLOCK as u64;
+    let head = store.head_of(&deleted);
     store.do_all([append(&fill[0])]);
     let delete = Work::Delete {
         id: deleted.info.id,
