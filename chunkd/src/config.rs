@@ -20,9 +20,8 @@ const LOG_DEFAULT: &str = "info";
 
 /// Sextant's chunk server: keeps chunks of objects on its disks and serves them to gateways.
 ///
-/// Every setting may also be given in a TOML file, under its long name, such as
-/// cluster-secret-file. A flag
-/// wins over the environment, the environment over the file, the file over the default.
+/// Every setting may also be given in a TOML file, under its long name, such as cluster-secret-file. A
+/// flag wins over the environment, the environment over the file, the file over the default.
 #[derive(Debug, Parser)]
 #[command(name = "chunkd", version)]
 struct Flags {

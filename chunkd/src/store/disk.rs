@@ -115,7 +115,7 @@ impl Disk {
             // Told, and noted, where that is found.
             let _ = disk.verify(id);
         }
-        // IMPORTANT: after that. What it changes at the moment stays where it is, and would be listed.
+        // After that: a chunk that it is changing could not be set aside, were it found damaged now.
         let keeper = Keeper::start(keeper_context).map_err(failed())?;
         *disk.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(keeper);
         Ok(disk)

@@ -46,8 +46,8 @@ pub(super) fn salvage(
 }
 
 /// The chunks whose whole records have room of their own and are named by no group that can be read, each as of
-/// the first group that can name it. A record that never became a chunk may be among them: whoever put it was told of
-/// a failure, or of nothing. Reads the heads of the whole segment again.
+/// the first group that can name it. A record that never became a chunk may be among them: whoever put it was
+/// told of a failure, or of nothing. Reads the heads of the whole segment again.
 pub(super) fn salvage_unnamed(
     file: &Arc<SegmentFile>,
     segment_bytes: u32,
